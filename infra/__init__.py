@@ -1,0 +1,1 @@
+"""Provisioning: the registry and the plan become cloud resources, the resources become typed outputs."""

@@ -1,0 +1,94 @@
+"""Where an environment's state lives: one folder for each, outside any clone."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ENVIRONMENT_NAME = re.compile(r"^(local|prod|test-[a-z0-9]{1,12})$")
+
+
+def home() -> Path:
+    """The folder that holds every environment: `$YIWANG_HOME`, else the user's data folder."""
+    configured = os.environ.get("YIWANG_HOME")
+    if configured:
+        return Path(configured)
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "yiwang"
+
+
+def cache() -> Path:
+    """The folder of built tools and images, shared by environments: `$YIWANG_CACHE`, else the user's cache folder."""
+    configured = os.environ.get("YIWANG_CACHE")
+    if configured:
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yiwang"
+
+
+@dataclass(frozen=True)
+class EnvironmentFolder:
+    """All paths of one environment.
+
+    Raises:
+        ValueError: the name is neither `local`, `prod` nor `test-…` (lower-case letters and digits, 12 at most).
+    """
+
+    environment: str
+
+    def __post_init__(self) -> None:
+        if not ENVIRONMENT_NAME.match(self.environment):
+            raise ValueError(f"environment {self.environment!r}: expected local, prod or test-<letters and digits>")
+
+    @property
+    def root(self) -> Path:
+        return home() / self.environment
+
+    @property
+    def pulumi_backend(self) -> Path:
+        return self.root / "pulumi" / "backend"
+
+    @property
+    def pulumi_home(self) -> Path:
+        return self.root / "pulumi" / "home"
+
+    @property
+    def passphrase(self) -> Path:
+        return self.root / "pulumi" / "passphrase"
+
+    @property
+    def cloud(self) -> Path:
+        """The local cloud's own store and the data of what it runs."""
+        return self.root / "cloud"
+
+    @property
+    def authority(self) -> Path:
+        """The environment's certificate authority: `authority.pem`, `authority.key`, `site.pem`, `site.key`."""
+        return self.root / "authority"
+
+    @property
+    def ssh_key(self) -> Path:
+        return self.root / "ssh" / "id_ed25519"
+
+    @property
+    def stacks(self) -> Path:
+        """Stack settings (`Pulumi.<stack>.yaml`) that must not be tracked."""
+        return self.root / "stacks"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def registry_overlay(self) -> Path:
+        return self.root / "registry.yaml"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def demo(self) -> Path:
+        """Log-ins of the seeded people, mode 0600; exists in local and test environments only."""
+        return self.root / "demo.json"

@@ -1,0 +1,141 @@
+"""What the stacks tell the later stages: the one seam between `infra/` and everything after it.
+
+Each stack exports `contract` (one of the `…Outputs` types below, by the stack's kind) and `secrets`.
+`EnvironmentOutputs` merges the contracts of all stacks of an environment and holds no secret.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class Output(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FoundationOutputs(Output):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["foundation"] = "foundation"
+    environment: str
+    region: str
+    vpc_id: str
+    cidr: str
+    vswitches: dict[str, str] = Field(description="zone → vSwitch id")
+    site_suffix: str = Field(description="suffix of every site's name, for example zj.example.gov.cn")
+    site_port: int
+    private_zone: str = Field(description="suffix of internal names, for example yiwang.internal")
+    account_suffix: str
+    certificate_id: str
+    authority_certificate: str = Field(description="PEM of a private authority that hosts must trust, or empty")
+    object_endpoint: str = Field(description="URL of the object store as hosts reach it; buckets by virtual host")
+    name_servers: list[str] = Field(description="addresses that hosts ask; empty leaves the image's resolver alone")
+    ssh_user: str
+    ssh_arguments: str = Field(description="more ssh arguments for the way in, for example a bastion's ProxyJump")
+
+
+class HostOutputs(Output):
+    name: str
+    role: str
+    zone: str
+    address: str
+    instance_type: str
+    instance_id: str
+
+
+class DatabaseOutputs(Output):
+    host: str
+    port: int
+    instance_class: str
+    max_connections: int
+    privileged_account: str
+    databases: dict[str, str] = Field(description="the cell's own databases → owner account; tenants' are elsewhere")
+
+
+class CacheOutputs(Output):
+    host: str
+    port: int
+    accounts: dict[str, str] = Field(description="service → account name")
+
+
+class GatewayOutputs(Output):
+    name: str = Field(description="DNS name of the cell's balancer")
+    address: str = Field(description="its private address, empty when the cloud gives none")
+    port: int
+    server_group_id: str
+
+
+class CellOutputs(Output):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["cell"] = "cell"
+    environment: str
+    cell: str
+    hosts: list[HostOutputs]
+    database: DatabaseOutputs
+    cache: CacheOutputs
+    gateway: GatewayOutputs
+    database_instance_id: str
+
+
+class TenantSettings(Output):
+    """Resolved overrides; each names its one reader."""
+
+    service_phone: str = Field(description="reader: services/portal, the page footer")
+    requests_per_second: int = Field(description="reader: roles/gateway, the tenant's rate limit on each gateway host")
+    database_connections: int = Field(description="reader: roles/pgbouncer, pool size on each application host")
+    acceptance_working_days: int = Field(description="reader: services/affairs, time limit from filing to acceptance")
+
+
+class TenantDatabaseOutputs(Output):
+    cell: str
+    name: str
+    owner: str
+    application: str
+
+
+class TenantOutputs(Output):
+    code: str
+    name: str
+    level: Literal["province", "city", "county"]
+    parent: str | None
+    residents: int
+    status: Literal["live", "suspended"]
+    cell: str = Field(description="the cell that serves the tenant")
+    label: str
+    site: str
+    url: str
+    databases: list[TenantDatabaseOutputs] = Field(description="one for each cell that the plan names")
+    bucket: str
+    prefix: str
+    settings: TenantSettings
+
+
+class TenantsOutputs(Output):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["tenants"] = "tenants"
+    environment: str
+    scope: str
+    bucket: str
+    tenants: list[TenantOutputs]
+
+
+class EnvironmentOutputs(Output):
+    """Everything that playbooks, monitoring and load tests may know of an environment."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    environment: str
+    foundation: FoundationOutputs
+    cells: list[CellOutputs]
+    tenants: list[TenantOutputs]
+
+    @property
+    def issuer(self) -> str:
+        return self.service_url("id")
+
+    def service_url(self, label: str) -> str:
+        """URL of a site under the environment's suffix, the port left out where it is HTTPS's own."""
+        port = "" if self.foundation.site_port == 443 else f":{self.foundation.site_port}"
+        return f"https://{label}.{self.foundation.site_suffix}{port}"

@@ -1,0 +1,1 @@
+"""The multi-tenant service stack that hosts run."""

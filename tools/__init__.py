@@ -1,0 +1,1 @@
+"""Set-up, life cycle of an environment, and the `yiwang` command."""
