@@ -6,9 +6,10 @@ Each stack exports `contract` (one of the `…Outputs` types below, by the stack
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -139,3 +140,27 @@ class EnvironmentOutputs(Output):
         """URL of a site under the environment's suffix, the port left out where it is HTTPS's own."""
         port = "" if self.foundation.site_port == 443 else f":{self.foundation.site_port}"
         return f"https://{label}.{self.foundation.site_suffix}{port}"
+
+
+StackOutputs = Annotated[FoundationOutputs | CellOutputs | TenantsOutputs, Field(discriminator="kind")]
+
+
+def merge(environment: str, contracts: Iterable[dict[str, Any]]) -> EnvironmentOutputs:
+    """One environment's outputs from the `contract` output of each of its stacks.
+
+    Raises:
+        ValueError: a contract is not of a known version and kind, or the foundation is missing.
+    """
+    adapter: TypeAdapter[StackOutputs] = TypeAdapter(StackOutputs)
+    stacks = [adapter.validate_python(contract) for contract in contracts]
+    foundation = next((stack for stack in stacks if isinstance(stack, FoundationOutputs)), None)
+    if foundation is None:
+        raise ValueError(f"environment {environment} has no foundation: pulumi up -s {environment}.foundation")
+    cells = [stack for stack in stacks if isinstance(stack, CellOutputs)]
+    tenants = [tenant for stack in stacks if isinstance(stack, TenantsOutputs) for tenant in stack.tenants]
+    return EnvironmentOutputs(
+        environment=environment,
+        foundation=foundation,
+        cells=sorted(cells, key=lambda cell: cell.cell),
+        tenants=sorted(tenants, key=lambda tenant: tenant.code),
+    )

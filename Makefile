@@ -1,0 +1,56 @@
+# The front door. Underneath, the native commands work as their users know them: see `yiwang env --help`.
+ENVIRONMENT ?= local
+YIWANG := tools/bootstrap
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up onboard status logs ssh down test test-fast lint bench lock
+
+help: ## every target, one line each
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the machine and the Python environment need, nothing more
+	@$(YIWANG)
+
+up: ## bring up the environment (ENVIRONMENT=local), or heal it; run again it changes nothing
+	@$(YIWANG) up $(ENVIRONMENT)
+
+onboard: ## bring one tenant live: make onboard TENANT=330127
+	@$(YIWANG) onboard $(ENVIRONMENT) "$(TENANT)"
+
+status: ## what runs, with addresses and log-ins
+	@$(YIWANG) status $(ENVIRONMENT)
+
+logs: ## follow the services' logs (HOST=… for one host)
+	@$(YIWANG) logs $(ENVIRONMENT) $(HOST)
+
+ssh: ## a shell on a host: make ssh HOST=cell-a-application-1
+	@$(YIWANG) ssh $(ENVIRONMENT) "$(HOST)"
+
+down: ## end and remove everything that runs; data stays (PURGE=1 removes that too)
+	@$(YIWANG) down $(ENVIRONMENT) $(if $(filter 1,$(PURGE)),--purge)
+
+test: ## every test, with all set-up; makes and removes an environment of its own
+	@$(YIWANG) test
+
+test-fast: ## the tests that need no hosts
+	@$(YIWANG)
+	@.venv/bin/pytest -q tests/unit tests/contract
+
+lint: ## ruff, mypy, ansible-lint, yamllint
+	@$(YIWANG)
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/yamllint --strict .
+	@cd playbooks && ../.venv/bin/ansible-lint --offline
+
+bench: ## performance as ratios against a peer measured in the same run
+	@$(YIWANG)
+	@.venv/bin/python -m tests.benchmarks
+
+lock: ## pin the libraries again, with hashes
+	@$(YIWANG)
+	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		services/requirements.in -o services/requirements.txt
+	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		requirements.in -o requirements.txt

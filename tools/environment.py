@@ -1,0 +1,213 @@
+"""Making an environment's folder: choices of this machine, keys, authority, plan, registry overlay."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network, ip_network
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from infra.folder import EnvironmentFolder, home
+from tools.authority import Authority
+from tools.machine import REPOSITORY
+from tools.stages import StageError
+
+LOCAL_NETWORK = "10.77.0.0/16"
+LOCAL_PORT = 8443
+TEST_NETWORKS = [f"10.{number}.0.0/16" for number in range(100, 200)]
+TEST_PORTS = range(18443, 18643)
+OBJECT_STORE = "oss"
+
+
+@dataclass(frozen=True)
+class MachineChoice:
+    """What this machine leaves free, chosen once when the environment is made (`machine.json` in its folder)."""
+
+    network: str
+    site_port: int
+    site_suffix: str
+    private_zone: str
+
+    @property
+    def name_server(self) -> str:
+        """The address that the local cloud gives its name server: the second of the network."""
+        return str(ip_network(self.network)[2])
+
+    @property
+    def object_host(self) -> str:
+        return f"{OBJECT_STORE}.{self.private_zone}"
+
+
+@dataclass(frozen=True)
+class RegistryOverlay:
+    """Tenants' status in one environment, where it differs from production's."""
+
+    statuses: dict[str, str]
+    only: list[str] | None = None
+
+
+LOCAL_OVERLAY = RegistryOverlay(statuses={"330127": "planned"})
+
+
+def choice_path(folder: EnvironmentFolder) -> Path:
+    return folder.root / "machine.json"
+
+
+def load_choice(folder: EnvironmentFolder) -> MachineChoice:
+    """The environment's choice.
+
+    Raises:
+        StageError: there is no such environment on this machine.
+    """
+    path = choice_path(folder)
+    if not path.exists():
+        raise StageError(
+            f"environment {folder.environment} does not exist on this machine (no {path})",
+            f"bring it up first: make up ENVIRONMENT={folder.environment}",
+        )
+    return MachineChoice(**json.loads(path.read_text()))
+
+
+def refuse_production(environment: str) -> None:
+    """These commands make and remove everything; production is changed by the native commands alone."""
+    if environment == "prod":
+        raise StageError(
+            "make works on local and test environments only, not on prod",
+            "use the native commands: eval \"$(yiwang env prod)\"; pulumi up -s prod.foundation (docs/production.md)",
+        )
+
+
+def ensure(folder: EnvironmentFolder, overlay: RegistryOverlay | None = None) -> list[str]:
+    """Makes what is missing in the environment's folder. Returns what it made.
+
+    Raises:
+        StageError: the network overlaps one of the machine's, or the port is taken.
+    """
+    done = []
+    folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not choice_path(folder).exists():
+        choice = _choose(folder)
+        _check_free(choice)
+        choice_path(folder).write_text(json.dumps(asdict(choice), indent=2) + "\n")
+        done.append(f"network {choice.network}, port {choice.site_port}")
+    choice = load_choice(folder)
+    for path in (folder.pulumi_backend, folder.pulumi_home, folder.cloud, folder.stacks, folder.logs):
+        path.mkdir(parents=True, exist_ok=True)
+    if _write_once(folder.passphrase, secrets.token_urlsafe(32)):
+        done.append("passphrase")
+    if _ensure_ssh_key(folder.ssh_key):
+        done.append("SSH key")
+    done += _ensure_authority(folder, choice)
+    if not folder.plan.exists():
+        shutil.copy(REPOSITORY / "plans" / "local.json", folder.plan)
+        done.append("plan")
+    if not folder.registry_overlay.exists():
+        _write_overlay(folder, overlay or LOCAL_OVERLAY)
+        done.append("registry overlay")
+    return done
+
+
+def _choose(folder: EnvironmentFolder) -> MachineChoice:
+    environment = folder.environment
+    if environment == "local":
+        network = os.environ.get("YIWANG_NETWORK", LOCAL_NETWORK)
+        port = int(os.environ.get("YIWANG_PORT", LOCAL_PORT))
+        return MachineChoice(network, port, "zj.localhost", "local.yiwang.internal")
+    taken = [IPv4Network(other.network) for other in _other_choices(environment)] + machine_networks()
+    network = os.environ.get("YIWANG_NETWORK") or next(
+        candidate for candidate in TEST_NETWORKS if not any(IPv4Network(candidate).overlaps(net) for net in taken)
+    )
+    used = {other.site_port for other in _other_choices(environment)}
+    port = int(os.environ.get("YIWANG_PORT") or next(p for p in TEST_PORTS if p not in used and not port_holder(p)))
+    return MachineChoice(network, port, f"{environment}.localhost", f"{environment}.yiwang.internal")
+
+
+def _other_choices(environment: str) -> list[MachineChoice]:
+    found = []
+    for path in home().glob("*/machine.json"):
+        if path.parent.name != environment:
+            found.append(MachineChoice(**json.loads(path.read_text())))
+    return found
+
+
+def _check_free(choice: MachineChoice) -> None:
+    try:
+        wanted = IPv4Network(choice.network)
+    except ValueError as error:
+        raise StageError(f"YIWANG_NETWORK: {error}", "give a private network like 10.77.0.0/16") from error
+    for network in machine_networks():
+        if wanted.overlaps(network):
+            raise StageError(
+                f"network {choice.network} overlaps {network}, which this machine already routes",
+                "choose another: YIWANG_NETWORK=10.<n>.0.0/16 make up",
+            )
+    holder = port_holder(choice.site_port)
+    if holder:
+        raise StageError(
+            f"port {choice.site_port} on the loopback is taken by {holder}",
+            "end that program, or choose another port: YIWANG_PORT=<port> make up",
+        )
+
+
+def machine_networks() -> list[IPv4Network]:
+    """The networks that the machine routes, default routes left out."""
+    answer = subprocess.run(["ip", "-json", "-4", "route", "show"], capture_output=True, text=True, check=True).stdout
+    destinations = [route["dst"] for route in json.loads(answer or "[]")]
+    return [IPv4Network(destination, strict=False) for destination in destinations if destination != "default"]
+
+
+def port_holder(port: int) -> str | None:
+    """Who listens on the loopback's `port`: a description, or None."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            answer = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False)
+            users = [line.partition("users:")[2] for line in answer.stdout.splitlines()]
+            return (users[0] if users else "") or "another program"
+    return None
+
+
+def _write_once(path: Path, text: str) -> bool:
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return True
+
+
+def _ensure_ssh_key(path: Path) -> bool:
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "yiwang", "-f", str(path)]
+    subprocess.run(command, check=True)
+    return True
+
+
+def _ensure_authority(folder: EnvironmentFolder, choice: MachineChoice) -> list[str]:
+    authority = Authority(folder.authority)
+    done = ["authority"] if authority.ensure(folder.environment) else []
+    if authority.ensure_leaf("site", [f"*.{choice.site_suffix}", choice.site_suffix]):
+        done.append("site certificate")
+    if authority.ensure_leaf("objects", [choice.object_host, f"*.{choice.object_host}"]):
+        done.append("object store certificate")
+    return done
+
+
+def _write_overlay(folder: EnvironmentFolder, overlay: RegistryOverlay) -> None:
+    content: dict[str, object] = {"statuses": overlay.statuses}
+    if overlay.only is not None:
+        content["only"] = overlay.only
+    with folder.registry_overlay.open("w") as file:
+        file.write("# Tenants' status in this environment, where it differs from the registry's.\n")
+        YAML().dump(content, file)

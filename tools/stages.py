@@ -1,0 +1,136 @@
+"""Running long work as named stages: progress all the time, a log, and a table at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+HEARTBEAT_SECONDS = 20.0
+TAIL_LINES = 40
+
+
+class StageError(Exception):
+    """A stage cannot go on: says what is wrong, and the way out."""
+
+    def __init__(self, cause: str, way_out: str) -> None:
+        super().__init__(f"{cause}\n{way_out}")
+        self.cause = cause
+        self.way_out = way_out
+
+
+@dataclass
+class Stage:
+    """One running stage. `log` takes the output of what it runs; `say` sets what the table tells of it."""
+
+    title: str
+    log: TextIO
+    log_path: Path
+    result: str = "done"
+    changed: bool = True
+
+    def say(self, result: str, changed: bool = True) -> None:
+        self.result = result
+        self.changed = changed
+
+
+@dataclass
+class Run:
+    """The stages of one command, in order."""
+
+    command: str
+    logs: Path
+    console: Console = field(default_factory=lambda: Console(highlight=False))
+    rows: list[tuple[str, str, float, bool]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Stage]:
+        """Runs the body as a stage.
+
+        Raises:
+            StageError: the body failed; the cause and the log's tail have been printed.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        path = self.logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{self.command}-{title.replace(' ', '-')}.log"
+        started = time.monotonic()
+        with path.open("w", buffering=1) as log:
+            stage = Stage(title, log, path)
+            with self._heartbeat(title, started, path):
+                try:
+                    yield stage
+                except Exception as error:
+                    self._explain(stage, error, time.monotonic() - started)
+                    if isinstance(error, StageError):
+                        raise
+                    raise StageError(f"{title}: {error}", f"see {path}, then run the same command again") from error
+        seconds = time.monotonic() - started
+        self.rows.append((title, stage.result, seconds, stage.changed))
+        self.console.print(f"[green]✔[/green] {title:<16} {stage.result} [dim]({seconds:.1f} s)[/dim]")
+
+    @contextmanager
+    def _heartbeat(self, title: str, started: float, log: Path) -> Iterator[None]:
+        """A line that moves on a terminal; elsewhere a line now and then, so that nobody thinks it hangs."""
+
+        def line() -> str:
+            return f"… {title:<16} {time.monotonic() - started:.0f} s [dim]{log}[/dim]"
+
+        if self.console.is_terminal:
+            with self.console.status(line()) as status, _ticking(1.0, lambda: status.update(line())):
+                yield
+            return
+        self.console.print(f"… {title:<16} [dim]log: {log}[/dim]", soft_wrap=True)
+        with _ticking(HEARTBEAT_SECONDS, lambda: self.console.print(line())):
+            yield
+
+    def _explain(self, stage: Stage, error: Exception, seconds: float) -> None:
+        stage.log.flush()
+        tail = deque(stage.log_path.read_text(errors="replace").splitlines(), maxlen=TAIL_LINES)
+        self.console.print(f"[red]✘[/red] {stage.title} failed after {seconds:.1f} s", style="bold")
+        for line in tail:
+            self.console.print(f"  [dim]{line}[/dim]", markup=False, soft_wrap=True)
+        self.console.print(f"  log: {stage.log_path}", soft_wrap=True)
+        if isinstance(error, StageError):
+            self.console.print(f"[red]cause:[/red]   {error.cause}", soft_wrap=True)
+            self.console.print(f"[yellow]way out:[/yellow] {error.way_out}", soft_wrap=True)
+        else:
+            self.console.print(f"[red]cause:[/red]   {error}", soft_wrap=True)
+
+    def table(self) -> Table:
+        """The stages done so far: title, what it did, seconds."""
+        table = Table("stage", "what it did", title=f"{self.command}")
+        table.add_column("seconds", justify="right")
+        for title, result, seconds, _ in self.rows:
+            table.add_row(title, result, f"{seconds:.1f}")
+        table.add_section()
+        table.add_row("all", "changed nothing" if not self.changed else "", f"{sum(row[2] for row in self.rows):.1f}")
+        return table
+
+    @property
+    def changed(self) -> bool:
+        return any(changed for *_, changed in self.rows)
+
+
+@contextmanager
+def _ticking(every: float, tick: Callable[[], None]) -> Iterator[None]:
+    over = threading.Event()
+
+    def loop() -> None:
+        while not over.wait(every):
+            tick()
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
