@@ -1,0 +1,1 @@
+"""Subcommands of `yiwang`, a module for each stage that mounts some."""
