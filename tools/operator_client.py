@@ -1,0 +1,97 @@
+"""The operator's client: what set-up asks of the running services, through the front door like everybody else."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+TIMEOUT_SECONDS = 30.0
+
+
+def _passing(error: BaseException) -> bool:
+    """Faults that another try may not meet: every call here is idempotent."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in (429, 502, 503, 504)
+    return isinstance(error, httpx.TransportError)
+
+
+@dataclass
+class Operator:
+    """Talks to identity and to tenants' sites as the machine client `operator`.
+
+    Raises (every method):
+        httpx.HTTPError: the service refused, or stayed out of reach for several tries.
+    """
+
+    issuer: str
+    secret: str
+    authority: Path | None
+    _token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        trust: ssl.SSLContext | bool = True
+        if self.authority is not None:
+            trust = ssl.create_default_context(cafile=str(self.authority))
+        self._client = httpx.Client(verify=trust, timeout=TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, url: str) -> httpx.Response:
+        """A page or document that anyone may read."""
+        return self._send("GET", url)
+
+    def ensure_person(self, person: dict[str, Any]) -> None:
+        """Makes a person by user name, or leaves the one that is there as it is."""
+        self._ask("POST", f"{self.issuer}/api/identity/people", person)
+
+    def invite(self, tenant: str, name: str, department: str) -> dict[str, str]:
+        """A one-time link for the tenant's administrator: `{"link", "expires_at"}`."""
+        wish = {"tenant": tenant, "name": name, "department": department, "role": "administrator"}
+        invitation: dict[str, str] = self._ask("POST", f"{self.issuer}/api/identity/invitations", wish).json()
+        return invitation
+
+    def publish_standard(self, province_url: str, item: dict[str, Any]) -> None:
+        """Publishes a standard item's version on the province's site; the same content again changes nothing."""
+        content = {key: value for key, value in item.items() if key != "code"}
+        self._ask("PUT", f"{province_url}/api/affairs/standards/{item['code']}", content)
+
+    def replay_catalogue(self, province_url: str, tenant: str) -> None:
+        """Sends a tenant every publication again, from the first."""
+        self._ask("POST", f"{province_url}/api/affairs/catalogue/replay", {"tenant": tenant})
+
+    def items(self, url: str) -> list[dict[str, Any]]:
+        """The items that a tenant offers."""
+        answer = self.get(f"{url}/api/affairs/items").json()
+        found: list[dict[str, Any]] = answer["items"] if isinstance(answer, dict) else answer
+        return found
+
+    def _ask(self, method: str, url: str, body: dict[str, Any]) -> httpx.Response:
+        if not self._token:
+            self._token = self._send(
+                "POST",
+                f"{self.issuer}/token",
+                data={"grant_type": "client_credentials", "scope": "operator"},
+                auth=("operator", self.secret),
+            ).json()["access_token"]
+        return self._send(method, url, json=body, headers={"Authorization": f"Bearer {self._token}"})
+
+    def _send(self, method: str, url: str, **content: Any) -> httpx.Response:
+        tries = Retrying(
+            retry=retry_if_exception(_passing), stop=stop_after_attempt(6), wait=wait_exponential(0.5, max=8), reraise=True
+        )
+        return tries(self._send_once, method, url, **content)
+
+    def _send_once(self, method: str, url: str, **content: Any) -> httpx.Response:
+        answer = self._client.request(method, url, **content)
+        if answer.is_error:
+            detail = answer.text[:300]
+            raise httpx.HTTPStatusError(
+                f"{method} {url} answered {answer.status_code}: {detail}", request=answer.request, response=answer
+            )
+        return answer
