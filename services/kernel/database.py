@@ -1,0 +1,117 @@
+"""Batches: calls that arrive while a commit is in flight share the next one.
+
+A commit costs the same for one row as for sixty. So the first call goes at once, those that come meanwhile
+wait for it, and then go together: no timer, no added wait on an idle system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import asyncpg
+
+from services.kernel.telemetry import BATCH_SIZE
+
+Row = Mapping[str, Any]
+
+
+class Connection(Protocol):
+    """What of asyncpg's connection our stores use. Every call that waits takes `$1`-style arguments."""
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Row]: ...
+    async def fetchrow(self, query: str, *arguments: Any) -> Row | None: ...
+    async def fetchval(self, query: str, *arguments: Any) -> Any: ...
+    async def execute(self, query: str, *arguments: Any) -> str: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
+
+_Call = tuple[tuple[Any, ...], asyncio.Future[Row]]
+
+
+class Batches:
+    """Calls of one statement on one database, committed together.
+
+    The statement takes the members' arguments as parallel arrays, and gives a row for each member with its
+    1-based place in them as `position`. It runs as one transaction by itself, which is safe through a pooler
+    in transaction mode. It must be idempotent: a batch whose connection was lost is tried once more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], AbstractAsyncContextManager[Connection]],
+        statement: str,
+        most: int = 64,
+    ) -> None:
+        self._connect = connect
+        self._statement = statement
+        self._most = most
+        self._size = BATCH_SIZE.labels(name)
+        self._waiting: list[_Call] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def call(self, *arguments: Any) -> Row:
+        """The row for these arguments, once it is committed. The first arguments should be the unique key."""
+        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        self._waiting.append((arguments, answer))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                # one order for everybody: two hosts that commit the same keys then cannot deadlock
+                batch.sort(key=lambda member: member[0][:2])
+                self._size.observe(len(batch))
+                await self._commit(batch)
+        finally:
+            self._running = None
+
+    async def _commit(self, batch: list[_Call]) -> None:
+        try:
+            rows = await self._execute(batch)
+        except Exception as error:
+            if (len(batch) > 1 and not isinstance(error, CONNECTION_LOST)) or isinstance(error, ValueError):
+                await self._commit_singly(batch)
+            else:
+                _fail(batch, error)
+        else:
+            for row in rows:
+                answer = batch[row["position"] - 1][1]
+                if not answer.done():  # its caller may have gone away; the row is committed all the same
+                    answer.set_result(row)
+
+    async def _commit_singly(self, batch: list[_Call]) -> None:
+        """One member cannot be kept; the others must not suffer for it."""
+        for member in batch:
+            try:
+                rows = await self._execute([member])
+            except Exception as error:
+                _fail([member], error)
+            else:
+                if not member[1].done():
+                    member[1].set_result(rows[0])
+
+    async def _execute(self, batch: list[_Call]) -> list[Row]:
+        columns = [list(column) for column in zip(*(arguments for arguments, _ in batch), strict=True)]
+        try:
+            async with self._connect() as connection:
+                return await connection.fetch(self._statement, *columns)
+        except CONNECTION_LOST as error:
+            if isinstance(error, ValueError):  # asyncpg's "cannot encode this argument" is an InterfaceError too
+                raise
+        async with self._connect() as connection:
+            return await connection.fetch(self._statement, *columns)
+
+
+def _fail(batch: list[_Call], error: Exception) -> None:
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)

@@ -1,0 +1,103 @@
+"""Logs as JSON lines on stdout, metrics for Prometheus. Histograms go by route, counters by tenant, never both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from contextvars import ContextVar
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from structlog.typing import EventDict, WrappedLogger
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+tenant_code: ContextVar[str] = ContextVar("tenant_code", default="")
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+REQUEST_SECONDS = Histogram("yiwang_request_seconds", "Time to answer, by route.", ["route"], buckets=BUCKETS)
+REQUESTS = Counter("yiwang_requests", "Requests answered, by tenant and outcome.", ["tenant", "outcome"])
+IN_FLIGHT = Gauge("yiwang_requests_in_flight", "Requests being answered now.")
+DEPENDENCY_UP = Gauge("yiwang_dependency_up", "1 when the last check of a dependency went well.", ["dependency"])
+BATCH_SIZE = Histogram(
+    "yiwang_batch_size", "Calls that shared one commit.", ["batch"], buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)
+OUTBOX_SENT = Counter(
+    "yiwang_outbox_messages", "Messages handed to a receiver, by sender and outcome.", ["tenant", "outcome"]
+)
+OUTBOX_LAG = Histogram(
+    "yiwang_outbox_lag_seconds", "From a message's commit to its receiver's answer.", buckets=BUCKETS
+)
+OUTBOX_WAYS = Gauge("yiwang_outbox_ways", "Destinations for which messages waited at the last sweep.", ["tenant"])
+INBOX_MESSAGES = Counter("yiwang_inbox_messages", "Messages received, by what became of them.", ["outcome"])
+
+OUTCOMES = {2: "ok", 3: "ok", 4: "refused", 5: "failed"}
+
+
+def outcome(status: int) -> str:
+    """A bounded word for an answer: ok, refused (the caller's fault), limited, failed."""
+    return "limited" if status == 429 else OUTCOMES.get(status // 100, "failed")
+
+
+def configure_logging(service: str, level: str = "INFO") -> None:
+    """Send structlog's and the standard library's records to stdout, a JSON object a line."""
+
+    def add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["service"] = service
+        if identifier := request_id.get():
+            event["request_id"] = identifier
+        if code := tenant_code.get():
+            event.setdefault("tenant", code)
+        return event
+
+    shared: list[structlog.typing.Processor] = [
+        add_context,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "botocore", "aiobotocore", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class AccessLog:
+    """A line a request, written once a turn of the event loop: a write for each line would cost a hot route dear."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._lines: list[str] = []
+
+    def write(self, route: str, path: str, status: int, seconds: float, tenant: str, request: str) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(
+            f'{{"event": "request", "service": "{self._service}", "route": "{route}", "path": {json.dumps(path)}, '
+            f'"status": {status}, "milliseconds": {seconds * 1000:.2f}, "tenant": "{tenant}", '
+            f'"request_id": "{request}", "timestamp": {time.time():.3f}}}\n'
+        )
+
+    def flush(self) -> None:
+        lines, self._lines = self._lines, []
+        sys.stdout.write("".join(lines))
+        sys.stdout.flush()

@@ -1,0 +1,256 @@
+"""Who is on the network, and the only doors to a tenant's database.
+
+`Directory` reads the tenants file and the service's secrets and follows their changes without a restart.
+`Doors` opens databases: a tenant's under the tenant's own application account, and a core service's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import asyncpg
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from services.kernel.database import Connection
+from services.kernel.problems import Unavailable
+from services.kernel.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+Level = Literal["province", "city", "county"]
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TenantSettings(Entry):
+    service_phone: str
+    requests_per_second: int
+    database_connections: int
+    acceptance_working_days: int
+
+
+class Tenant(Entry):
+    """A division on the network. `code` is its GB/T 2260 code."""
+
+    code: str
+    name: str
+    level: Level
+    parent: str | None
+    residents: int
+    cell: str
+    site: str
+    url: str
+    settings: TenantSettings
+    database: str
+    bucket: str
+    prefix: str
+
+
+class TenantsFile(Entry):
+    schema_version: Literal[1]
+    environment: str
+    issuer: str
+    query: str
+    ca_file: str | None = None
+    object_endpoint: str
+    object_region: str
+    tenants: list[Tenant]
+
+
+class TenantSecrets(Entry):
+    database_password: SecretStr
+    client_secret: SecretStr
+    check_code_key: SecretStr
+    object_access_key_id: str
+    object_access_key_secret: SecretStr
+
+
+class ServiceSecrets(Entry):
+    """One service's secrets file. Which fields are there depends on the service."""
+
+    tenants: dict[str, TenantSecrets] = Field(default_factory=dict)
+    database_password: SecretStr | None = None
+    cache_password: SecretStr | None = None
+    signing_key: SecretStr | None = None
+    clients: dict[str, str] = Field(default_factory=dict)
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class Directory:
+    """The tenants of the environment and this service's secrets, read again when their files change."""
+
+    def __init__(self, tenants_file: Path, secrets_file: Path, cell: str) -> None:
+        self._tenants_file = tenants_file
+        self._secrets_file = secrets_file
+        self._cell = cell
+        self._stamps: dict[Path, tuple[int, int, int]] = {}
+        self.network: TenantsFile
+        self.secrets: ServiceSecrets
+        self.changed: list[Callable[[], None]] = []
+        self.reload()
+
+    @property
+    def environment(self) -> str:
+        return self.network.environment
+
+    @property
+    def issuer(self) -> str:
+        return self.network.issuer
+
+    def tenants(self) -> list[Tenant]:
+        """Every live tenant of the environment, whatever its cell."""
+        return self.network.tenants
+
+    def own_cell(self) -> list[Tenant]:
+        """The tenants that this host serves."""
+        return self._own
+
+    def by_code(self, code: str) -> Tenant | None:
+        return self._by_code.get(code)
+
+    def by_host(self, host: str) -> Tenant | None:
+        """The tenant of this cell whose site the `Host` header names, with or without a port."""
+        return self._by_host.get(host) or self._by_host.get(host.partition(":")[0].lower())
+
+    def secrets_of(self, code: str) -> TenantSecrets:
+        return self.secrets.tenants[code]
+
+    def reload(self) -> None:
+        """Read both files; on a broken file this raises and what was known before stays."""
+        stamps = {path: _stamp(path) for path in (self._tenants_file, self._secrets_file)}
+        network = _read(self._tenants_file, TenantsFile)
+        secrets = _read(self._secrets_file, ServiceSecrets)
+        self.network, self.secrets, self._stamps = network, secrets, stamps
+        self._own = [tenant for tenant in network.tenants if tenant.cell == self._cell]
+        self._by_code = {tenant.code: tenant for tenant in network.tenants}
+        self._by_host = {tenant.site.lower(): tenant for tenant in self._own}
+        for notify in self.changed:
+            notify()
+
+    def reload_if_changed(self) -> bool:
+        """True when a file had changed and was read. A file half written is tried again at the next call."""
+        try:
+            if all(_stamp(path) == stamp for path, stamp in self._stamps.items()):
+                return False
+            self.reload()
+        except (OSError, ValueError) as error:
+            log.error("directory.reload_failed", error=str(error))
+            return False
+        log.info("directory.reloaded", tenants=len(self.network.tenants))
+        return True
+
+    async def watch(self, every: float = 1.0) -> None:
+        while True:
+            await asyncio.sleep(every)
+            self.reload_if_changed()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _read(path: Path, content: type[Content]) -> Content:
+    try:
+        return content.model_validate(json.loads(path.read_bytes()))
+    except ValueError as error:
+        # pydantic's message would quote the value, and this file may hold secrets
+        raise ValueError(f"{path}: {type(error).__name__}, not a valid {content.__name__}") from None
+
+
+class Doors:
+    """Connections to databases, through the host's PgBouncer in transaction mode.
+
+    So there is no prepared statement, no `SET` and no session lock. Pools are per database and account,
+    start empty and close what is idle.
+    """
+
+    CONNECTIONS = 4
+    IDLE_SECONDS = 20.0
+    ACQUIRE_SECONDS = 5.0
+
+    def __init__(self, settings: ServiceSettings, directory: Directory) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._pools: dict[str, asyncpg.Pool] = {}
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self, code: str) -> AsyncIterator[Connection]:
+        """A connection to the database of the tenant `code` of this cell, under that tenant's account.
+
+        Raises:
+            KeyError: no such tenant in this cell.
+            Unavailable: the database did not answer in time.
+        """
+        tenant = self._directory.by_code(code)
+        if tenant is None or tenant.cell != self._settings.cell:
+            raise KeyError(code)
+        async with self._acquire(
+            tenant.database,
+            f"{tenant.database}_app",
+            lambda: self._directory.secrets_of(code).database_password.get_secret_value(),
+        ) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def own_connection(self) -> AsyncIterator[Connection]:
+        """A connection to the service's own database (identity, query). Raises Unavailable like `connection`."""
+        name = self._settings.service
+        async with self._acquire(name, f"{name}_app", self._own_password) as connection:
+            yield connection
+
+    def _own_password(self) -> str:
+        password = self._directory.secrets.database_password
+        return password.get_secret_value() if password else ""
+
+    @asynccontextmanager
+    async def _acquire(self, database: str, user: str, password: Callable[[], str]) -> AsyncIterator[Connection]:
+        pool = self._pools.get(database) or await self._open(database, user, password)
+        try:
+            connection = await pool.acquire(timeout=self.ACQUIRE_SECONDS)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Unavailable("database") from error
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
+    async def _open(self, database: str, user: str, password: Callable[[], str]) -> asyncpg.Pool:
+        async with self._opening:
+            if database not in self._pools:
+                self._pools[database] = await asyncpg.create_pool(
+                    host=self._settings.database_host,
+                    port=self._settings.database_port,
+                    database=database,
+                    user=user,
+                    password=password,
+                    ssl=False,
+                    min_size=0,
+                    max_size=self.CONNECTIONS,
+                    max_inactive_connection_lifetime=self.IDLE_SECONDS,
+                    statement_cache_size=0,
+                    timeout=3.0,
+                    command_timeout=10.0,
+                    reset=_keep,
+                )
+            return self._pools[database]
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            pool.terminate()
+        self._pools.clear()
+
+
+async def _keep(connection: asyncpg.Connection) -> None:
+    """No reset between borrowers: there is no session state to reset, and asyncpg's own costs a quarter."""
