@@ -1,0 +1,75 @@
+"""The people that a local or test environment is seeded with, so that somebody can log in."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.outputs import EnvironmentOutputs, TenantOutputs
+
+DEPARTMENT = "政务服务中心"
+PASSWORD_BYTES = 9
+
+
+@dataclass(frozen=True)
+class Person:
+    """A log-in. `roles`: as identity's operator API takes them."""
+
+    username: str
+    password: str
+    name: str
+    phone: str
+    roles: list[dict[str, str]]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "username": self.username,
+            "password": self.password,
+            "name": self.name,
+            "phone": self.phone,
+            "roles": self.roles,
+        }
+
+
+def people(outputs: EnvironmentOutputs, path: Path) -> list[Person]:
+    """A citizen, a clerk for each tenant and a province administrator; passwords are kept in `path` (mode 0600)."""
+    passwords: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+
+    def password(username: str) -> str:
+        return passwords.setdefault(username, secrets.token_urlsafe(PASSWORD_BYTES))
+
+    found = [Person("citizen", password("citizen"), "林小满", "13800000001", [])]
+    for tenant in outputs.tenants:
+        username = f"clerk-{tenant.code}"
+        found.append(Person(username, password(username), f"{tenant.name}窗口", "", _roles(tenant, "clerk")))
+    province = next((tenant for tenant in outputs.tenants if tenant.level == "province"), None)
+    if province is not None:
+        roles = _roles(province, "administrator")
+        found.append(Person("administrator", password("administrator"), "省级管理员", "", roles))
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(passwords, indent=2) + "\n")
+    return found
+
+
+def _roles(tenant: TenantOutputs, role: str) -> list[dict[str, str]]:
+    return [{"tenant": tenant.code, "department": DEPARTMENT, "role": role}]
+
+
+def log_ins(outputs: EnvironmentOutputs, path: Path) -> dict[str, Any]:
+    """What `yiwang status --json` shows under `demo`: citizen, clerks by tenant code, administrator."""
+    if not path.exists():
+        return {}
+    passwords: dict[str, str] = json.loads(path.read_text())
+
+    def log_in(username: str) -> dict[str, str]:
+        return {"username": username, "password": passwords[username]}
+
+    clerks = {
+        tenant.code: log_in(f"clerk-{tenant.code}")
+        for tenant in outputs.tenants
+        if f"clerk-{tenant.code}" in passwords
+    }
+    return {"citizen": log_in("citizen"), "clerks": clerks, "operator": log_in("administrator")}

@@ -1,0 +1,81 @@
+"""Filling a fresh environment: people, the province's catalogue, and the proof that a citizen could use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TextIO
+
+from ruamel.yaml import YAML
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from infra.outputs import EnvironmentOutputs, TenantOutputs
+from tools.demo import people
+from tools.operator_client import Operator
+from tools.stages import StageError
+
+CATALOGUE = Path(__file__).parent / "seed" / "catalogue.yaml"
+ARRIVAL_SECONDS = 60.0
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """The standard items of the seed."""
+    items: list[dict[str, Any]] = YAML(typ="safe").load(CATALOGUE.read_text())
+    return items
+
+
+def seed(operator: Operator, outputs: EnvironmentOutputs, demo: Path, log: TextIO) -> str:
+    """Makes the demo people, publishes the catalogue and sends it to tenants that lack some of it. Says what it did."""
+    found = people(outputs, demo)
+    for person in found:
+        operator.ensure_person(person.as_json())
+    print(f"people: {', '.join(person.username for person in found)}", file=log)
+    province = next(tenant for tenant in outputs.tenants if tenant.level == "province")
+    standards = catalogue()
+    for item in standards:
+        operator.publish_standard(province.url, item)
+    behind = [tenant for tenant in outputs.tenants if not _has(operator, tenant, standards)]
+    for tenant in behind:
+        print(f"catalogue: replayed to {tenant.code} {tenant.name}", file=log)
+        operator.replay_catalogue(province.url, tenant.code)
+    await_catalogue(operator, behind, standards)
+    return f"{len(found)} people, {len(standards)} items at {len(outputs.tenants)} tenants"
+
+
+def await_catalogue(operator: Operator, tenants: list[TenantOutputs], standards: list[dict[str, Any]]) -> None:
+    """Waits until every tenant offers every standard item.
+
+    Raises:
+        StageError: one still lacks some after a minute.
+    """
+    waiting = Retrying(
+        stop=stop_after_delay(ARRIVAL_SECONDS),
+        wait=wait_fixed(0.5),
+        retry=retry_if_result(lambda there: not there),
+        retry_error_callback=lambda _: False,
+    )
+    for tenant in tenants:
+        if not waiting(_has, operator, tenant, standards):
+            raise StageError(
+                f"the catalogue did not reach {tenant.name} ({tenant.code}) within {ARRIVAL_SECONDS:.0f} s",
+                "see the relay's messages: make logs; then run make up again",
+            )
+
+
+def _has(operator: Operator, tenant: TenantOutputs, standards: list[dict[str, Any]]) -> bool:
+    return {item["code"] for item in standards} <= {item["code"] for item in operator.items(tenant.url)}
+
+
+def smoke(operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantOutputs]) -> str:
+    """Looks at what a person would see through the front door: identity, query and each tenant's site.
+
+    Raises:
+        StageError: a site answers with something else than its own page.
+    """
+    discovery = operator.get(f"{outputs.issuer}/.well-known/openid-configuration").json()
+    if discovery["issuer"] != outputs.issuer:
+        raise StageError(f"identity names itself {discovery['issuer']}, not {outputs.issuer}", "see make logs")
+    operator.get(f"{outputs.service_url('query')}/readyz")
+    for tenant in tenants:
+        if tenant.name not in operator.get(f"{tenant.url}/").text:
+            raise StageError(f"{tenant.url}/ does not show {tenant.name}", "see make logs HOST=cell-a-application-1")
+    return f"identity, query and {len(tenants)} sites answer through the front door"
