@@ -83,7 +83,10 @@ class Operator:
 
     def _send(self, method: str, url: str, **content: Any) -> httpx.Response:
         tries = Retrying(
-            retry=retry_if_exception(_passing), stop=stop_after_attempt(6), wait=wait_exponential(0.5, max=8), reraise=True
+            retry=retry_if_exception(_passing),
+            stop=stop_after_attempt(6),
+            wait=wait_exponential(0.5, max=8),
+            reraise=True,
         )
         return tries(self._send_once, method, url, **content)
 

@@ -1,0 +1,196 @@
+"""The one place that runs the engine's own command, `pulumi`, for an environment's stacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from ruamel.yaml import YAML
+
+from infra.folder import EnvironmentFolder, cache
+from infra.names import PROJECT, StackName
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STACK_SETTINGS = REPOSITORY / "infra" / "stacks"
+PARALLEL = 16
+CHANGE = re.compile(r"^\s+[+~\-±]+ (\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
+
+
+class EngineError(Exception):
+    """The engine refused or failed; the message holds what it printed last."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many resources an update touched, by the engine's own words."""
+
+    by_kind: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.by_kind)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {kind}d" for kind, count in self.by_kind.items()) or "no changes"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Native commands on the stacks of one environment. Output goes to `log` as it comes.
+
+    Raises (every method that runs a command):
+        EngineError: the command failed.
+    """
+
+    folder: EnvironmentFolder
+
+    @property
+    def environment(self) -> str:
+        return self.folder.environment
+
+    def stack(self, scope: str) -> str:
+        return str(StackName(self.environment, scope))
+
+    def variables(self) -> dict[str, str]:
+        """What the native command needs in its environment; `yiwang env` prints the same."""
+        interpreter = Path(sys.executable).parent
+        variables = {
+            "YIWANG_ENVIRONMENT": self.environment,
+            "YIWANG_HOME": str(self.folder.root.parent),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PATH": os.pathsep.join([str(cache() / "bin"), str(interpreter), os.environ.get("PATH", os.defpath)]),
+        }
+        if self.environment != "prod":
+            variables |= {
+                "PULUMI_HOME": str(self.folder.pulumi_home),
+                "PULUMI_BACKEND_URL": f"file://{self.folder.pulumi_backend}",
+                "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder.passphrase),
+            }
+        return variables
+
+    def stacks(self) -> list[str]:
+        """Scopes of the environment's stacks that exist in the backend."""
+        listed = json.loads(self.run(["stack", "ls", "--json", "--all"]).stdout)
+        prefix = f"{self.environment}."
+        names = [stack["name"].rsplit("/", 1)[-1] for stack in listed]
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def ensure_stack(self, scope: str, plain: Mapping[str, str], secret: Mapping[str, str]) -> bool:
+        """Makes the stack and sets what its settings lack. Returns whether it did anything.
+
+        A secret is set when it is missing, or together with a plain value that differs (a key follows its certificate);
+        the seed, once made, stays.
+        """
+        self.link_settings(scope)
+        made = scope not in self.stacks()
+        if made:
+            self.run(["stack", "init", self.stack(scope), "--non-interactive"])
+        present = self._settings(scope)
+        differing = {key: value for key, value in plain.items() if present.get(f"{PROJECT}:{key}") != value}
+        if differing:
+            pairs = [word for key, value in differing.items() for word in ("--plaintext", f"{PROJECT}:{key}={value}")]
+            self.run(["config", "set-all", "--stack", self.stack(scope), *pairs])
+        missing = [
+            key for key in secret if f"{PROJECT}:{key}" not in present or (differing and key != "seed" and not made)
+        ]
+        for key in missing:
+            # The value goes in by standard input: a process list must not show it.
+            self.run(["config", "set", f"{PROJECT}:{key}", "--secret", "--stack", self.stack(scope)], given=secret[key])
+        return made or bool(differing or missing)
+
+    def _settings(self, scope: str) -> Mapping[str, Any]:
+        content = YAML(typ="safe").load(STACK_SETTINGS / f"Pulumi.{self.stack(scope)}.yaml") or {}
+        settings: Mapping[str, Any] = content.get("config", {})
+        return settings
+
+    def link_settings(self, scope: str) -> None:
+        """Links the stack's settings, which lie in the environment's folder, to where the engine looks for them."""
+        if self.environment == "prod":
+            return
+        name = f"Pulumi.{self.stack(scope)}.yaml"
+        target, link = self.folder.stacks / name, STACK_SETTINGS / name
+        target.touch()
+        if not link.is_symlink() or link.readlink() != target:
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+
+    def unlink_settings(self) -> None:
+        """Removes the clone's links to settings of this environment."""
+        for link in STACK_SETTINGS.glob(f"Pulumi.{self.environment}.*.yaml"):
+            if link.is_symlink():
+                link.unlink()
+
+    def up(self, scope: str, log: TextIO, *more: str) -> Changes:
+        """`pulumi up` without questions."""
+        return self._changes(["up", "--yes", "--skip-preview", *more], scope, log)
+
+    def preview(self, scope: str, log: TextIO, *more: str) -> Changes:
+        """`pulumi preview --diff`: what an update would change."""
+        return self._changes(["preview", "--diff", *more], scope, log)
+
+    def refresh(self, scope: str, log: TextIO, *more: str) -> Changes:
+        """`pulumi refresh` without questions: takes what the cloud says into the state."""
+        return self._changes(["refresh", "--yes", "--skip-preview", *more], scope, log)
+
+    def destroy(self, scope: str, log: TextIO, *more: str) -> Changes:
+        """`pulumi destroy` without questions."""
+        return self._changes(["destroy", "--yes", "--skip-preview", *more], scope, log)
+
+    def outputs(self, scope: str, secrets: bool = False) -> dict[str, Any]:
+        """The stack's outputs; secret ones are shown only when asked for."""
+        shown = ["--show-secrets"] if secrets else []
+        ran = self.run(["stack", "output", "--json", *shown, "--stack", self.stack(scope)])
+        outputs: dict[str, Any] = json.loads(ran.stdout)
+        return outputs
+
+    def _changes(self, command: list[str], scope: str, log: TextIO) -> Changes:
+        self.link_settings(scope)
+        limits = ["--parallel", str(PARALLEL)] if command[0] != "preview" else []
+        ran = self.run([*command, *limits, "--non-interactive", "--stack", self.stack(scope)], log)
+        counted: dict[str, int] = {}
+        for count, kind in CHANGE.findall(ran.stdout):
+            counted[kind] = counted.get(kind, 0) + int(count)
+        return Changes(counted)
+
+    def run(
+        self, command: list[str], log: TextIO | None = None, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `pulumi COMMAND` in the repository; its output is returned, and written to `log` line by line."""
+        if log is not None:
+            print(f"$ pulumi {' '.join(command)}", file=log, flush=True)
+        process = subprocess.Popen(
+            [str(cache() / "bin" / "pulumi"), *command, "--color", "never"],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.variables()},
+            stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if log is not None else subprocess.PIPE,
+            text=True,
+        )
+        if log is None:
+            output, errors = process.communicate(given)
+        else:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                log.write(line)
+            output, errors = "".join(lines), ""
+            process.wait()
+        if process.returncode != 0:
+            said = [line for line in (errors or output).splitlines() if line.strip()]
+            raise EngineError(f"pulumi {command[0]} ({self.environment}): {_cause(said)}")
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def _cause(said: list[str]) -> str:
+    errors = [line.strip() for line in said if "error:" in line]
+    return "\n".join(errors[-5:] or said[-5:])
