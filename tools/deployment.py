@@ -1,0 +1,85 @@
+"""Running the playbooks natively: `ansible-playbook playbooks/site.yml` with the environment's variables."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from infra.engine import REPOSITORY, Engine
+from tools.stages import StageError
+
+RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
+    re.MULTILINE,
+)
+FAILURE = re.compile(r"^(?:fatal|failed): \[[^\]]+\].*|^\[ERROR\]:.*", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Recap:
+    """Ansible's own account of a run: changed tasks by host."""
+
+    changed: Mapping[str, int]
+
+    @property
+    def any(self) -> bool:
+        return any(self.changed.values())
+
+    def __str__(self) -> str:
+        return f"{len(self.changed)} hosts, {sum(self.changed.values())} tasks changed"
+
+
+def variables(engine: Engine) -> dict[str, str]:
+    """What the native Ansible commands need in their environment, beside the engine's own."""
+    folder = engine.folder
+    needed = {**engine.variables(), "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}
+    if engine.environment != "prod":
+        needed |= {
+            "ANSIBLE_PRIVATE_KEY_FILE": str(folder.ssh_key),
+            "YIWANG_KNOWN_HOSTS": str(folder.root / "ssh" / "known_hosts"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder.root / "ssh" / "control"),
+        }
+    return needed
+
+
+def play(engine: Engine, playbook: str, log: TextIO, extra: Mapping[str, str] | None = None) -> Recap:
+    """Runs a playbook to its end.
+
+    Raises:
+        StageError: a host failed or could not be reached; names it and what it said.
+    """
+    program = Path(sys.executable).parent / "ansible-playbook"
+    command = [str(program), f"playbooks/{playbook}"]
+    for key, value in (extra or {}).items():
+        command += ["-e", f"{key}={value}"]
+    print(f"$ ansible-playbook {' '.join(command[1:])}", file=log, flush=True)
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, **variables(engine), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        log.write(line)
+    process.wait()
+    output = "".join(lines)
+    if process.returncode != 0:
+        failures = FAILURE.findall(output)
+        cause = failures[0][:500] if failures else f"ansible-playbook ended with {process.returncode}"
+        raise StageError(
+            f"{playbook}: {cause}",
+            "mend what the task says, then run the same command again: it goes on from what is there",
+        )
+    return Recap({match["host"]: int(match["changed"]) for match in RECAP.finditer(output)})
