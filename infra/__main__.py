@@ -1,0 +1,43 @@
+"""The Pulumi program. One stack at a time: `<environment>.<scope>`, and the scope's kind says which program declares it."""
+
+from __future__ import annotations
+
+import pulumi
+
+from infra import plan, settings
+from infra.addresses import AddressError
+from infra.folder import EnvironmentFolder
+from infra.names import StackName
+from infra.programs import cell, foundation, tenants
+from infra.programs.stack import Stack, configuration
+from infra.registry import RegistryError, load_registry
+from infra.stacks import cells_in_use
+
+
+EXPECTED_ERRORS = (settings.SettingsError, AddressError, RegistryError, plan.PlanError)
+"""Bad input: one clear message, no traceback, and nothing was declared."""
+
+
+def main() -> None:
+    name = StackName.parse(pulumi.get_stack())
+    stack = Stack(name, settings.load(name, *configuration()))
+    if name.kind == "foundation":
+        foundation.declare(stack.of(settings.FoundationSettings))
+        return
+
+    registry = load_registry(overlay=EnvironmentFolder(name.environment).registry_overlay)
+    capacity, warnings = plan.load(name.environment, registry, cells_in_use(name.environment))
+    for warning in warnings:
+        pulumi.warn(warning)
+
+    if name.kind == "cell":
+        cell.declare(stack.of(settings.CellSettings), capacity.cell(name.scope))
+    else:
+        tenants.declare(stack.of(settings.TenantsSettings), capacity, registry)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EXPECTED_ERRORS as error:
+        raise pulumi.RunError(str(error)) from None
