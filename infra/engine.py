@@ -8,18 +8,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from ruamel.yaml import YAML
-
+from infra import stacks
 from infra.folder import EnvironmentFolder, cache
 from infra.names import PROJECT, StackName
+from infra.outputs import EnvironmentOutputs, merge
+from infra.stacks import Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-STACK_SETTINGS = REPOSITORY / "infra" / "stacks"
 PARALLEL = 16
+SEED = f"{PROJECT}:seed"
 CHANGE = re.compile(r"^\s+[+~\-±]+ (\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
 
 
@@ -83,7 +85,7 @@ class Engine:
         names = [stack["name"].rsplit("/", 1)[-1] for stack in listed]
         return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
-    def ensure_stack(self, scope: str, plain: Mapping[str, str], secret: Mapping[str, str]) -> bool:
+    def ensure_stack(self, scope: str, settings: Mapping[str, Setting]) -> bool:
         """Makes the stack and sets what its settings lack. Returns whether it did anything.
 
         A secret is set when it is missing, or together with a plain value that differs (a key follows its certificate);
@@ -93,30 +95,34 @@ class Engine:
         made = scope not in self.stacks()
         if made:
             self.run(["stack", "init", self.stack(scope), "--non-interactive"])
-        present = self._settings(scope)
-        differing = {key: value for key, value in plain.items() if present.get(f"{PROJECT}:{key}") != value}
+        present = stacks.read(self._settings_file(scope))
+        plain = {key: setting.value for key, setting in settings.items() if not setting.secret}
+        differing = {key: value for key, value in plain.items() if _present(present, key) != value}
         if differing:
-            pairs = [word for key, value in differing.items() for word in ("--plaintext", f"{PROJECT}:{key}={value}")]
+            pairs = [word for key, value in differing.items() for word in ("--plaintext", f"{key}={value}")]
             self.run(["config", "set-all", "--stack", self.stack(scope), *pairs])
-        missing = [
-            key for key in secret if f"{PROJECT}:{key}" not in present or (differing and key != "seed" and not made)
-        ]
-        for key in missing:
-            # The value goes in by standard input: a process list must not show it.
-            self.run(["config", "set", f"{PROJECT}:{key}", "--secret", "--stack", self.stack(scope)], given=secret[key])
-        return made or bool(differing or missing)
+        secret = {key: setting.value for key, setting in settings.items() if setting.secret}
+        for key, value in secret.items():
+            if _present(present, key) is None or (differing and key != SEED):
+                # The value goes in by standard input: a process list must not show it.
+                self.run(["config", "set", key, "--secret", "--stack", self.stack(scope)], given=value)
+                made = True
+        return made or bool(differing)
 
-    def _settings(self, scope: str) -> Mapping[str, Any]:
-        content = YAML(typ="safe").load(STACK_SETTINGS / f"Pulumi.{self.stack(scope)}.yaml") or {}
-        settings: Mapping[str, Any] = content.get("config", {})
-        return settings
+    def has_setting(self, scope: str, key: str) -> bool:
+        """Whether the stack's settings hold `key` (in full: `yiwang:seed`)."""
+        path = self._settings_file(scope)
+        return path.exists() and _present(stacks.read(path), key) is not None
+
+    def _settings_file(self, scope: str) -> Path:
+        return stacks.path_of(StackName(self.environment, scope))
 
     def link_settings(self, scope: str) -> None:
         """Links the stack's settings, which lie in the environment's folder, to where the engine looks for them."""
         if self.environment == "prod":
             return
         name = f"Pulumi.{self.stack(scope)}.yaml"
-        target, link = self.folder.stacks / name, STACK_SETTINGS / name
+        target, link = self.folder.stacks / name, stacks.FOLDER / name
         target.touch()
         if not link.is_symlink() or link.readlink() != target:
             link.unlink(missing_ok=True)
@@ -124,7 +130,7 @@ class Engine:
 
     def unlink_settings(self) -> None:
         """Removes the clone's links to settings of this environment."""
-        for link in STACK_SETTINGS.glob(f"Pulumi.{self.environment}.*.yaml"):
+        for link in stacks.FOLDER.glob(f"Pulumi.{self.environment}.*.yaml"):
             if link.is_symlink():
                 link.unlink()
 
@@ -150,6 +156,19 @@ class Engine:
         ran = self.run(["stack", "output", "--json", *shown, "--stack", self.stack(scope)])
         outputs: dict[str, Any] = json.loads(ran.stdout)
         return outputs
+
+    def merged_outputs(self) -> EnvironmentOutputs:
+        """What all the environment's stacks export, merged; no secret is among it.
+
+        Raises:
+            EngineError: nothing has been provisioned yet, or a stack exports what is not of the known version.
+        """
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            found = list(pool.map(self.outputs, self.stacks()))
+        try:
+            return merge(self.environment, [outputs["contract"] for outputs in found if "contract" in outputs])
+        except ValueError as error:
+            raise EngineError(str(error)) from error
 
     def _changes(self, command: list[str], scope: str, log: TextIO) -> Changes:
         self.link_settings(scope)
@@ -189,6 +208,11 @@ class Engine:
             said = [line for line in (errors or output).splitlines() if line.strip()]
             raise EngineError(f"pulumi {command[0]} ({self.environment}): {_cause(said)}")
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def _present(settings: Mapping[str, Any], key: str) -> str | None:
+    value = settings.get(key.removeprefix(f"{PROJECT}:"))
+    return None if value is None else stacks.as_text(value)
 
 
 def _cause(said: list[str]) -> str:

@@ -68,8 +68,6 @@ def log_ins(outputs: EnvironmentOutputs, path: Path) -> dict[str, Any]:
         return {"username": username, "password": passwords[username]}
 
     clerks = {
-        tenant.code: log_in(f"clerk-{tenant.code}")
-        for tenant in outputs.tenants
-        if f"clerk-{tenant.code}" in passwords
+        tenant.code: log_in(f"clerk-{tenant.code}") for tenant in outputs.tenants if f"clerk-{tenant.code}" in passwords
     }
     return {"citizen": log_in("citizen"), "clerks": clerks, "operator": log_in("administrator")}

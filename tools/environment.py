@@ -80,7 +80,7 @@ def refuse_production(environment: str) -> None:
     if environment == "prod":
         raise StageError(
             "make works on local and test environments only, not on prod",
-            "use the native commands: eval \"$(yiwang env prod)\"; pulumi up -s prod.foundation (docs/production.md)",
+            'use the native commands: eval "$(yiwang env prod)"; pulumi up -s prod.foundation (docs/production.md)',
         )
 
 

@@ -23,8 +23,13 @@ def catalogue() -> list[dict[str, Any]]:
     return items
 
 
-def seed(operator: Operator, outputs: EnvironmentOutputs, demo: Path, log: TextIO) -> str:
-    """Makes the demo people, publishes the catalogue and sends it to tenants that lack some of it. Says what it did."""
+def seed(
+    operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantOutputs], demo: Path, log: TextIO
+) -> tuple[str, bool]:
+    """Makes the demo people, publishes the catalogue and sends it to those of `tenants` that lack some of it.
+
+    Says what it did, and whether anything was missing.
+    """
     found = people(outputs, demo)
     for person in found:
         operator.ensure_person(person.as_json())
@@ -33,12 +38,13 @@ def seed(operator: Operator, outputs: EnvironmentOutputs, demo: Path, log: TextI
     standards = catalogue()
     for item in standards:
         operator.publish_standard(province.url, item)
-    behind = [tenant for tenant in outputs.tenants if not _has(operator, tenant, standards)]
+    behind = [tenant for tenant in tenants if not _has(operator, tenant, standards)]
     for tenant in behind:
         print(f"catalogue: replayed to {tenant.code} {tenant.name}", file=log)
         operator.replay_catalogue(province.url, tenant.code)
     await_catalogue(operator, behind, standards)
-    return f"{len(found)} people, {len(standards)} items at {len(outputs.tenants)} tenants"
+    said = f"{len(found)} people, {len(standards)} items at {len(tenants)} tenants"
+    return said, bool(behind)
 
 
 def await_catalogue(operator: Operator, tenants: list[TenantOutputs], standards: list[dict[str, Any]]) -> None:

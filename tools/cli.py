@@ -1,0 +1,29 @@
+"""`yiwang`: only what no native tool has. The rest is `pulumi`, `ansible-playbook` and their kin (`yiwang env`)."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from infra.engine import EngineError
+from infra.plan import PlanError
+from infra.registry import RegistryError
+from tools.commands import environments, tenants
+from tools.stages import StageError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(tenants.app, name="tenants")
+environments.mount(app)
+
+
+def main() -> None:
+    """Runs the command; what it refuses is said in two lines and ends with code 1."""
+    try:
+        app()
+    except StageError as error:
+        typer.echo(f"yiwang: {error.cause}\n        {error.way_out}", err=True)
+        sys.exit(1)
+    except (EngineError, PlanError, RegistryError) as error:
+        typer.echo(f"yiwang: {error}", err=True)
+        sys.exit(1)

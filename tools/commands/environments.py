@@ -1,0 +1,191 @@
+"""Commands on one environment: its life, and a look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.engine import Engine
+from infra.folder import EnvironmentFolder
+from infra.outputs import EnvironmentOutputs
+from tools import deployment
+from tools.demo import log_ins
+from tools.environment import load_choice
+from tools.stages import StageError
+
+Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds the commands to `yiwang` itself: they are its verbs."""
+    for command in (up, down, onboard, status, logs, ssh, env, outputs):
+        app.command()(command)
+
+
+def up(environment: Environment = "local") -> None:
+    """Brings the environment up, or heals it; run again it changes nothing."""
+    from tools.lifecycle import Lifecycle
+
+    console = Console(highlight=False)
+    life = Lifecycle(environment)
+    run = life.up(console)
+    console.print(run.table())
+    _show(console, life.engine)
+    if not run.changed:
+        console.print("Nothing was changed.")
+
+
+def onboard(environment: Environment, tenant: Annotated[str, typer.Argument(help="the tenant's code")]) -> None:
+    """Brings one planned tenant live and prints a one-time link for its first administrator."""
+    from tools.lifecycle import Lifecycle
+
+    if not tenant:
+        raise StageError("no tenant named", "make onboard TENANT=330127; yiwang tenants list --status planned")
+    console = Console(highlight=False)
+    run, invitation = Lifecycle(environment).onboard(tenant, console)
+    console.print(run.table())
+    if invitation is not None:
+        console.print(f"First administrator's link, shown once, until {invitation['expires_at']}:")
+        console.print(invitation["link"], soft_wrap=True)
+
+
+def down(
+    environment: Environment = "local",
+    purge: Annotated[bool, typer.Option("--purge", help="remove data and state too")] = False,
+) -> None:
+    """Ends and removes everything that runs; data and state stay unless --purge."""
+    from tools.lifecycle import Lifecycle
+
+    console = Console(highlight=False)
+    console.print(Lifecycle(environment).down(purge, console).table())
+
+
+def status(
+    environment: Environment = "local",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, log-ins included")] = False,
+) -> None:
+    """What was provisioned, where it answers, and how to log in."""
+    engine = _engine(environment)
+    if as_json:
+        typer.echo(json.dumps(describe(engine), ensure_ascii=False, indent=2))
+    else:
+        _show(Console(highlight=False), engine)
+
+
+def logs(
+    environment: Environment = "local",
+    host: Annotated[str | None, typer.Argument(help="one host; without it the last lines of every host")] = None,
+) -> None:
+    """Follows one host's services, or shows the last lines of all hosts."""
+    engine = _engine(environment)
+    found = _outputs(engine)
+    if host is not None:
+        _exec_ssh(engine, found, host, "journalctl --follow --lines 100 --output cat --unit 'yiwang-*' --unit haproxy")
+    console = Console(highlight=False)
+    for one in (one for cell in found.cells for one in cell.hosts):
+        console.rule(one.name)
+        last = "journalctl --no-pager --lines 20 --output cat --unit 'yiwang-*'"
+        subprocess.run([*_ssh(engine, found, one.name), last], check=False)
+
+
+def ssh(environment: Environment, host: Annotated[str, typer.Argument(help="the host's name")]) -> None:
+    """A shell on a host."""
+    engine = _engine(environment)
+    _exec_ssh(engine, _outputs(engine), host)
+
+
+def env(environment: Environment = "local") -> None:
+    """Prints what pulumi, ansible-playbook and ansible-inventory need: eval "$(yiwang env local)"."""
+    engine = Engine(EnvironmentFolder(environment))
+    if environment != "prod":
+        load_choice(engine.folder)
+        for scope in engine.stacks():
+            engine.link_settings(scope)
+    for name, value in deployment.variables(engine).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def outputs(environment: Environment = "local") -> None:
+    """Prints the merged outputs of the environment's stacks as JSON, without secrets: what later stages read."""
+    typer.echo(_outputs(_engine(environment)).model_dump_json(indent=2))
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """What `yiwang status --json` prints."""
+    found = _outputs(engine)
+    folder = engine.folder
+    private = bool(found.foundation.authority_certificate)
+    return {
+        "environment": engine.environment,
+        "issuer": found.issuer,
+        "query": found.service_url("query"),
+        "gateways": [cell.gateway.model_dump() | {"cell": cell.cell} for cell in found.cells],
+        "ca_file": str(folder.authority / "authority.pem") if private else None,
+        "tenants": [
+            {"code": one.code, "name": one.name, "level": one.level, "status": one.status, "url": one.url}
+            for one in found.tenants
+        ],
+        "hosts": [
+            {"name": host.name, "role": host.role, "scope": cell.cell, "address": host.address}
+            for cell in found.cells
+            for host in cell.hosts
+        ],
+        "demo": log_ins(found, folder.demo),
+    }
+
+
+def _engine(environment: str) -> Engine:
+    engine = Engine(EnvironmentFolder(environment))
+    if environment != "prod":
+        load_choice(engine.folder)
+    return engine
+
+
+def _outputs(engine: Engine) -> EnvironmentOutputs:
+    return engine.merged_outputs()
+
+
+def _show(console: Console, engine: Engine) -> None:
+    described = describe(engine)
+    tenants = Table("code", "name", "site", title="tenants")
+    for tenant in described["tenants"]:
+        tenants.add_row(tenant["code"], tenant["name"], tenant["url"])
+    hosts = Table("host", "role", "address", title="hosts")
+    for host in described["hosts"]:
+        hosts.add_row(host["name"], host["role"], host["address"])
+    people = Table("who", "user name", "password", title=f"log in at any site (identity: {described['issuer']})")
+    demo = described["demo"]
+    if demo:
+        people.add_row("citizen", demo["citizen"]["username"], demo["citizen"]["password"])
+        names = {tenant["code"]: tenant["name"] for tenant in described["tenants"]}
+        for code, log_in in demo["clerks"].items():
+            people.add_row(f"clerk of {names[code]}", log_in["username"], log_in["password"])
+        people.add_row("province administrator", demo["operator"]["username"], demo["operator"]["password"])
+    for table in (hosts, tenants, people):
+        if table.row_count:
+            console.print(table)
+    if described["ca_file"]:
+        console.print(
+            f"A browser trusts the sites once it knows this authority: {described['ca_file']}", soft_wrap=True
+        )
+
+
+def _ssh(engine: Engine, found: EnvironmentOutputs, name: str) -> list[str]:
+    hosts = {host.name: host for cell in found.cells for host in cell.hosts}
+    if name not in hosts:
+        raise StageError(f"no host {name!r} in {engine.environment}", f"one of {', '.join(hosts)}")
+    key = ["-i", str(engine.folder.ssh_key)] if engine.folder.ssh_key.exists() else []
+    target = f"{found.foundation.ssh_user}@{hosts[name].address}"
+    return ["ssh", *key, *shlex.split(found.foundation.ssh_arguments), target]
+
+
+def _exec_ssh(engine: Engine, found: EnvironmentOutputs, host: str, *command: str) -> None:
+    words = [*_ssh(engine, found, host), *command]
+    os.execvp(words[0], words)  # noqa: S606 - the user's own ssh takes this terminal over

@@ -1,0 +1,243 @@
+"""Bringing an environment up, bringing a tenant live, taking everything down: the stages behind `make`."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from infra.recovery import recover
+from rich.console import Console
+
+from infra import plan as plans
+from infra.engine import Engine
+from infra.folder import EnvironmentFolder, cache
+from infra.local.cloud import Cloud
+from infra.local.cloud.settings import CloudSettings
+from infra.local.images.build import build_images, images_are_current
+from infra.local.plugin.install import install as install_plugin
+from infra.outputs import EnvironmentOutputs, TenantOutputs
+from infra.registry import Registry, load_registry, set_status
+from tools import environment as environments
+from tools import machine, stack_settings
+from tools.deployment import Recap, play
+from tools.environment import RegistryOverlay
+from tools.operator_client import Operator
+from tools.seeding import seed, smoke
+from tools.stages import Run, Stage, StageError
+
+FOUNDATION = "foundation"
+
+
+@contextmanager
+def holding(folder: EnvironmentFolder) -> Iterator[None]:
+    """One command at a time changes an environment.
+
+    Raises:
+        StageError: another one is at work.
+    """
+    folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder.root / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(
+                f"another command is changing environment {folder.environment}", "wait for it to end, then try again"
+            ) from None
+        yield
+
+
+def registry_of(folder: EnvironmentFolder) -> Registry:
+    return load_registry(overlay=folder.registry_overlay if folder.registry_overlay.exists() else None)
+
+
+def scopes_of(folder: EnvironmentFolder) -> list[str]:
+    """Scopes of the environment's stacks in the order in which they are brought up."""
+    registry = registry_of(folder)
+    plan, _ = plans.load(folder.environment, registry)
+    tenants = [
+        scope for scope in registry.scopes() if any(division.provisioned for division in registry.in_scope(scope))
+    ]
+    return [FOUNDATION, *sorted(plan.cells), *tenants]
+
+
+def operator_of(engine: Engine, outputs: EnvironmentOutputs) -> Operator:
+    """The operator's client, its secret read from the stack of the cell that runs identity."""
+    core = next(cell.cell for cell in outputs.cells if any(host.role == "identity" for host in cell.hosts))
+    secret = engine.outputs(core, secrets=True)["secrets"]["operator_client_secret"]
+    private = bool(outputs.foundation.authority_certificate)
+    return Operator(outputs.issuer, secret, engine.folder.authority / "authority.pem" if private else None)
+
+
+@dataclass
+class Lifecycle:
+    """The commands on one environment that `make` may touch."""
+
+    environment: str
+    overlay: RegistryOverlay | None = None
+
+    def __post_init__(self) -> None:
+        environments.refuse_production(self.environment)
+        self.folder = EnvironmentFolder(self.environment)
+        self.engine = Engine(self.folder)
+
+    def up(self, console: Console | None = None) -> Run:
+        """Brings the environment up, or heals it. Every stage really runs; one with nothing to do says so.
+
+        Raises:
+            StageError: a stage cannot go on; what was done stays, and the next run goes on from there.
+        """
+        run = Run("up", self.folder.logs, console or Console(highlight=False))
+        with holding(self.folder):
+            with run.stage("machine") as stage:
+                self._prepare_machine(stage)
+            with run.stage("environment") as stage:
+                self._prepare_environment(stage)
+            with run.stage("cloud") as stage:
+                started = self._cloud().start()
+                stage.say(f"started {len(started)} things" if started else "runs", changed=bool(started))
+            for scope in scopes_of(self.folder):
+                with run.stage(scope) as stage:
+                    self._update(scope, stage)
+            outputs = self.engine.merged_outputs()
+            with run.stage("deployment") as stage:
+                self._deploy(stage)
+            self._fill(run, outputs, outputs.tenants)
+        return run
+
+    def onboard(self, code: str, console: Console | None = None) -> tuple[Run, dict[str, str] | None]:
+        """Brings one planned tenant live: its stack alone, a playbook limited to what it needs, the catalogue, a smoke
+        check, and an invitation for its first administrator (None when the tenant was live already).
+
+        Raises:
+            StageError: no such tenant, or a stage cannot go on.
+        """
+        environments.load_choice(self.folder)
+        registry = registry_of(self.folder)
+        if code not in registry.divisions:
+            raise StageError(f"no tenant {code!r} in the registry", "see yiwang tenants list")
+        division = registry.divisions[code]
+        scope = registry.scope_of(code)
+        run = Run("onboard", self.folder.logs, console or Console(highlight=False))
+        with holding(self.folder):
+            fresh = not division.provisioned
+            with run.stage("registry") as stage:
+                set_status(self.folder.registry_overlay, code, "live")
+                stage.say(f"{division.name} is live" if fresh else f"{division.name} was live already", changed=fresh)
+            with run.stage("preview") as stage:
+                changes = self.engine.preview(scope, stage.log)
+                stage.say(f"{scope}: {changes}", changed=False)
+            with run.stage(scope) as stage:
+                self._update(scope, stage)
+            outputs = self.engine.merged_outputs()
+            tenant = next(one for one in outputs.tenants if one.code == code)
+            with run.stage("deployment") as stage:
+                self._deploy(stage, {"tenant": code})
+            invitation = self._fill(run, outputs, [tenant], invite=division.name if fresh else None)
+        return run, invitation
+
+    def down(self, purge: bool = False, console: Console | None = None) -> Run:
+        """Ends and removes everything that runs. Data and state stay, unless `purge`.
+
+        Raises:
+            StageError: something could not be removed.
+        """
+        run = Run("down", self.folder.logs, console or Console(highlight=False))
+        if not self.folder.root.exists():
+            return run
+        with holding(self.folder):
+            if purge:
+                self._purge(run)
+            else:
+                with run.stage("cloud") as stage:
+                    self._cloud().stop()
+                    stage.say("stopped; data stays, make up serves the same cases")
+        if purge:
+            shutil.rmtree(self.folder.root)
+        return run
+
+    def _prepare_machine(self, stage: Stage) -> None:
+        done = machine.prepare(stage.log)
+        if not images_are_current(cache()):
+            build_images(cache(), lambda line: print(line, file=stage.log))
+            done.append("images")
+        stage.say(", ".join(done) or "all there", changed=bool(done))
+
+    def _prepare_environment(self, stage: Stage) -> None:
+        done = environments.ensure(self.folder, self.overlay)
+        if install_plugin(self.folder.pulumi_home, Path(sys.executable), str(cache() / "bin" / "pulumi")):
+            done.append("provider plugin")
+        self._cloud().configure(self._cloud_settings())
+        made = [
+            scope
+            for scope in scopes_of(self.folder)
+            if self.engine.ensure_stack(scope, stack_settings.machine_made(self.engine, scope))
+        ]
+        if made:
+            done.append(f"settings of {', '.join(made)}")
+        stage.say(", ".join(done) or "all there", changed=bool(done))
+
+    def _cloud(self) -> Cloud:
+        return Cloud(self.folder.cloud, self.environment)
+
+    def _cloud_settings(self) -> CloudSettings:
+        choice, authority = environments.load_choice(self.folder), self.folder.authority
+        return CloudSettings(
+            site_port=choice.site_port,
+            object_domain=choice.object_host,
+            object_certificate=str(authority / "objects.pem"),
+            object_key=str(authority / "objects.key"),
+        )
+
+    def _update(self, scope: str, stage: Stage) -> None:
+        changes = recover(self.engine, scope, stage.log)
+        stage.say(str(changes), changed=changes.any)
+
+    def _deploy(self, stage: Stage, extra: dict[str, str] | None = None) -> None:
+        recap: Recap = play(self.engine, "site.yml", stage.log, extra)
+        stage.say(str(recap), changed=recap.any)
+
+    def _fill(
+        self, run: Run, outputs: EnvironmentOutputs, tenants: list[TenantOutputs], invite: str | None = None
+    ) -> dict[str, str] | None:
+        operator = operator_of(self.engine, outputs)
+        try:
+            with run.stage("people and items") as stage:
+                stage.say(*self._seed(operator, outputs, tenants, stage.log))
+            with run.stage("smoke check") as stage:
+                stage.say(smoke(operator, outputs, tenants), changed=False)
+            if invite is None:
+                return None
+            return operator.invite(tenants[0].code, f"{invite}管理员", "政务服务中心")
+        finally:
+            operator.close()
+
+    def _seed(
+        self, operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantOutputs], log: TextIO
+    ) -> tuple[str, bool]:
+        return seed(operator, outputs, tenants, self.folder.demo, log)
+
+    def _purge(self, run: Run) -> None:
+        """Destroys through the engine what it made, in the reverse order, then whatever is left of the cloud."""
+        with run.stage("cloud") as stage:
+            cloud = self._cloud()
+            destroyed = []
+            if environments.choice_path(self.folder).exists():
+                cloud.start()
+                existing = set(self.engine.stacks())
+                for scope in reversed([one for one in scopes_of(self.folder) if one in existing]):
+                    self.engine.destroy(scope, stage.log)
+                    destroyed.append(scope)
+            left = [str(record) for record in cloud.inventory()]
+            cloud.destroy()
+            if left and destroyed:
+                raise StageError(
+                    f"the engine left {', '.join(left)}", "they are removed now; please report what they were"
+                )
+            self.engine.unlink_settings()
+            stage.say("destroyed " + (", ".join(destroyed) or "nothing"))
