@@ -29,8 +29,9 @@ ssh: ## a shell on a host: make ssh HOST=cell-a-application-1
 down: ## end and remove everything that runs; data stays (PURGE=1 removes that too)
 	@$(YIWANG) down $(ENVIRONMENT) $(if $(filter 1,$(PURGE)),--purge)
 
-test: ## every test, with all set-up; makes and removes an environment of its own
-	@$(YIWANG) test
+test: ## every test, with all set-up; in an environment of its own that is removed after
+	@$(YIWANG) prepare
+	@.venv/bin/pytest tests
 
 test-fast: ## the tests that need no hosts
 	@$(YIWANG)

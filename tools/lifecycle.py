@@ -52,6 +52,15 @@ def holding(folder: EnvironmentFolder) -> Iterator[None]:
         yield
 
 
+def prepare_machine(stage: Stage) -> None:
+    """Brings the machine to where an environment can start."""
+    done = machine.prepare(stage.log)
+    if not images_are_current(cache()):
+        build_images(cache(), lambda line: print(line, file=stage.log))
+        done.append("images")
+    stage.say(", ".join(done) or "all there", changed=bool(done))
+
+
 def registry_of(folder: EnvironmentFolder) -> Registry:
     return load_registry(overlay=folder.registry_overlay if folder.registry_overlay.exists() else None)
 
@@ -95,7 +104,7 @@ class Lifecycle:
         run = Run("up", self.folder.logs, console or Console(highlight=False))
         with holding(self.folder):
             with run.stage("machine") as stage:
-                self._prepare_machine(stage)
+                prepare_machine(stage)
             with run.stage("environment") as stage:
                 self._prepare_environment(stage)
             with run.stage("cloud") as stage:
@@ -160,13 +169,6 @@ class Lifecycle:
         if purge:
             shutil.rmtree(self.folder.root)
         return run
-
-    def _prepare_machine(self, stage: Stage) -> None:
-        done = machine.prepare(stage.log)
-        if not images_are_current(cache()):
-            build_images(cache(), lambda line: print(line, file=stage.log))
-            done.append("images")
-        stage.say(", ".join(done) or "all there", changed=bool(done))
 
     def _prepare_environment(self, stage: Stage) -> None:
         done = environments.ensure(self.folder, self.overlay)

@@ -13,20 +13,29 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.engine import Engine
-from infra.folder import EnvironmentFolder
+from infra.folder import EnvironmentFolder, cache
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
 from tools.demo import log_ins
 from tools.environment import load_choice
-from tools.stages import StageError
+from tools.stages import Run, StageError
 
 Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
 
 
 def mount(app: typer.Typer) -> None:
     """Adds the commands to `yiwang` itself: they are its verbs."""
-    for command in (up, down, onboard, status, logs, ssh, env, outputs):
+    for command in (prepare, up, down, onboard, status, logs, ssh, env, outputs):
         app.command()(command)
+
+
+def prepare() -> None:
+    """Brings the machine to where an environment can start: the engine's command, the object store, images."""
+    from tools.lifecycle import prepare_machine
+
+    run = Run("prepare", cache() / "logs")
+    with run.stage("machine") as stage:
+        prepare_machine(stage)
 
 
 def up(environment: Environment = "local") -> None:

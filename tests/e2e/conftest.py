@@ -1,0 +1,78 @@
+"""One living environment for all end-to-end tests: made on first use, removed at the end.
+
+`YIWANG_TEST_ENVIRONMENT=test-…` keeps an environment from run to run instead (it is brought up if it is not there).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from infra.engine import Engine
+from infra.folder import EnvironmentFolder, home
+from infra.outputs import EnvironmentOutputs
+from tools.commands.environments import describe
+from tools.environment import RegistryOverlay
+from tools.lifecycle import Lifecycle
+
+PROVINCE, CITY, XIHU, LINAN, CHUNAN = "330000", "330100", "330106", "330112", "330127"
+OVERLAY = RegistryOverlay(statuses={CHUNAN: "planned"}, only=[PROVINCE, CITY, XIHU, LINAN, CHUNAN])
+OWNER_FILE = "owner.pid"
+
+
+@dataclass(frozen=True)
+class Living:
+    """A running environment."""
+
+    name: str
+    life: Lifecycle
+
+    @property
+    def engine(self) -> Engine:
+        return self.life.engine
+
+    @property
+    def outputs(self) -> EnvironmentOutputs:
+        return self.engine.merged_outputs()
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """As `yiwang status --json` tells it."""
+        return describe(self.engine)
+
+
+def remove_dead() -> None:
+    """Removes test environments whose process is gone: a killed run must not cost the next one its ports."""
+    for owner in home().glob(f"test-*/{OWNER_FILE}"):
+        if not os.path.exists(f"/proc/{json.loads(owner.read_text())}"):  # noqa: PTH110
+            Lifecycle(owner.parent.name).down(purge=True)
+
+
+@pytest.fixture(scope="session")
+def living() -> Iterator[Living]:
+    kept = os.environ.get("YIWANG_TEST_ENVIRONMENT")
+    remove_dead()
+    name = kept or f"test-{secrets.token_hex(3)}"
+    folder = EnvironmentFolder(name)
+    if not kept:
+        folder.root.mkdir(parents=True)
+        (folder.root / OWNER_FILE).write_text(str(os.getpid()))
+    life = Lifecycle(name, OVERLAY)
+    try:
+        life.up()
+        yield Living(name, life)
+    finally:
+        if not kept:
+            life.down(purge=True)
+
+
+@pytest.fixture(scope="session")
+def environment(living: Living) -> dict[str, Any]:
+    """What `yiwang status --json` prints of the environment."""
+    return living.described
