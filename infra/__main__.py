@@ -1,4 +1,4 @@
-"""The Pulumi program. One stack at a time: `<environment>.<scope>`, and the scope's kind says which program declares it."""
+"""The Pulumi program: one stack, `<environment>.<scope>`, declared by the program of its scope's kind."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import pulumi
 from infra import plan, settings
 from infra.addresses import AddressError
 from infra.folder import EnvironmentFolder
-from infra.names import StackName
+from infra.names import StackName, StackNameError
 from infra.programs import cell, foundation, tenants
 from infra.programs.stack import Stack, configuration
 from infra.registry import RegistryError, load_registry
 from infra.stacks import cells_in_use
 
-
-EXPECTED_ERRORS = (settings.SettingsError, AddressError, RegistryError, plan.PlanError)
+EXPECTED_ERRORS = (StackNameError, settings.SettingsError, AddressError, RegistryError, plan.PlanError)
 """Bad input: one clear message, no traceback, and nothing was declared."""
 
 

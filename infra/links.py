@@ -19,39 +19,47 @@ OUTPUT = "links"
 
 @dataclass(frozen=True)
 class FoundationLinks:
-    region: pulumi.Input[str]
-    account_id: pulumi.Input[str]
+    region: pulumi.Output[str]
+    account_id: pulumi.Output[str]
     account_suffix: pulumi.Output[str]
     kms_instance_id: pulumi.Output[str]
     zones: pulumi.Output[Sequence[str]]
-    vpc_id: pulumi.Input[str]
+    vpc_id: pulumi.Output[str]
     service_vswitch_ids: pulumi.Output[Sequence[str]]
     balancer_vswitch_ids: pulumi.Output[Sequence[str]]
     balancer_cidrs: pulumi.Output[Sequence[str]]
-    management_group_id: pulumi.Input[str]
-    resource_group_id: pulumi.Input[str]
-    key_id: pulumi.Input[str]
-    key_pair_name: pulumi.Input[str]
-    snapshot_policy_id: pulumi.Input[str]
-    certificate_id: pulumi.Input[str]
-    log_bucket: pulumi.Input[str]
+    management_group_id: pulumi.Output[str]
+    resource_group_id: pulumi.Output[str]
+    key_id: pulumi.Output[str]
+    key_pair_name: pulumi.Output[str]
+    snapshot_policy_id: pulumi.Output[str]
+    certificate_id: pulumi.Output[str]
+    log_bucket: pulumi.Output[str]
     log_retention_days: pulumi.Output[int]
     site_suffix: pulumi.Output[str]
     site_port: pulumi.Output[int]
-    public_domain: pulumi.Input[str]
-    site_zone_id: pulumi.Input[str]
+    public_domain: pulumi.Output[str]
+    site_zone_id: pulumi.Output[str]
     private_zone: pulumi.Output[str]
-    private_zone_id: pulumi.Input[str]
+    private_zone_id: pulumi.Output[str]
 
 
 @dataclass(frozen=True)
 class CellLinks:
-    database_instance_id: pulumi.Input[str]
-    balancer_name: pulumi.Input[str]
+    database_instance_id: pulumi.Output[str]
+    balancer_name: pulumi.Output[str]
 
 
-def publish(links: FoundationLinks | CellLinks) -> None:
-    pulumi.export(OUTPUT, {field.name: getattr(links, field.name) for field in fields(links)})
+def publish(kind: type[FoundationLinks] | type[CellLinks], **links: Any) -> None:
+    """Exports a stack's links; lists stay lists of single values, so that one unknown does not hide the others.
+
+    Raises:
+        TypeError: the links are not exactly those of their kind.
+    """
+    expected = {field.name for field in fields(kind)}
+    if set(links) != expected:
+        raise TypeError(f"{kind.__name__}: {', '.join(sorted(set(links) ^ expected))} missing or too many")
+    pulumi.export(OUTPUT, links)
 
 
 def read(kind: type[Link], stack: StackName) -> Link:

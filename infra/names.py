@@ -13,12 +13,16 @@ PROJECT = "yiwang"
 STACK_NAME = re.compile(r"^(?P<environment>local|prod|test-[a-z0-9]{1,12})\.(?P<scope>[a-z][a-z0-9-]{0,30})$")
 
 
+class StackNameError(ValueError):
+    """A stack that is none of ours."""
+
+
 @dataclass(frozen=True)
 class StackName:
     """`<environment>.<scope>`.
 
     Raises:
-        ValueError: from `parse`, when the text is no stack of ours.
+        StackNameError: from `parse`, when the text is no stack of ours.
     """
 
     environment: str
@@ -28,7 +32,7 @@ class StackName:
     def parse(cls, text: str) -> StackName:
         match = STACK_NAME.match(text)
         if not match:
-            raise ValueError(f"stack {text!r}: expected <environment>.<scope>, for example local.foundation")
+            raise StackNameError(f"stack {text!r}: expected <environment>.<scope>, for example local.foundation")
         return cls(match["environment"], match["scope"])
 
     def __str__(self) -> str:

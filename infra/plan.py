@@ -1,4 +1,4 @@
-"""The capacity plan: how much of everything each cell has, and which cell serves a tenant. Read here, written by the model.
+"""The capacity plan: how much each cell has of everything, and which cell serves a tenant.
 
 An environment's own `plan.json` wins over the tracked `plans/<environment>.json`; test environments start from
 `plans/local.json`.

@@ -96,7 +96,7 @@ class Monitor(mocks.MockMonitor):
         qualified = type_ if ancestors == STACK_TYPE else f"{ancestors}${type_}"
         return f"urn:pulumi:{self._rendering.stack}::{PROJECT}::{qualified}::{name}"
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
+    def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == STACK_TYPE:
             return resource_pb2.RegisterResourceResponse(urn=urn)
@@ -118,7 +118,7 @@ class Monitor(mocks.MockMonitor):
         )
         return resource_pb2.RegisterResourceResponse(urn=urn, id="", object=request.object)
 
-    def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
+    def ReadResource(self, request: Any) -> Any:
         asked = json_format.MessageToDict(request.properties)["name"]
         properties = struct_pb2.Struct()
         outputs = {"name": asked, "outputs": self._published[asked], "secretOutputNames": []}
@@ -126,7 +126,7 @@ class Monitor(mocks.MockMonitor):
         urn = self.make_urn(request.parent, request.type, request.name)
         return resource_pb2.ReadResourceResponse(urn=urn, properties=properties)
 
-    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
+    def RegisterResourceOutputs(self, request: Any) -> Any:
         if request.urn.split("::")[2] == STACK_TYPE:
             self._rendering.outputs = marked(json_format.MessageToDict(request.outputs))
         return empty_pb2.Empty()
@@ -161,9 +161,8 @@ def render(name: str) -> Rendering:
     """What the stack's program would declare, in the order of URNs.
 
     Raises:
-        ValueError: the name is no stack's.
-        KeyError: no tenants scope has that name.
-        SettingsError, PlanError, RegistryError: as the program itself.
+        FileNotFoundError: production's stack has no settings file.
+        StackNameError, SettingsError, PlanError, RegistryError: as the program itself.
     """
     stack = StackName.parse(name)
     published = {other.reference: render(str(other)).outputs for other in references(stack)}
@@ -194,8 +193,8 @@ def configuration(stack: StackName) -> tuple[dict[str, str], list[str]]:
     for key in stacks.PROVIDED[stack.kind]:
         if key in secrets or key not in own:
             own[key] = STAND_INS[key]
-    full = {f"{PROJECT}:{key}": stacks.as_text(value) for key, value in own.items()}
-    return full, [f"{PROJECT}:{key}" for key in secrets]
+    full = {stacks.full_key(key): stacks.as_text(value) for key, value in own.items()}
+    return full, [stacks.full_key(key) for key in secrets]
 
 
 def _run(stack: StackName, published: Mapping[str, Mapping[str, Any]]) -> Rendering:
@@ -205,10 +204,11 @@ def _run(stack: StackName, published: Mapping[str, Mapping[str, Any]]) -> Render
     try:
         asyncio.set_event_loop(loop)
         monitor = Monitor(rendering, published)
+        features = set(monitor.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures)  # type: ignore[no-untyped-call]
         runtime_settings.configure(
-            mocks.MockSettings(
+            mocks.MockSettings(  # type: ignore[no-untyped-call]
                 monitor=monitor,
-                monitor_features=set(monitor.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures),
+                monitor_features=features,
                 engine=mocks.MockEngine(logging.getLogger(__name__)),
                 project=PROJECT,
                 stack=str(stack),
@@ -233,7 +233,7 @@ def command() -> int:
     stack = parser.parse_args().stack
     try:
         rendering = render(stack)
-    except (*EXPECTED_ERRORS, ValueError, FileNotFoundError) as error:
+    except (*EXPECTED_ERRORS, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
     for resource in rendering.resources:

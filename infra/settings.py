@@ -1,4 +1,4 @@
-"""A stack's settings: native Pulumi stack configuration in the namespace `yiwang:`, typed and checked before any resource.
+"""A stack's settings: Pulumi stack configuration in the namespace `yiwang:`, typed, checked before any resource.
 
 The field's description is its documentation; `infra/README.md` lists them. What is marked secret must be set with
 `--secret`. A stack learns what another stack owns by reference, never by repeating a setting.

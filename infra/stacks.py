@@ -70,7 +70,7 @@ def stack_settings(environment: str, scope: str, values: Mapping[str, Any]) -> d
         # The machine itself is the first address of the network: it alone uses SSH there.
         own["managementCidr"] = f"{addresses.plan(values['cidr']).gateway}/32"
     secrets = secret_keys(stack.kind)
-    return {f"{PROJECT}:{key}": Setting(as_text(value), key in secrets) for key, value in own.items()}
+    return {full_key(key): Setting(as_text(value), key in secrets) for key, value in own.items()}
 
 
 def template(kind: str) -> dict[str, Any]:
@@ -78,12 +78,14 @@ def template(kind: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The settings in a stack's file, by their keys without the namespace; encrypted ones are mappings."""
+    """The settings in a stack's file, ours by their keys without the namespace; encrypted ones are mappings."""
     document = YAML(typ="safe").load(path.read_text("utf-8")) or {}
-    prefix = f"{PROJECT}:"
-    return {
-        key.removeprefix(prefix): value for key, value in document.get("config", {}).items() if key.startswith(prefix)
-    }
+    return {key.removeprefix(f"{PROJECT}:"): value for key, value in document.get("config", {}).items()}
+
+
+def full_key(key: str) -> str:
+    """As the engine names it; a key of another namespace (`pulumi:…`) has it already."""
+    return key if ":" in key else f"{PROJECT}:{key}"
 
 
 def as_text(value: Any) -> str:

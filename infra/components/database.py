@@ -33,7 +33,7 @@ class DatabaseArgs:
 
 
 class Database(pulumi.ComponentResource):
-    """An instance over two zones, its backups and its one privileged account. Databases are declared by `OwnedDatabase`."""
+    """An instance over two zones, its backups and its one privileged account; `OwnedDatabase` declares databases."""
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("yiwang:infra:Database", name, None, opts)

@@ -69,5 +69,5 @@ class Firewall(pulumi.ComponentResource):
             security_group_id=self.groups[role].id,
             description=f"{caller} to {role} on {port}",
             opts=pulumi.ResourceOptions(parent=self),
-            **source,  # type: ignore[arg-type]
+            **source,
         )

@@ -1,4 +1,4 @@
-"""One tenant: its database in each cell that the plan names, its prefix of the bucket with a key to it, its site's name."""
+"""One tenant: its database in each cell that the plan names, its prefix of the bucket and a key, its site's name."""
 
 from __future__ import annotations
 

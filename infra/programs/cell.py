@@ -163,7 +163,7 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
     if core:
         own_databases(database, passwords, opts)
         name_sites(gateway, shared, opts)
-    publish(CellLinks(database_instance_id=database.instance.id, balancer_name=gateway.name))
+    publish(CellLinks, database_instance_id=database.instance.id, balancer_name=gateway.name)
     export_contract(
         CellOutputs,
         {
@@ -195,7 +195,8 @@ def require_instance_types(stack: Stack[CellSettings], plan: CellPlan) -> None:
     missing = [role for role in plan.hosts if role not in stack.settings.instance_types]
     if missing:
         raise SettingsError(
-            f"stack {stack.name}: yiwang:instanceTypes names no type for {', '.join(missing)}, which the plan asks for.\n"
+            f"stack {stack.name}: yiwang:instanceTypes names no type for {', '.join(missing)}, "
+            "which the plan asks for; nothing was changed.\n"
             f"  pulumi config set --path yiwang:instanceTypes.{missing[0]} ecs.g7.large --stack {stack.name}"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import pulumi
 import pulumi_alicloud as alicloud
@@ -73,7 +73,9 @@ class Stack(Generic[S]):
             return None
         props = dict(args.props)
         if "tags" in props:
-            props["tags"] = {**self.tags, **(props["tags"] or {})}
+            # Ours are plain maps: a resource adds what is its own alone, such as its tenant.
+            own = cast(Mapping[str, str], props["tags"] or {})
+            props["tags"] = {**self.tags, **own}
         cross_cutting = pulumi.ResourceOptions(
             # Physical names are ours: the old one must be gone before the new one can have its name.
             delete_before_replace=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pulumi
 from pulumi_alicloud import resourcemanager
 
@@ -11,17 +10,18 @@ from infra.components.keys import Key, KeyArgs
 from infra.components.objects import Bucket, BucketArgs
 from infra.components.tenant import Tenant, TenantArgs
 from infra.links import CellLinks, FoundationLinks, read
+from infra.names import StackName
 from infra.outputs import TenantsOutputs
 from infra.passwords import Passwords
 from infra.plan import Placement, Plan
 from infra.programs.stack import Stack, export_contract
 from infra.registry import Division, Registry
-from infra.settings import TenantsSettings
+from infra.settings import SettingsError, TenantsSettings
 
 
 def declare(stack: Stack[TenantsSettings], plan: Plan, registry: Registry) -> None:
     settings, scope = stack.settings, stack.name.scope
-    divisions = [division for division in registry.in_scope(scope) if division.provisioned]
+    divisions = members(stack.name, registry)
     placements = {division.code: plan.placement(division.code, registry) for division in divisions}
     stack.shape_all()
     shared = read(FoundationLinks, stack.name.sibling("foundation"))
@@ -100,6 +100,21 @@ def declare(stack: Stack[TenantsSettings], plan: Plan, registry: Registry) -> No
         "secrets",
         pulumi.Output.secret({code: secrets_of(code, passwords, tenant) for code, tenant in tenants.items()}),
     )
+
+
+def members(stack: StackName, registry: Registry) -> list[Division]:
+    """The scope's divisions that have anything in the cloud, in the order of their codes.
+
+    Raises:
+        SettingsError: no province or city has the scope's label.
+    """
+    try:
+        return [division for division in registry.in_scope(stack.scope) if division.provisioned]
+    except KeyError:
+        raise SettingsError(
+            f"stack {stack}: no province or city has the label {stack.scope!r}; nothing was changed.\n"
+            "  labels: yiwang tenants list"
+        ) from None
 
 
 def descriptor(
