@@ -1,0 +1,287 @@
+"""The provider's side of the engine's protocol: each call is a few lines between the wire and a binding."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from infra.local.plugin import PACKAGE, VERSION, invokes, references, services
+from infra.local.plugin.binding import Binding, Identity, Realised, Refused
+from infra.local.plugin.check import Failure, check_object
+from infra.local.plugin.classes import ResourceClass, UnknownClass, provider_inputs, resource_class
+from infra.local.plugin.declared import DeclaredStore
+from infra.local.plugin.diff import Change, Difference, differences
+from infra.local.plugin.environments import Environments
+from infra.local.plugin.logs import EngineLog
+from infra.local.plugin.values import (
+    UNKNOWN,
+    Values,
+    from_struct,
+    plain,
+    to_struct,
+    wrap,
+    wrap_like,
+)
+
+DIFF_KINDS = {
+    (Change.ADD, False): provider_pb2.PropertyDiff.ADD,
+    (Change.ADD, True): provider_pb2.PropertyDiff.ADD_REPLACE,
+    (Change.DELETE, False): provider_pb2.PropertyDiff.DELETE,
+    (Change.DELETE, True): provider_pb2.PropertyDiff.DELETE_REPLACE,
+    (Change.UPDATE, False): provider_pb2.PropertyDiff.UPDATE,
+    (Change.UPDATE, True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
+}
+
+
+class InState:
+    """Which URNs the engine has in its state, as far as its calls tell; so a create is a first one or a replacement."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def seen(self, urn: str, id: str = "") -> None:
+        with self._lock:
+            self._ids[urn] = id or self._ids.get(urn, "")
+
+    def gone(self, urn: str, id: str) -> None:
+        with self._lock:
+            if self._ids.get(urn) in ("", id):
+                self._ids.pop(urn, None)
+
+    def id(self, urn: str) -> str | None:
+        """The id, empty when only the fact is known; None for a URN that the state does not have."""
+        with self._lock:
+            return self._ids.get(urn)
+
+
+class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
+    def __init__(self, log: EngineLog) -> None:
+        self._log = log
+        self._environments = Environments()
+        self._in_state = InState()
+        self._own_urn = ""
+        self._settings: Values = {}
+
+    # --- the provider itself
+
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def GetSchema(self, request: Any, context: Any) -> Any:
+        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": PACKAGE, "version": VERSION}))
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        news = from_struct(request.news)
+        given = {
+            name: _configured(value) for name, value in news.items() if name not in ("version", "pluginDownloadURL")
+        }
+        failures = list(check_object(given, provider_inputs()))
+        return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        found = differences(from_struct(request.old_inputs), from_struct(request.news), frozenset({"region"}))
+        return _diff_response(found)
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        self._own_urn = request.urn
+        self._settings = plain(from_struct(request.args))
+        return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any, context: Any) -> Any:
+        with self._answering(context, request.tok):
+            answer = invokes.invoke(request.tok, plain(from_struct(request.args)), self._settings)
+            return provider_pb2.InvokeResponse(**{"return": to_struct(answer)})
+
+    # --- resources
+
+    def Check(self, request: Any, context: Any) -> Any:
+        token, news = _token(request.urn), from_struct(request.news)
+        if request.olds.fields:
+            self._in_state.seen(request.urn)
+        try:
+            definition = resource_class(token)
+        except UnknownClass as error:
+            failure = Failure("", str(error))
+            return provider_pb2.CheckResponse(inputs=request.news, failures=_failures([failure]))
+        rules = services.rules_of(token)
+        failures = list(check_object(news, definition.inputs)) or list(rules.failures(news))
+        self._warn_of_old(request.urn, definition, news)
+        inputs = wrap(news, definition.secrets | rules.secrets)
+        return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        self._in_state.seen(request.urn, request.id)
+        replace = services.rules_of(_token(request.urn)).replace
+        ignored = set(request.ignoreChanges)
+        found = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
+        return _diff_response([one for one in found if one.path not in ignored and one.top not in ignored])
+
+    def Create(self, request: Any, context: Any) -> Any:
+        token, inputs = _token(request.urn), from_struct(request.properties)
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=to_struct(_foreseen(resource_class(token), inputs)))
+        with self._answering(context, request.urn):
+            made = self._create(request.urn, token, plain(inputs))
+            self._in_state.seen(request.urn, made.id)
+            return provider_pb2.CreateResponse(id=made.id, properties=to_struct(_outputs(token, made, inputs)))
+
+    def Read(self, request: Any, context: Any) -> Any:
+        token, old = _token(request.urn), from_struct(request.inputs)
+        with self._answering(context, request.urn):
+            found = self._binding(request.urn).read(request.id)
+            if found is None:
+                return provider_pb2.ReadResponse(id="")
+            if request.properties.fields:
+                self._in_state.seen(request.urn, request.id)
+            inputs = _seen_inputs(token, old, found.inputs)
+            outputs = _outputs(token, found, inputs)
+            return provider_pb2.ReadResponse(id=found.id, properties=to_struct(outputs), inputs=to_struct(inputs))
+
+    def Update(self, request: Any, context: Any) -> Any:
+        token, news = _token(request.urn), from_struct(request.news)
+        self._in_state.seen(request.urn, request.id)
+        if request.preview:
+            old = from_struct(request.olds)
+            inputs = resource_class(token).inputs
+            kept = {name: value for name, value in old.items() if name not in inputs or name in news}
+            return provider_pb2.UpdateResponse(properties=to_struct({**kept, **news}))
+        with self._answering(context, request.urn):
+            references.refuse_missing(self._store(request.urn), token, plain(news))
+            made = self._binding(request.urn).update(request.id, plain(news))
+            return provider_pb2.UpdateResponse(properties=to_struct(_outputs(token, made, news)))
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        with self._answering(context, request.urn):
+            references.refuse_held(self._store(request.urn), _token(request.urn), request.id)
+            self._binding(request.urn).delete(request.id)
+            self._in_state.gone(request.urn, request.id)
+            return empty_pb2.Empty()
+
+    # --- inside
+
+    def _binding(self, urn: str) -> Binding:
+        return self._environments.binding(urn, _token(urn))
+
+    def _store(self, urn: str) -> DeclaredStore:
+        return self._environments.store(Identity(urn).environment)
+
+    def _create(self, urn: str, token: str, inputs: Values) -> Realised:
+        """A first create adopts what an interrupted one made; a replacement stands beside what it replaces."""
+        binding, state_id = self._binding(urn), self._in_state.id(urn)
+        references.refuse_missing(self._store(urn), token, inputs)
+        standing = self._store(urn).of_urn(urn)
+        if state_id is not None and standing:
+            old = state_id or standing[0].id
+            return binding.create(Identity(urn, replaces=old), inputs)
+        if not standing:
+            return binding.create(Identity(urn), inputs)
+        found = standing[-1]
+        self._log.info(f"adopts {found.id}, made by an update that was interrupted", urn)
+        changes = differences(found.inputs, inputs, services.rules_of(token).replace)
+        if any(change.replaces for change in changes):
+            binding.delete(found.id)
+            return binding.create(Identity(urn), inputs)
+        return binding.create(Identity(urn, found.replaces), inputs)
+
+    def _warn_of_old(self, urn: str, definition: ResourceClass, news: Values) -> None:
+        if definition.deprecated:
+            self._log.warning(definition.deprecated, urn)
+        for name in news:
+            property = definition.inputs.get(name)
+            if property and property.deprecated:
+                self._log.warning(f"{name}: {property.deprecated}", urn)
+
+    @contextmanager
+    def _answering(self, context: Any, subject: str) -> Iterator[None]:
+        """Turn a refusal into the engine's error, with the resource's name and the reason."""
+        try:
+            yield
+        except Refused as error:
+            self._abort(context, subject, str(error))
+        except UnknownClass as error:
+            self._abort(context, subject, str(error))
+        except grpc.RpcError:
+            raise
+        except Exception as error:
+            self._log.debug_traceback(error, subject)
+            self._abort(context, subject, f"the local cloud failed: {type(error).__name__}: {error}")
+
+    def _abort(self, context: Any, subject: str, reason: str) -> None:
+        named = subject
+        if subject.startswith("urn:"):
+            named = f"{_token(subject).rpartition(':')[2]} {Identity(subject).name!r}"
+        context.abort(grpc.StatusCode.UNKNOWN, f"{named}: {reason}")
+
+
+def _token(urn: str) -> str:
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def _configured(value: Any) -> Any:
+    """The engine passes a provider's settings as JSON texts; a plain text is one already."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return value
+    return value if isinstance(parsed, int | float) and not isinstance(parsed, bool) else parsed
+
+
+def _failures(failures: Iterable[Failure]) -> list[Any]:
+    return [provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures]
+
+
+def _diff_response(found: list[Difference]) -> Any:
+    changes = provider_pb2.DiffResponse.DIFF_SOME if found else provider_pb2.DiffResponse.DIFF_NONE
+    detailed = {
+        one.path: provider_pb2.PropertyDiff(kind=DIFF_KINDS[one.change, one.replaces], inputDiff=True) for one in found
+    }
+    return provider_pb2.DiffResponse(
+        changes=changes,
+        diffs=sorted({one.top for one in found}),
+        replaces=sorted({one.top for one in found if one.replaces}),
+        detailedDiff=detailed,
+        hasDetailedDiff=True,
+    )
+
+
+def _foreseen(definition: ResourceClass, inputs: Values) -> Values:
+    """Outputs of a create that has not happened: what was given, and the rest unknown."""
+    given = {name: value for name, value in inputs.items() if value is not None}
+    return {**dict.fromkeys(definition.state, UNKNOWN), **given}
+
+
+def _secret_names(token: str) -> frozenset[str]:
+    return resource_class(token).secrets | services.rules_of(token).secrets
+
+
+def _outputs(token: str, made: Realised, inputs: Values) -> Values:
+    """What the state keeps: inputs as they were wrapped, and the computed values, the secret ones wrapped."""
+    return wrap({**inputs, **made.computed}, _secret_names(token))
+
+
+def _seen_inputs(token: str, old: Values, found: Values) -> Values:
+    """The inputs as they are now: what has not changed as the engine gave it, so that its secrets stay wrapped."""
+    if not old:
+        return wrap(found, _secret_names(token))
+    seen: Values = {}
+    for name, value in found.items():
+        before = old.get(name)
+        unchanged = before is not None and plain(before) == value
+        seen[name] = before if unchanged else wrap_like(value, before)
+    return wrap(seen, _secret_names(token))

@@ -1,0 +1,214 @@
+"""Databases: instances, their accounts, databases and grants."""
+
+from __future__ import annotations
+
+import re
+
+from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.realised import RealClass
+from infra.local.plugin.rules import ClassRules, Failure, Verdict, known, number, on, one_of, tags, text, whole
+from infra.local.plugin.values import Values
+
+INSTANCE = "alicloud:rds/instance:Instance"
+ACCOUNT = "alicloud:rds/rdsAccount:RdsAccount"
+DATABASE = "alicloud:rds/database:Database"
+PRIVILEGE = "alicloud:rds/accountPrivilege:AccountPrivilege"
+BACKUP = "alicloud:rds/backupPolicy:BackupPolicy"
+PARAMETERS = "alicloud:rds/rdsParameterGroup:RdsParameterGroup"
+OLD_ACCOUNT = "alicloud:rds/account:Account"
+CONNECTION = "alicloud:rds/connection:Connection"
+SECURITY_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"
+KMS_KEY = "alicloud:kms/key:Key"
+SQL_LOG_DAYS = (30, 180, 365, 1095, 1825)
+SPECIAL = "!@#$%^&*()_+-="
+ENGINES = ("MySQL", "SQLServer", "PostgreSQL", "MariaDB")
+
+
+def strong_password(value: object) -> Verdict:
+    """8 to 32 characters of three of the four classes. The password itself is never shown."""
+    password = str(value)
+    classes = sum(bool(re.search(kind, password)) for kind in ("[a-z]", "[A-Z]", "[0-9]", f"[{re.escape(SPECIAL)}]"))
+    if not 8 <= len(password) <= 32:
+        return f"has {len(password)} characters; allowed: 8 to 32"
+    if classes < 3:
+        return f"mixes {classes} kinds of characters; three of lower case, upper case, digits and {SPECIAL} are needed"
+    if re.search(rf"[^A-Za-z0-9{re.escape(SPECIAL)}]", password):
+        return f"has a character outside letters, digits and {SPECIAL}"
+    return None
+
+
+def _parameters_once(inputs: Values) -> Failure | None:
+    if inputs.get("parameters") and inputs.get("dbParamGroupId"):
+        return Failure("parameters", "cannot be together with dbParamGroupId: each would undo the other")
+    return None
+
+
+def _second_zone(inputs: Values) -> Failure | None:
+    if inputs.get("category") != "HighAvailability" or not known(inputs, "vswitchId", "zoneIdSlaveA"):
+        return None
+    switches = str(inputs["vswitchId"]).split(",")
+    if inputs.get("zoneIdSlaveA") != inputs.get("zoneId") and len(switches) < 2:
+        return Failure("vswitchId", "names one vSwitch; over two zones it is a list with a comma, one for each zone")
+    return None
+
+
+def _encryption(inputs: Values) -> Failure | None:
+    if inputs.get("encryptionKey") is not None and inputs.get("roleArn") is None:
+        return Failure("roleArn", "is required together with encryptionKey")
+    return None
+
+
+def _grant(inputs: Values) -> Failure | None:
+    """One owner for a database, and no other right on PostgreSQL. The engine is known by the instance alone."""
+    if known(inputs, "privilege") and inputs["privilege"] not in (
+        "ReadOnly",
+        "ReadWrite",
+        "DDLOnly",
+        "DMLOnly",
+        "DBOwner",
+    ):
+        return Failure("privilege", "must be one of ReadOnly, ReadWrite, DDLOnly, DMLOnly, DBOwner")
+    return None
+
+
+def _log_retention(inputs: Values) -> Failure | None:
+    """The real provider lowers it without a word: refused here, so that nobody counts on logs that are gone."""
+    if not known(inputs, "logBackupRetentionPeriod", "backupRetentionPeriod"):
+        return None
+    if inputs["logBackupRetentionPeriod"] <= inputs["backupRetentionPeriod"]:
+        return None
+    return Failure("logBackupRetentionPeriod", "is longer than backupRetentionPeriod, and would be cut to it")
+
+
+def account_id(inputs: Values) -> str:
+    return f"{inputs['dbInstanceId']}:{inputs['accountName']}"
+
+
+def database_id(inputs: Values) -> str:
+    return f"{inputs['instanceId']}:{inputs.get('dataBaseName') or inputs.get('name')}"
+
+
+def privilege_id(inputs: Values) -> str:
+    return f"{inputs['instanceId']}:{inputs['accountName']}:{inputs.get('privilege', 'ReadOnly')}"
+
+
+def _instance(id: str, inputs: Values, identity: Identity) -> Values:
+    return {
+        "connectionString": f"{id}.pg.rds.yiwang.internal",
+        "port": inputs.get("port", "5432"),
+        "status": "Running",
+        "createTime": "2026-01-01T00:00:00Z",
+    }
+
+
+RULES: dict[str, ClassRules] = {
+    INSTANCE: ClassRules(
+        INSTANCE,
+        rules=(
+            one_of("engine", "[P] db_instance", *ENGINES),
+            text("instanceName", "[P] db_instance", shortest=2, longest=255, says="2 to 255 characters"),
+            one_of("category", "[P] db_instance", "Basic", "HighAvailability", "AlwaysOn", "Finance", "cluster"),
+            one_of("instanceChargeType", "[P] db_instance", "Postpaid", "Prepaid", "Serverless"),
+            one_of(
+                "dbInstanceStorageType",
+                "[P] db_instance",
+                *("local_ssd", "cloud_ssd", "cloud_essd", "cloud_essd2", "cloud_essd3", "general_essd"),
+            ),
+            one_of("sslAction", "[P] db_instance", "Open", "Close", "Update"),
+            one_of("sqlCollectorStatus", "[P] db_instance", "Enabled", "Disabled"),
+            one_of("sqlCollectorConfigValue", "[P] db_instance", *SQL_LOG_DAYS),
+            on(
+                "instanceStorage",
+                "5 GiB or more, in steps of 5",
+                "[P] db_instance",
+                lambda size: None if size >= 5 and size % 5 == 0 else f"is {size}; allowed: 5 and more, in steps of 5",
+            ),
+            whole("parameters or dbParamGroupId, not both", "[P] db_instance", _parameters_once),
+            whole("a vSwitch for each zone", "#2845, #2940 [S]", _second_zone),
+            whole("roleArn with encryptionKey", "[P] db_instance", _encryption),
+            tags("[P] db_instance; [A]", longest_key=64),
+        ),
+        replace=frozenset({"engine", "zoneId", "zoneIdSlaveA", "zoneIdSlaveB", "vswitchId", "vpcId"}),
+        replace_source="[S] resource_alicloud_db_instance.go",
+        secrets=frozenset({"serverKey"}),
+        refers={"securityGroupIds": SECURITY_GROUP, "encryptionKey": KMS_KEY},
+    ),
+    ACCOUNT: ClassRules(
+        ACCOUNT,
+        rules=(
+            text(
+                "accountName",
+                "[P] rds_account",
+                pattern=r"[a-z][a-z0-9_]{0,61}[a-z0-9]",
+                says="2 to 63 lower-case letters, digits and underscores, a letter first, no underscore last",
+            ),
+            on("accountPassword", "8 to 32 characters, three of four kinds", "[P] rds_account", strong_password),
+            one_of("accountType", "[P] rds_account", "Normal", "Super", "Sysadmin"),
+            text("accountDescription", "[P] rds_account", shortest=2, longest=256, says="2 to 256 characters"),
+        ),
+        replace=frozenset({"accountName", "accountType", "dbInstanceId", "name", "type", "instanceId"}),
+        replace_source="[S] resource_alicloud_rds_account.go",
+    ),
+    DATABASE: ClassRules(
+        DATABASE,
+        rules=(
+            text(
+                "dataBaseName",
+                "[P] db_database",
+                pattern=r"[a-z][a-z0-9_-]*[a-z0-9]",
+                shortest=2,
+                longest=64,
+                says="2 to 64 of a-z, 0-9, - and _; begins with a letter, ends with a letter or digit",
+            ),
+            text("description", "[P] db_database", shortest=2, longest=256, says="2 to 256 characters"),
+        ),
+        replace=frozenset({"dataBaseName", "name", "characterSet", "instanceId"}),
+        replace_source="[S] resource_alicloud_db_database.go",
+    ),
+    PRIVILEGE: ClassRules(
+        PRIVILEGE,
+        rules=(whole("a right that exists", "[P] db_account_privilege", _grant),),
+        replace=frozenset({"instanceId", "accountName", "privilege"}),
+        replace_source="[S] resource_alicloud_db_account_privilege.go",
+    ),
+    BACKUP: ClassRules(
+        BACKUP,
+        rules=(
+            number("backupRetentionPeriod", "[P] db_backup_policy", 7, 730),
+            number("logBackupRetentionPeriod", "[P] db_backup_policy", 7, 730),
+            text(
+                "preferredBackupTime",
+                "[P] db_backup_policy",
+                pattern=r"([01]\d|2[0-3]):00Z-([01]\d|2[0-3]):00Z",
+                says="a full hour, for example 18:00Z-19:00Z",
+            ),
+            one_of(
+                "preferredBackupPeriods[]",
+                "[P] db_backup_policy",
+                *("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+            ),
+            whole("log retention within data retention", "[P] db_backup_policy", _log_retention),
+        ),
+        replace=frozenset({"instanceId"}),
+        replace_source="[S] resource_alicloud_db_backup_policy.go",
+        refers={"instanceId": INSTANCE},
+    ),
+    PARAMETERS: ClassRules(
+        PARAMETERS,
+        replace=frozenset({"engine", "engineVersion"}),
+        replace_source="[S] resource_alicloud_rds_parameter_group.go",
+    ),
+    OLD_ACCOUNT: ClassRules(OLD_ACCOUNT, refused="is retired: use rds.RdsAccount [D]"),
+    CONNECTION: ClassRules(
+        CONNECTION, refused="makes an endpoint on the internet [P]: use the instance's connectionString in the network"
+    ),
+}
+
+
+CLASSES: dict[str, KeptClass | RealClass] = {
+    INSTANCE: KeptClass(make_id=lambda identity, _: identity.fresh("pgm-bp1"), compute=_instance),
+    ACCOUNT: KeptClass(make_id=lambda _, inputs: account_id(inputs), compute=lambda *_: {"status": "Available"}),
+    DATABASE: KeptClass(make_id=lambda _, inputs: database_id(inputs)),
+    PRIVILEGE: KeptClass(make_id=lambda _, inputs: privilege_id(inputs)),
+    BACKUP: KeptClass(make_id=lambda _, inputs: str(inputs["instanceId"])),
+}

@@ -1,0 +1,58 @@
+"""Which service's module knows a class; a module is imported when the first of its classes is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.realised import RealClass
+from infra.local.plugin.rules import ClassRules
+
+MODULES = (
+    "actiontrail",
+    "alb",
+    "bastionhost",
+    "cas",
+    "dns",
+    "ecs",
+    "kms",
+    "kvstore",
+    "log",
+    "oss",
+    "pvtz",
+    "ram",
+    "rds",
+    "resourcemanager",
+    "vpc",
+)
+"""Named like the SDK's own modules; what is in none of them has the SDK's rules alone and is kept."""
+
+
+@cache
+def _module(name: str) -> Any:
+    return importlib.import_module(f"infra.local.plugin.{name}")
+
+
+def service_of(token: str) -> str:
+    """`alicloud:rds/instance:Instance` → `rds`."""
+    return token.split(":")[1].partition("/")[0]
+
+
+def rules_of(token: str) -> ClassRules:
+    service = service_of(token)
+    known: Mapping[str, ClassRules] = _module(service).RULES if service in MODULES else {}
+    return known.get(token) or ClassRules(token)
+
+
+def shape_of(token: str) -> KeptClass | RealClass:
+    service = service_of(token)
+    known: Mapping[str, KeptClass | RealClass] = _module(service).CLASSES if service in MODULES else {}
+    return known.get(token) or KeptClass()
+
+
+def every_rule() -> list[ClassRules]:
+    """For the documentation and its test."""
+    return [rules for name in MODULES for rules in _module(name).RULES.values()]
