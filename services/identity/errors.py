@@ -1,0 +1,63 @@
+"""Errors on the identity site as pages: what happened, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from services.kernel.http import as_problem
+from services.kernel.problems import Problem
+from services.pages.forms import ForgedForm
+
+log = structlog.get_logger(__name__)
+
+# kind of problem → (heading, advice)
+WORDS: dict[str, tuple[str, str]] = {
+    "forged-form": ("页面已过期", "为了您的安全，表单停留太久或从别处提交时不会被接受。请返回重新填写。"),
+    "busy": ("登录的人太多", "系统正忙，请稍等几秒后再试。"),
+    "too-many": ("操作过于频繁", "请稍等片刻再试。"),
+    "database-unavailable": ("服务正在恢复", "现在暂时不能登录。已经登录的网站不受影响，请稍后再试。"),
+    "invitation-gone": ("邀请链接已失效", "链接可能已被使用或超过有效期。请联系发出邀请的管理员重新发送。"),
+    "not-a-site": (
+        "无法从这里登录",
+        "登录请求不是由省内政务服务网站发出的，或者该网站尚未开通。请从所在市、县的政务服务网进入。",
+    ),
+}
+BY_STATUS: dict[int, tuple[str, str]] = {
+    404: ("没有找到这个页面", "网址可能有误，请从政务服务网进入。"),
+    405: ("页面已过期", "请返回后重新打开页面。"),
+    413: ("内容太多", "提交的内容超过了限制。"),
+    422: ("提交的内容有误", "请返回检查填写的内容。"),
+    503: ("服务正在恢复", "请稍后刷新页面。"),
+}
+OTHERWISE = ("服务出了点问题", "我们已经记录下来，请稍后再试。")
+
+
+def words_for(problem: Problem) -> tuple[str, str]:
+    return WORDS.get(problem.kind) or BY_STATUS.get(problem.status, OTHERWISE)
+
+
+class PageRoute(APIRoute):
+    """A route for a browser: what goes wrong is a page, not a document for programs."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_with_pages(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except Exception as error:
+                problem = (
+                    Problem(403, "forged-form", str(error)) if isinstance(error, ForgedForm) else as_problem(error)
+                )
+                if problem.status >= 500:
+                    log.error("request.problem", kind=problem.kind, exc_info=error)
+                response: Response = request.app.state.identity.site.problem(request, problem)
+                return response
+
+        return answer_with_pages

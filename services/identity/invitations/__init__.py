@@ -1,0 +1,1 @@
+"""One-time links by which somebody takes up an office."""

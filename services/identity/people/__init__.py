@@ -1,0 +1,1 @@
+"""People, and the offices they hold in tenants' departments."""

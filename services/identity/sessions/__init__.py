@@ -1,0 +1,1 @@
+"""Log-in by password, and the one session that all sites share."""
