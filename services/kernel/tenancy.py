@@ -80,6 +80,7 @@ class ServiceSecrets(Entry):
     database_password: SecretStr | None = None
     cache_password: SecretStr | None = None
     signing_key: SecretStr | None = None
+    previous_signing_key: SecretStr | None = None
     clients: dict[str, str] = Field(default_factory=dict)
 
 
