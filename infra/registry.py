@@ -24,7 +24,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from infra.outputs import TenantSettings
 
-ROOT = Path(__file__).parent.parent / "tenants"
+# A copy can be tried out before it is merged: YIWANG_REGISTRY=… pulumi preview -s prod.hangzhou
+ROOT = Path(os.environ.get("YIWANG_REGISTRY") or Path(__file__).parent.parent / "tenants")
 STANDARD = "gbt2260.csv"
 SCHEMA = "schema.json"
 
