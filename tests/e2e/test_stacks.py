@@ -1,0 +1,87 @@
+"""The native engine on a living environment: clean previews, and a county's change that touches that county alone."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.engine import Changes
+from infra.registry import ROOT, set_status
+from tests.e2e.conftest import LINAN, XIHU, Living
+from tools.lifecycle import scopes_of
+from tools.stack_settings import machine_made
+
+NINGBO = "330200"
+
+
+def preview(living: Living, scope: str) -> tuple[Changes, str]:
+    written = io.StringIO()
+    return living.engine.preview(scope, written), written.getvalue()
+
+
+def test_nothing_is_left_to_change_in_any_stack(living: Living) -> None:
+    for scope in scopes_of(living.life.folder):
+        changes, written = preview(living, scope)
+        assert not changes.any, f"{scope}:\n{written}"
+
+
+@pytest.fixture
+def edited_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the registry that the program reads instead of the tracked one."""
+    copy = tmp_path / "tenants"
+    shutil.copytree(ROOT, copy)
+    monkeypatch.setenv("YIWANG_REGISTRY", str(copy))
+    return copy
+
+
+def touched(written: str, code: str) -> tuple[list[str], list[str]]:
+    """Lines of a preview's diff that name a changed resource: those of the tenant, and all others."""
+    urns = [line for line in written.splitlines() if "urn=urn:pulumi" in line]
+    changed = [line for line in urns if "::pulumi:pulumi:Stack::" not in line and "::pulumi:providers:" not in line]
+    return [line for line in changed if code in line], [line for line in changed if code not in line]
+
+
+def test_an_edited_county_changes_its_own_resources_alone(living: Living, edited_registry: Path) -> None:
+    county = edited_registry / "zhejiang" / "hangzhou" / "xihu.yaml"
+    county.write_text(county.read_text().replace("label: xihu", "label: westlake"))
+    changes, written = preview(living, "hangzhou")
+    own, others = touched(written, XIHU)
+    assert changes.any
+    assert own
+    assert others == []
+
+
+def test_the_check_catches_a_change_that_reaches_a_neighbour(living: Living, edited_registry: Path) -> None:
+    for label, code in (("xihu", "westlake"), ("linan", "lin-an")):
+        county = edited_registry / "zhejiang" / "hangzhou" / f"{label}.yaml"
+        county.write_text(county.read_text().replace(f"label: {label}", f"label: {code}"))
+    _, written = preview(living, "hangzhou")
+    _, others = touched(written, XIHU)
+    assert any(LINAN in line for line in others)
+
+
+@pytest.fixture
+def second_city(living: Living) -> Iterator[str]:
+    """A tenants stack of its own, so that what happens to it is nobody's loss."""
+    overlay = living.life.folder.registry_overlay
+    before = overlay.read_text()
+    set_status(overlay, NINGBO, "live")
+    living.engine.ensure_stack("ningbo", machine_made(living.engine, "ningbo"))
+    yield "ningbo"
+    living.engine.destroy("ningbo", io.StringIO())
+    living.engine.run(["stack", "rm", "--yes", living.engine.stack("ningbo")])
+    overlay.write_text(before)
+
+
+def test_up_refresh_destroy_and_up_of_one_stack_work_natively(living: Living, second_city: str) -> None:
+    log = io.StringIO()
+    assert living.engine.up(second_city, log).any
+    assert not living.engine.refresh(second_city, log).any
+    assert living.engine.destroy(second_city, log).any
+    assert not preview(living, "hangzhou")[0].any, "another stack must not notice"
+    assert living.engine.up(second_city, log).any
+    assert not preview(living, second_city)[0].any
