@@ -37,7 +37,7 @@ class Batches:
     """Calls of one statement on one database, committed together.
 
     The statement takes the members' arguments as parallel arrays, and gives a row for each member with its
-    1-based place in them as `position`. It runs as one transaction by itself, which is safe through a pooler
+    1-based place in them as `place`. It runs as one transaction by itself, which is safe through a pooler
     in transaction mode. It must be idempotent: a batch whose connection was lost is tried once more.
     """
 
@@ -84,7 +84,7 @@ class Batches:
                 _fail(batch, error)
         else:
             for row in rows:
-                answer = batch[row["position"] - 1][1]
+                answer = batch[row["place"] - 1][1]
                 if not answer.done():  # its caller may have gone away; the row is committed all the same
                     answer.set_result(row)
 

@@ -25,10 +25,11 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from services.kernel import telemetry
-from services.kernel.problems import Problem, ProblemDocument, Unavailable
+from services.kernel.problems import NotAuthenticated, Problem, ProblemDocument, Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Tenant
+from services.kernel.tokens import Principal
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +50,13 @@ DATABASE_OUT = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg
 class Service:
     """The ASGI application of one service; `api` is its FastAPI part, `kernel` what it holds."""
 
-    def __init__(self, kernel: Kernel, api: FastAPI, lean: Mapping[tuple[str, str], LeanRoute], largest: int) -> None:
+    def __init__(
+        self, kernel: Kernel, api: FastAPI, lean: Mapping[tuple[str, str], LeanRoute], larger: Mapping[str, int]
+    ) -> None:
         self.kernel = kernel
         self.api = api
         self._lean = {key: (f"{key[0]} {key[1]}", route) for key, route in lean.items()}
-        self._largest = largest
+        self._larger = larger
         self._access = telemetry.AccessLog(kernel.settings.service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,13 +81,18 @@ class Service:
         started = time.perf_counter()
         telemetry.IN_FLIGHT.inc()
         try:
-            route = await self._answer(scope, _limited(receive, headers, self._largest), send_marked)
+            route = await self._answer(
+                scope, _limited(receive, headers, self._largest_body(scope["path"])), send_marked
+            )
         finally:
             telemetry.IN_FLIGHT.dec()
         seconds = time.perf_counter() - started
         telemetry.REQUEST_SECONDS.labels(route).observe(seconds)
         telemetry.REQUESTS.labels(code, telemetry.outcome(status)).inc()
         self._access.write(route, scope["path"], status, seconds, code, identifier)
+
+    def _largest_body(self, path: str) -> int:
+        return next((size for ending, size in self._larger.items() if path.endswith(ending)), LARGEST_BODY)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Answer the request and name its route: a template, so that the metrics stay bounded."""
@@ -113,7 +121,7 @@ def create_app(
     lifespan: Lifespan | None = None,
     checks: Mapping[str, Callable[[Kernel], Check]] | None = None,
     kernel: Kernel | None = None,
-    largest_body: int = LARGEST_BODY,
+    larger_bodies: Mapping[str, int] | None = None,
 ) -> Service:
     """The application of one service.
 
@@ -121,7 +129,8 @@ def create_app(
         lean: hot operations, by method and path, ahead of FastAPI.
         lifespan: what the service starts and stops by itself, around the time in which it serves.
         checks: what `/readyz` requires, by name; each gets the kernel and gives a check that is time-limited here.
-        kernel: for tests; built from the settings otherwise.
+        kernel: built from the settings when the service did not need one before.
+        larger_bodies: the largest body in bytes by a path's ending, where a mebibyte is too little.
     """
     kernel = kernel or Kernel(settings)
 
@@ -142,7 +151,22 @@ def create_app(
     for router in routers:
         api.include_router(router)
     api.include_router(_health(kernel, {name: make(kernel) for name, make in (checks or {}).items()}))
-    return Service(kernel, api, lean or {}, largest_body)
+    return Service(kernel, api, lean or {}, larger_bodies or {})
+
+
+async def bearer(kernel: Kernel, scope: Scope) -> Principal:
+    """The caller of a lean route. Raises NotAuthenticated."""
+    scheme, _, token = _header(scope["headers"], b"authorization").partition(" ")
+    if scheme.lower() != "bearer":
+        raise NotAuthenticated()
+    return await kernel.verifier.verify(token)
+
+
+async def answer_json(send: Send, status: int, content: bytes) -> None:
+    """The answer of a lean route."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
 
 
 def kernel_of(request: Request) -> Kernel:
@@ -264,6 +288,3 @@ def _limited(receive: Receive, headers: Sequence[tuple[bytes, bytes]], largest: 
         return message
 
     return counted
-
-
-__all__ = ["CurrentKernel", "CurrentTenant", "Service", "create_app", "invalid", "kernel_of", "site_tenant"]

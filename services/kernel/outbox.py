@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 BATCH = 200
 LARGEST_SEQUENCE = 2**63 - 1
+QUICK_ATTEMPTS = 5
 
 
 class OutboxMessage(BaseModel):
@@ -82,10 +83,10 @@ ORDER BY sequence LIMIT $2 FOR UPDATE SKIP LOCKED"""
 
 DELETE = "DELETE FROM {schema}.outbox WHERE destination = $1 AND sequence = ANY($2::bigint[])"
 
-# Ten seconds, doubling to an hour: a message that was rejected needs a person or a release, not haste.
+# A second, doubling to an hour: news that overtook other news is welcome soon after, else a person is needed.
 POSTPONE = """
 UPDATE {schema}.outbox SET attempts = attempts + 1, last_error = left($3, 500),
-    next_attempt_at = now() + least(interval '10 s' * power(2, least(attempts, 12)), interval '1 h')
+    next_attempt_at = now() + least(interval '1 s' * power(2, least(attempts, 12)), interval '1 h')
 WHERE destination = $1 AND sequence = $2"""
 
 DESTINATIONS = """
@@ -142,6 +143,11 @@ class Relay:
             self._tasks[way] = asyncio.create_task(self._send_all(way))
         self._wanted[way].set()
 
+    def _wake_later(self, sender: str, destination: str, attempts: int) -> None:
+        """Come back when the first of the rejected messages is due; later ones find the sweep."""
+        if attempts < QUICK_ATTEMPTS:
+            asyncio.get_running_loop().call_later(2.0**attempts + 0.05, self.wake, sender, destination)
+
     async def _sweep_forever(self) -> None:
         while True:
             for sender in list(self._senders()):
@@ -196,6 +202,8 @@ class Relay:
             for rejection in answer.rejected:
                 await connection.execute(self._postpone, destination, rejection.sequence, rejection.reason)
                 log.error("relay.rejected", tenant=sender, destination=destination, **rejection.model_dump())
+        if answer.rejected:
+            self._wake_later(sender, destination, min(row["attempts"] for row in rows))
         _count(sender, rows, answer)
         return len(answer.applied)
 

@@ -1,0 +1,1 @@
+"""Power items and cases of the tenants of one cell."""

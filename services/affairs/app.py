@@ -1,0 +1,99 @@
+"""The affairs service: its parts, and how they hang together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from services.affairs import materials, messages, store
+from services.affairs.cases import Cases
+from services.affairs.catalogue import Catalogue
+from services.affairs.filing import Filing
+from services.affairs.materials import Materials
+from services.affairs.messages import Inbox
+from services.kernel.http import Service, create_app
+from services.kernel.outbox import Answer, Envelope, Relay
+from services.kernel.runtime import Kernel
+from services.kernel.settings import ServiceSettings
+
+PREFIX = "/api/affairs"
+
+
+@dataclass(frozen=True)
+class Affairs:
+    """What the routes work with."""
+
+    kernel: Kernel
+    relay: Relay
+    catalogue: Catalogue
+    filing: Filing
+    cases: Cases
+    inbox: Inbox
+    materials: Materials
+
+
+def assemble(kernel: Kernel) -> Affairs:
+    async def post(sender: str, destination: str, envelope: Envelope) -> Answer:
+        return await messages.post(kernel, sender, destination, envelope)
+
+    directory, doors = kernel.directory, kernel.doors
+    relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], post)
+    catalogue = Catalogue(directory, doors, relay)
+    cases = Cases(directory, doors, relay)
+    return Affairs(
+        kernel=kernel,
+        relay=relay,
+        catalogue=catalogue,
+        filing=Filing(kernel, catalogue, relay),
+        cases=cases,
+        inbox=Inbox(kernel, catalogue, cases),
+        materials=Materials(kernel),
+    )
+
+
+def create(settings: ServiceSettings) -> Service:
+    from services.affairs.api import router  # the routes' dependencies name `Affairs`
+
+    kernel = Kernel(settings)
+    affairs = assemble(kernel)
+
+    @asynccontextmanager
+    async def run(_: Kernel) -> AsyncIterator[None]:
+        affairs.relay.start()
+        yield
+        await affairs.relay.close()
+
+    service = create_app(
+        settings,
+        title="Affairs",
+        kernel=kernel,
+        routers=[router],
+        lean={("POST", f"{PREFIX}/cases"): affairs.filing.answer},
+        lifespan=run,
+        checks={"database": database_check},
+        larger_bodies={"/materials": materials.LARGEST + 64 * 1024},
+    )
+    service.api.state.affairs = affairs
+    return service
+
+
+def database_check(kernel: Kernel) -> Callable[[], Awaitable[bool]]:
+    """Ready when the first of this cell's databases that is asked answers, or when there is none to ask yet.
+
+    One tenant's trouble must not take the host from all others, so a few are asked before the host is unready.
+    """
+
+    async def check() -> bool:
+        tenants = kernel.directory.own_cell()
+        for tenant in tenants[:3]:
+            try:
+                async with kernel.doors.connection(tenant.code) as connection:
+                    return bool(await connection.fetchval("SELECT true"))
+            except Exception as error:
+                last = error
+        if tenants:
+            raise last
+        return True
+
+    return check

@@ -1,0 +1,205 @@
+"""Filing a case: the hottest write of the network.
+
+A filing costs one token look-up, one validation and its share of one commit. It is acknowledged when its case, its
+trace and the message to the index are committed together, never before. The same person's same Idempotency-Key
+gives the same case again, whatever happened to the first answer; another request under that key is a conflict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from datetime import UTC, date, datetime
+from itertools import count
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from services.affairs import numbers
+from services.affairs.catalogue import Catalogue
+from services.affairs.schema import FilingReceipt, FilingRequest, Item
+from services.kernel.calendar import SHANGHAI, after_working_days
+from services.kernel.database import Batches
+from services.kernel.http import answer_json, bearer, invalid
+from services.kernel.outbox import Relay
+from services.kernel.problems import Problem
+from services.kernel.runtime import Kernel
+from services.kernel.tenancy import Doors, Tenant
+from services.kernel.tokens import Principal
+
+KEY_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
+KEY = re.compile(KEY_PATTERN.encode())
+FILE_CASES = """
+SELECT * FROM affairs.file_cases($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
+
+
+class Filing:
+    """Files cases of all tenants of this cell."""
+
+    def __init__(self, kernel: Kernel, catalogue: Catalogue, relay: Relay) -> None:
+        self._kernel = kernel
+        self._catalogue = catalogue
+        self._relay = relay
+        self._batches: dict[str, Batches] = {}
+        self._serials: dict[str, Serials] = {}
+
+    async def file(self, tenant: Tenant, person: Principal, key: str, request: FilingRequest) -> FilingReceipt:
+        """File a case, or give the case that this person filed under this key before.
+
+        Raises:
+            Problem: the item is not offered here, the form lacks a field, or the key was used for another request.
+        """
+        if not person.is_person:
+            raise Problem(403, "people-only", "Only people may file.")
+        item = await self._catalogue.offered_item(tenant, request.item)
+        check_form(item, request)
+        now = datetime.now(UTC)
+        today = now.astimezone(SHANGHAI).date()
+        number = numbers.case_number(tenant.code, today, await self._serials_of(tenant.code).take())
+        row = await self._batches_of(tenant.code).call(
+            *self._arguments(tenant, person, key, request, item, number, now, today)
+        )
+        if not row["same_request"]:
+            raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
+        if row["fresh"]:
+            self._relay.wake(tenant.code, "query")
+        return FilingReceipt.model_construct(
+            number=row["number"],
+            check_code=numbers.check_code(self._check_code_key(tenant.code), row["number"]),
+            status="filed",
+            filed_at=row["filed_at"],
+            duplicate=not row["fresh"],
+        )
+
+    async def answer(self, kernel: Kernel, scope: Scope, receive: Receive, send: Send) -> None:
+        """The lean route for `POST /api/affairs/cases`: what `api.file_case` documents, without FastAPI's machinery."""
+        headers = dict(scope["headers"])
+        tenant = kernel.tenant_of(headers.get(b"host", b"").decode("latin-1"))
+        person = await bearer(kernel, scope)
+        key = headers.get(b"idempotency-key", b"")
+        if not KEY.match(key):
+            raise invalid([{"loc": ("header", "Idempotency-Key"), "msg": f"must match {KEY_PATTERN}"}])
+        try:
+            request = FilingRequest.model_validate_json(await _body(receive))
+        except ValidationError as error:
+            raise invalid(error.errors(include_url=False, include_input=False, include_context=False)) from None
+        receipt = await self.file(tenant, person, key.decode(), request)
+        await answer_json(send, 200 if receipt.duplicate else 201, receipt.model_dump_json().encode())
+
+    def _arguments(
+        self,
+        tenant: Tenant,
+        person: Principal,
+        key: str,
+        request: FilingRequest,
+        item: Item,
+        number: str,
+        now: datetime,
+        today: date,
+    ) -> tuple[Any, ...]:
+        """The arguments of `affairs.file_cases` for one member, in its order."""
+        code_hash = numbers.check_code_hash(numbers.check_code(self._check_code_key(tenant.code), number))
+        steps = [{"version": 1, "tenant": tenant.code, "status": "filed", "at": now}]
+        snapshot = {
+            "number": number,
+            "version": 1,
+            "status": "filed",
+            "holder": tenant.code,
+            "path": [tenant.code],
+            "item": item.code,
+            "item_name": item.name,
+            "applicant": person.sub,
+            "filed_at": now,
+            "changed_at": now,
+            "steps": steps,
+            "check_code_hash": code_hash.hex(),
+        }
+        return (
+            person.sub,
+            key,
+            digest(request),
+            number,
+            item.code,
+            item.name,
+            item.version,
+            item.basis,
+            item.promised_working_days,
+            request.applicant.name,
+            request.applicant.phone,
+            to_json(request.form).decode(),
+            now,
+            after_working_days(today, tenant.settings.acceptance_working_days),
+            tenant.code,
+            to_json(steps).decode(),
+            code_hash,
+            to_json(snapshot).decode(),
+        )
+
+    def _check_code_key(self, code: str) -> bytes:
+        return self._kernel.directory.secrets_of(code).check_code_key.get_secret_value().encode()
+
+    def _batches_of(self, code: str) -> Batches:
+        if code not in self._batches:
+            self._batches[code] = Batches("filing", lambda: self._kernel.doors.connection(code), FILE_CASES)
+        return self._batches[code]
+
+    def _serials_of(self, code: str) -> Serials:
+        if code not in self._serials:
+            self._serials[code] = Serials(self._kernel.doors, code)
+        return self._serials[code]
+
+
+class Serials:
+    """Serials of one tenant, taken from its database a block at a time. What a killed process had left is skipped."""
+
+    def __init__(self, doors: Doors, code: str) -> None:
+        self._doors = doors
+        self._code = code
+        self._next = count()
+        self._left = 0
+        self._taking = asyncio.Lock()
+
+    async def take(self) -> int:
+        while self._left == 0:
+            async with self._taking:
+                if self._left == 0:
+                    await self._take_block()
+        self._left -= 1
+        return next(self._next)
+
+    async def _take_block(self) -> None:
+        async with self._doors.connection(self._code) as connection:
+            block: int = await connection.fetchval("SELECT nextval('affairs.serial_blocks')")
+        self._next = count(block * numbers.SERIALS_IN_BLOCK)
+        self._left = numbers.SERIALS_IN_BLOCK
+
+
+def check_form(item: Item, request: FilingRequest) -> None:
+    """Every required field is there and choices are among their options. Raises a Problem that names the fields."""
+    wrong = []
+    for field in item.fields:
+        value = request.form.get(field.name)
+        if value is None or value == "":
+            if field.required:
+                wrong.append({"loc": ("body", "form", field.name), "msg": "is required"})
+        elif field.options and value not in field.options:
+            wrong.append({"loc": ("body", "form", field.name), "msg": "is not one of the options"})
+    if wrong:
+        raise invalid(wrong)
+
+
+def digest(request: FilingRequest) -> bytes:
+    """Tells requests apart: the same content gives the same digest, however it was laid out."""
+    return hashlib.sha256(to_json([request.item, sorted(request.form.items()), request.applicant])).digest()
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body

@@ -1,0 +1,101 @@
+"""Messages between tenants: where the relay posts them, and what an inbox does with them."""
+
+from __future__ import annotations
+
+import httpx
+from pydantic import ValidationError
+
+from services.affairs import store
+from services.affairs.cases import INDEX, Cases
+from services.affairs.catalogue import Catalogue
+from services.affairs.schema import Case, Snapshot, Standard
+from services.kernel.database import Connection
+from services.kernel.outbox import Answer, Envelope, OutboxMessage, Rejected, receive
+from services.kernel.problems import Problem
+from services.kernel.runtime import Kernel
+from services.kernel.tenancy import Tenant
+from services.kernel.tokens import Principal
+
+
+class Undelivered(Exception):
+    """The receiver did not take the messages; they stay in the outbox."""
+
+
+async def post(kernel: Kernel, sender: str, destination: str, envelope: Envelope) -> Answer:
+    """Hand messages to another tenant's site or to the index, in the name of the sender.
+
+    Raises:
+        Undelivered, Unavailable: they stay in the outbox; nothing is known of what the receiver did.
+    """
+    tokens = kernel.machine(sender)
+    try:
+        answer = await kernel.http.post(
+            _inbox_url(kernel, destination),
+            content=envelope.model_dump_json(),
+            headers={"Authorization": f"Bearer {await tokens.token()}", "Content-Type": "application/json"},
+        )
+    except httpx.HTTPError as error:
+        raise Undelivered(repr(error)) from error
+    if answer.status_code == 401:
+        tokens.forget()
+    if answer.status_code != 200:
+        raise Undelivered(f"{answer.status_code} from {destination}")
+    return Answer.model_validate_json(answer.content)
+
+
+def _inbox_url(kernel: Kernel, destination: str) -> str:
+    if destination == INDEX:
+        return f"{kernel.directory.network.query}/api/query/inbox"
+    tenant = kernel.directory.by_code(destination)
+    if tenant is None:
+        raise Undelivered(f"no tenant {destination} on the network")
+    return f"{tenant.url}/api/affairs/inbox"
+
+
+class Inbox:
+    """Applies what other tenants send to this one."""
+
+    def __init__(self, kernel: Kernel, catalogue: Catalogue, cases: Cases) -> None:
+        self._kernel = kernel
+        self._catalogue = catalogue
+        self._cases = cases
+
+    async def receive(self, tenant: Tenant, caller: Principal, envelope: Envelope) -> Answer:
+        """Apply each message once. A relay speaks for its own tenant alone."""
+        if caller.client_id != envelope.sender or envelope.sender == tenant.code:
+            raise Problem(403, "sender-mismatch", "The token is not the sender's.")
+        received: list[Case] = []
+
+        async def apply(connection: Connection, sender: str, message: OutboxMessage) -> None:
+            try:
+                case = await self._apply(connection, tenant, sender, message)
+            except ValidationError as error:
+                raise Rejected(f"{error.error_count()} fields do not fit a {message.kind}") from error
+            if case:
+                received.append(case)
+
+        async with self._kernel.doors.connection(tenant.code) as connection:
+            answer = await receive(connection, store.SCHEMA, envelope, apply)
+        for case in received:
+            self._cases.wake(tenant, case)
+        return answer
+
+    async def _apply(self, connection: Connection, tenant: Tenant, sender: str, message: OutboxMessage) -> Case | None:
+        match message.kind:
+            case "publication":
+                if tenant.code == sender or not self._is_province(sender):
+                    raise Rejected("only the province publishes standards")
+                await self._catalogue.keep(connection, tenant, Standard.model_validate(message.body))
+            case "hand-over":
+                received = Case.model_validate(message.body)
+                await self._cases.receive(connection, tenant, sender, received)
+                return received
+            case "progress" | "outcome":
+                await self._cases.follow(connection, tenant, sender, Snapshot.model_validate(message.body))
+            case _:
+                raise Rejected(f"no such kind of message: {message.kind}")
+        return None
+
+    def _is_province(self, code: str) -> bool:
+        tenant = self._kernel.directory.by_code(code)
+        return tenant is not None and tenant.level == "province"

@@ -1,0 +1,287 @@
+"""What crosses the borders of this module: requests, answers and messages."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import to_json
+
+from services.affairs.numbers import CHECK_CODE_PATTERN, NUMBER_PATTERN
+from services.kernel.tenancy import Level
+
+Status = Literal["filed", "accepted", "declined", "in_transit", "granted", "refused"]
+
+NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+LARGEST_FORM = 64 * 1024
+
+
+def _keepable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not hold the character NUL")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_keepable)]
+Name = Annotated[Text, Field(min_length=1, max_length=64)]
+Sentence = Annotated[Text, Field(max_length=2000)]
+ItemCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,40}$", description="code of a power item")]
+TenantCode = Annotated[str, Field(pattern=r"^\d{6}$", description="GB/T 2260 code")]
+CaseNumber = Annotated[str, Field(pattern=NUMBER_PATTERN, description="22 digits")]
+Days = Annotated[int, Field(ge=0, le=365)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- catalogue ---------------------------------------------------------------------------------------------------
+
+
+class MaterialNeed(Model):
+    name: Name
+    required: bool = True
+    note: Sentence = ""
+
+
+class FormField(Model):
+    """A field of an item's form; `options` makes it a choice."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    label: Name
+    kind: Literal["text", "long_text", "number", "date", "choice"] = "text"
+    required: bool = True
+    options: list[Name] = Field(default_factory=list, max_length=50)
+    hint: Sentence = ""
+
+
+class StandardRequest(Model):
+    """A power item as the province standardises it."""
+
+    name: Name
+    kind: Name = Field(default="行政许可", description="行政许可, 行政确认, 公共服务 and so on")
+    basis: Annotated[Text, Field(min_length=1, max_length=2000, description="设定依据: law and article")]
+    levels: list[Level] = Field(min_length=1, description="levels that may carry it out")
+    legal_working_days: Days
+    promised_working_days: Days
+    materials: list[MaterialNeed] = Field(default_factory=list, max_length=50)
+    fields: list[FormField] = Field(default_factory=list, max_length=50)
+    fee: Sentence = "不收费"
+
+    @model_validator(mode="after")
+    def _promise_within_law(self) -> StandardRequest:
+        if self.promised_working_days > self.legal_working_days:
+            raise ValueError("promised_working_days must not exceed legal_working_days")
+        return self
+
+
+class Standard(StandardRequest):
+    """A published version. Versions of an item count from 1 and stay as they are."""
+
+    code: ItemCode
+    version: int = Field(ge=1, le=2**31 - 1)
+    published_at: datetime
+
+
+class ImplementationRequest(Model):
+    """What a tenant sets for an item by itself; a field left out keeps the standard's value."""
+
+    offered: bool = True
+    department: Annotated[Text, Field(max_length=64)] = ""
+    promised_working_days: Days | None = None
+    materials_note: Sentence = ""
+    fee_note: Sentence = ""
+
+
+class Item(BaseModel):
+    """An item in force at a tenant: the newest standard with the tenant's implementation on top."""
+
+    code: str
+    version: int
+    name: str
+    kind: str
+    basis: str
+    levels: list[Level]
+    department: str
+    legal_working_days: int
+    promised_working_days: int
+    standard_promised_working_days: int
+    materials: list[MaterialNeed]
+    materials_note: str
+    fields: list[FormField]
+    fee: str
+    fee_note: str
+    offered: bool
+
+
+class Items(BaseModel):
+    items: list[Item]
+
+
+class ReplayRequest(Model):
+    tenant: TenantCode
+
+
+class ReplayAnswer(BaseModel):
+    tenant: str
+    publications: int
+
+
+# --- cases -------------------------------------------------------------------------------------------------------
+
+
+class Applicant(Model):
+    name: Name
+    phone: Annotated[str, Field(pattern=r"^\+?[0-9][0-9 -]{4,19}$")]
+
+
+class FilingRequest(Model):
+    item: ItemCode
+    form: dict[str, JsonValue] = Field(default_factory=dict)
+    applicant: Applicant
+
+    @model_validator(mode="after")
+    def _form_can_be_kept(self) -> FilingRequest:
+        text = to_json(self.form)
+        if len(text) > LARGEST_FORM:
+            raise ValueError(f"form must not exceed {LARGEST_FORM} bytes")
+        if b"\\u0000" in text and NUL_IN_JSON.search(text):
+            raise ValueError("form must not hold the character NUL")
+        return self
+
+
+class FilingReceipt(BaseModel):
+    number: CaseNumber
+    check_code: Annotated[str, Field(pattern=CHECK_CODE_PATTERN)]
+    status: Literal["filed"] = "filed"
+    filed_at: datetime
+    duplicate: bool
+
+
+class Step(BaseModel):
+    """A step as anybody with number and check code may see it."""
+
+    version: int
+    tenant: str
+    status: Status
+    at: datetime
+
+
+class Outcome(BaseModel):
+    result: Literal["granted", "refused"]
+    text: str
+
+
+class Snapshot(BaseModel):
+    """A case as other tenants and the index follow it: where it is, nothing of the form."""
+
+    number: CaseNumber
+    version: int = Field(ge=1, le=2**31 - 1)
+    status: Status
+    holder: TenantCode
+    in_transit_to: TenantCode | None = None
+    path: list[TenantCode] = Field(min_length=1, description="tenants in the order in which they came to hold it")
+    item: ItemCode
+    item_name: str
+    applicant: str
+    filed_at: datetime
+    changed_at: datetime
+    due: date | None = None
+    steps: list[Step] = Field(min_length=1)
+    outcome: Outcome | None = None
+    check_code_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Case(Snapshot):
+    """A case as a tenant in its way keeps it, and as it is handed over."""
+
+    item_version: int
+    basis: str
+    promised_working_days: int
+    applicant_name: str
+    applicant_phone: str
+    form: dict[str, Any]
+    accept_by: date
+
+
+class Trace(BaseModel):
+    """One exercise of power: who, when, on what basis, how long after the change before."""
+
+    at: datetime
+    action: str
+    actor_name: str
+    department: str
+    basis: str
+    details: str
+    seconds_since_change: float
+
+
+class Material(BaseModel):
+    name: str
+    size: int
+    uploaded_at: datetime
+
+
+class CaseView(BaseModel):
+    """A case as its applicant and its clerks see it."""
+
+    number: str
+    version: int
+    status: Status
+    holder: str
+    in_transit_to: str | None
+    path: list[str]
+    item: str
+    item_name: str
+    applicant_name: str
+    applicant_phone: str
+    form: dict[str, Any]
+    filed_at: datetime
+    changed_at: datetime
+    accept_by: date
+    due: date | None
+    due_provisional: bool = Field(description="the holidays of the year of `due` were not yet published")
+    outcome: Outcome | None
+    steps: list[Step]
+    traces: list[Trace] = Field(description="for clerks; what this tenant did")
+    materials: list[Material]
+    actions: list[Literal["acceptance", "hand-over", "outcome"]] = Field(description="what the caller may do now")
+
+
+class DeskCase(BaseModel):
+    number: str
+    item: str
+    item_name: str
+    status: Status
+    holder: str
+    applicant_name: str
+    filed_at: datetime
+    accept_by: date
+    due: date | None
+
+
+class Desk(BaseModel):
+    cases: list[DeskCase]
+
+
+class AcceptanceRequest(Model):
+    accepted: bool
+    reason: Sentence = ""
+
+    @model_validator(mode="after")
+    def _reason_for_no(self) -> AcceptanceRequest:
+        if not self.accepted and not self.reason.strip():
+            raise ValueError("a case that is not accepted needs a reason")
+        return self
+
+
+class HandOverRequest(Model):
+    to: TenantCode
+    reason: Annotated[Text, Field(min_length=1, max_length=2000)]
+
+
+class OutcomeRequest(Model):
+    result: Literal["granted", "refused"]
+    text: Annotated[Text, Field(min_length=1, max_length=2000)]

@@ -1,0 +1,89 @@
+"""The statements on a tenant's cases. Rows become the types of `schema`; nothing here knows of HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from services.affairs.schema import Case, DeskCase, Material, Snapshot, Status, Trace
+from services.kernel.database import Connection
+
+SCHEMA = "affairs"
+
+CASE = """
+SELECT jsonb_build_object('number', number, 'version', version, 'status', status, 'holder', holder,
+    'in_transit_to', in_transit_to, 'path', path, 'item', item, 'item_name', item_name, 'item_version', item_version,
+    'basis', basis, 'promised_working_days', promised_working_days, 'applicant', applicant,
+    'applicant_name', applicant_name, 'applicant_phone', applicant_phone, 'form', form, 'filed_at', filed_at,
+    'accept_by', accept_by, 'due', due, 'changed_at', changed_at, 'steps', steps, 'outcome', outcome,
+    'check_code_hash', encode(check_code_hash, 'hex'))
+FROM affairs.cases WHERE number = $1"""
+
+KEEP = """
+INSERT INTO affairs.cases AS kept (number, version, status, holder, path, item, item_name, item_version, basis,
+    promised_working_days, applicant, applicant_name, applicant_phone, form, filed_at, accept_by, due, changed_at,
+    steps, check_code_hash)
+SELECT number, version, status, holder, path, item, item_name, item_version, basis,
+    promised_working_days, applicant, applicant_name, applicant_phone, form, filed_at, accept_by, due, changed_at,
+    steps, decode($1::jsonb->>'check_code_hash', 'hex')
+FROM jsonb_populate_record(NULL::affairs.cases, $1::jsonb - 'check_code_hash')
+ON CONFLICT (number) DO UPDATE SET version = excluded.version, holder = excluded.holder,
+    in_transit_to = NULL, path = excluded.path, steps = excluded.steps, due = excluded.due"""
+
+CHANGE = """
+UPDATE affairs.cases SET version = new.version, status = new.status, holder = new.holder, path = new.path,
+    in_transit_to = new.in_transit_to, due = new.due, changed_at = new.changed_at, steps = new.steps,
+    outcome = new.outcome
+FROM jsonb_populate_record(NULL::affairs.cases, $1::jsonb - 'check_code_hash') AS new
+WHERE cases.number = new.number"""
+
+TRACE = """
+INSERT INTO affairs.traces (number, at, action, actor, actor_name, department, basis, details, seconds_since_change)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
+
+TRACES = """
+SELECT at, action, actor_name, department, basis, details, seconds_since_change
+FROM affairs.traces WHERE number = $1 ORDER BY id"""
+
+DESK = """
+SELECT number, item, item_name, status, holder, applicant_name, filed_at, accept_by, due
+FROM affairs.cases WHERE $1::text IS NULL OR status = $1 ORDER BY filed_at LIMIT 200"""
+
+
+async def case(connection: Connection, number: str, lock: bool = False) -> Case | None:
+    body = await connection.fetchval(f"{CASE} FOR UPDATE" if lock else CASE, number)
+    return Case.model_validate_json(body) if body else None
+
+
+async def keep(connection: Connection, received: Case) -> None:
+    """Keep a case that was handed over, new here or come back."""
+    await connection.execute(KEEP, received.model_dump_json())
+
+
+async def change(connection: Connection, changed: Case) -> None:
+    await connection.execute(CHANGE, changed.model_dump_json(exclude={"form"}))
+
+
+async def follow(connection: Connection, news: Snapshot) -> None:
+    await connection.execute(CHANGE, news.model_dump_json())
+
+
+async def trace(
+    connection: Connection, number: str, at: datetime, act: tuple[str, str, str, str, str, str, float]
+) -> None:
+    """Leave a trace: action, actor, name, department, basis, details, seconds since the change before."""
+    await connection.execute(TRACE, number, at, *act)
+
+
+async def traces(connection: Connection, number: str) -> list[Trace]:
+    return [Trace(**row) for row in await connection.fetch(TRACES, number)]
+
+
+async def desk(connection: Connection, status: Status | None) -> list[DeskCase]:
+    return [DeskCase(**row) for row in await connection.fetch(DESK, status)]
+
+
+async def materials(connection: Connection, number: str) -> list[Material]:
+    rows = await connection.fetch(
+        "SELECT name, size, uploaded_at FROM affairs.materials WHERE number = $1 ORDER BY uploaded_at, name", number
+    )
+    return [Material(**row) for row in rows]

@@ -1,0 +1,1 @@
+"""The case index: my cases over all tenants, progress for whoever holds number and check code."""

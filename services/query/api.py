@@ -1,0 +1,84 @@
+"""The routes of the index, on the query site."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.types import Receive, Scope, Send
+
+from services.kernel.http import LeanRoute, answer_json, bearer, invalid
+from services.kernel.outbox import Answer, Envelope
+from services.kernel.problems import Problem
+from services.kernel.runtime import Kernel
+from services.kernel.tokens import Person, Principal, RelayCaller, person
+from services.query.index import Index
+from services.query.schema import CaseDetail, CaseNumber, CasePage, Progress
+
+router = APIRouter(prefix="/api/query")
+
+LONGEST_CURSOR = 200
+
+
+def index_of(request: Request) -> Index:
+    index: Index = request.app.state.index
+    return index
+
+
+CurrentIndex = Annotated[Index, Depends(index_of)]
+
+
+def caller_address(request: Request) -> str:
+    """The address that the outermost proxy of ours saw; what stands before it in the header anybody can write."""
+    hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+    trusted: int = request.app.state.trusted_hops
+    if hops:
+        return hops[-min(trusted, len(hops))][:64]
+    return request.client.host if request.client else ""
+
+
+@router.post("/inbox", tags=["between services"])
+async def receive_messages(index: CurrentIndex, caller: RelayCaller, body: Envelope) -> Answer:
+    """News of cases from a tenant's relay."""
+    if caller.client_id != body.sender:
+        raise Problem(403, "sender-mismatch", "The token is not the sender's.")
+    return await index.receive(body)
+
+
+@router.get("/cases", tags=["cases"])
+async def list_my_cases(
+    index: CurrentIndex, caller: Person, cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None
+) -> CasePage:
+    """My cases over all tenants, the newest first. Served by `my_cases_lean` ahead of this route."""
+    return await index.page(caller.sub, cursor)
+
+
+@router.get("/cases/{number}", tags=["cases"])
+async def show_my_case(index: CurrentIndex, caller: Person, number: CaseNumber) -> CaseDetail:
+    return await index.detail(caller.sub, number)
+
+
+@router.get("/progress", tags=["cases"])
+async def show_progress(
+    index: CurrentIndex,
+    address: Annotated[str, Depends(caller_address)],
+    number: Annotated[str, Query(pattern=r"^\d{22}$")],
+    check_code: Annotated[str, Query(pattern=r"^[0-9A-Z]{12}$")],
+) -> Progress:
+    """Progress for whoever holds number and check code. Attempts are limited."""
+    return await index.progress(number, check_code, address)
+
+
+def my_cases_lean(index: Index) -> LeanRoute:
+    """The lean route for `GET /api/query/cases`."""
+
+    async def answer(kernel: Kernel, scope: Scope, receive: Receive, send: Send) -> None:
+        caller: Principal = await person(await bearer(kernel, scope))
+        cursor = parse_qs(scope["query_string"].decode("latin-1")).get("cursor", [None])[-1]
+        if cursor is not None and len(cursor) > LONGEST_CURSOR:
+            raise invalid([{"loc": ("query", "cursor"), "msg": f"at most {LONGEST_CURSOR} characters"}])
+        page = await index.page(caller.sub, cursor)
+        await answer_json(send, 200, page.model_dump_json().encode())
+
+    return answer

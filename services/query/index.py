@@ -1,0 +1,161 @@
+"""What the index does: follow cases, list a person's, show progress to whoever holds number and check code."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from services.kernel import telemetry
+from services.kernel.database import Row
+from services.kernel.http import invalid
+from services.kernel.outbox import Answer, Envelope, Rejection
+from services.kernel.problems import NotFound, Problem
+from services.kernel.runtime import Kernel
+from services.query import store
+from services.query.schema import CaseDetail, CaseLine, CaseNews, CasePage, Progress, Step
+
+log = structlog.get_logger(__name__)
+
+PAGE = 20
+ATTEMPTS_PER_NUMBER = 10
+ATTEMPTS_PER_ADDRESS = 60
+END_OF_TIME = (datetime(9999, 1, 1, tzinfo=UTC), "")
+NOBODY = bytes(32)
+
+
+class Index:
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def receive(self, envelope: Envelope) -> Answer:
+        """Apply a tenant's news of cases. One that does not fit is rejected alone."""
+        answer = Answer(applied=[], rejected=[])
+        fitting: list[tuple[int, str]] = []
+        for message in envelope.messages:
+            try:
+                if message.kind != "case":
+                    raise ValueError(f"no such kind of message: {message.kind}")
+                news = CaseNews.model_validate(message.body)
+                fitting.append((message.sequence, news.model_dump_json()))
+            except ValueError as error:  # pydantic's ValidationError is one; its text would quote the message
+                reason = "does not fit a case" if isinstance(error, ValidationError) else str(error)
+                answer.rejected.append(Rejection(sequence=message.sequence, reason=reason))
+        async with self._kernel.doors.own_connection() as connection:
+            outcomes = await store.apply(connection, envelope.sender, fitting) if fitting else {}
+        for sequence, outcome in outcomes.items():
+            telemetry.INBOX_MESSAGES.labels(outcome).inc()
+            if outcome == "rejected":
+                reason = "the sender is not known here to hold this case"
+                answer.rejected.append(Rejection(sequence=sequence, reason=reason))
+            else:
+                answer.applied.append(sequence)
+        return answer
+
+    async def page(self, applicant: str, cursor: str | None) -> CasePage:
+        """A person's cases over all tenants, the newest first."""
+        before = read_cursor(cursor) if cursor else END_OF_TIME
+        async with self._kernel.doors.own_connection() as connection:
+            rows = await store.page(connection, applicant, before, PAGE + 1)
+        shown = rows[:PAGE]
+        return CasePage(
+            cases=[CaseLine(**self._line(row)) for row in shown],
+            next=write_cursor(shown[-1]["filed_at"], shown[-1]["number"]) if len(rows) > PAGE else None,
+        )
+
+    async def detail(self, applicant: str, number: str) -> CaseDetail:
+        async with self._kernel.doors.own_connection() as connection:
+            row = await store.mine(connection, applicant, number)
+        if row is None:
+            raise NotFound("No such case.")
+        return CaseDetail(**self._line(row), steps=self._steps(row))
+
+    async def progress(self, number: str, check_code: str, address: str) -> Progress:
+        """Progress by number and check code. Wrong codes and unknown numbers get the same answer.
+
+        Every attempt is counted, and committed, before it is looked at; at most ten are looked at in an hour for a
+        number, however many come at once. A right one is given back. The owner, logged in, is never locked out of
+        `detail`.
+
+        Raises:
+            Problem: too many attempts. NotFound: no such number, or another code.
+        """
+        by_address, by_number = f"address:{address}", f"number:{number}"
+        async with self._kernel.doors.own_connection() as connection:
+            if await store.count_attempt(connection, by_address) > ATTEMPTS_PER_ADDRESS:
+                raise _too_many()
+            if await store.count_attempt(connection, by_number) > ATTEMPTS_PER_NUMBER:
+                raise _too_many()
+            row = await store.progress(connection, number)
+            right = hmac.compare_digest(hashlib.sha256(check_code.encode()).digest(), _hash_of(row))
+            if row is None or not right:
+                raise NotFound("Number and check code do not belong together.")
+            for subject in (by_address, by_number):
+                await store.give_back_attempt(connection, subject)
+        return Progress(number=number, status=row["status"], steps=self._steps(row))
+
+    async def forget_old_attempts(self) -> None:
+        """Once an hour, while the service runs."""
+        while True:
+            try:
+                async with self._kernel.doors.own_connection() as connection:
+                    await store.forget_attempts(connection)
+            except Exception as error:
+                log.warning("index.attempts_not_forgotten", error=repr(error))
+            await asyncio.sleep(3600)
+
+    def _line(self, row: Row) -> dict[str, Any]:
+        first = row["number"][:6]
+        tenant = self._kernel.directory.by_code(first)
+        line = {name: row[name] for name in ("number", "item", "item_name", "status", "holder", "filed_at")}
+        return line | {
+            "changed_at": row["changed_at"],
+            "due": row["due"],
+            "holder_name": self._name_of(row["holder"]),
+            "tenant": first,
+            "tenant_name": self._name_of(first),
+            "site": tenant.url if tenant else "",
+        }
+
+    def _steps(self, row: Row) -> list[Step]:
+        return [
+            Step(tenant_name=self._name_of(step["tenant"]), **{name: step[name] for name in ("tenant", "status", "at")})
+            for step in json.loads(row["steps"])
+        ]
+
+    def _name_of(self, code: str) -> str:
+        tenant = self._kernel.directory.by_code(code)
+        return tenant.name if tenant else code
+
+
+def _hash_of(row: Row | None) -> bytes:
+    return bytes(row["check_code_hash"]) if row else NOBODY
+
+
+def _too_many() -> Problem:
+    return Problem(
+        429, "too-many-attempts", "Too many attempts, please try again later.", headers={"Retry-After": "3600"}
+    )
+
+
+def write_cursor(filed_at: datetime, number: str) -> str:
+    return urlsafe_b64encode(f"{int(filed_at.timestamp() * 1_000_000)}.{number}".encode()).decode()
+
+
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """The place after which a page begins. Raises a Problem for what is no cursor of ours."""
+    try:
+        moment, _, number = urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").partition(".")
+        if not number.isdigit():
+            raise ValueError("no number")
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(moment)), number
+    except (Base64Error, ValueError, OverflowError):
+        raise invalid([{"loc": ("query", "cursor"), "msg": "is not a cursor"}]) from None

@@ -1,0 +1,57 @@
+"""Backends and a small province, made once a session."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.backends import Postgres, Redis
+from tests.integration.issuer import Issuer
+from tests.integration.network import Network
+
+
+@pytest.fixture(scope="session")
+def backend_folder() -> Iterator[Path]:
+    # not pytest's own: PostgreSQL runs as another user, who must be able to reach it
+    with tempfile.TemporaryDirectory(prefix="yiwang-test-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(backend_folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL 15 of its own; tests make databases of their own in it."""
+    server = Postgres(backend_folder)
+    server.create()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(backend_folder: Path) -> Iterator[Redis]:
+    server = Redis(backend_folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    server = Issuer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def network(backend_folder: Path, postgres: Postgres, redis_server: Redis, issuer: Issuer) -> Iterator[Network]:
+    """浙江省, 杭州市, 西湖区 and 临安区 on two cells, with affairs and query running."""
+    province = Network(backend_folder, postgres, redis_server, issuer)
+    province.create()
+    province.start_all()
+    yield province
+    province.stop_all()
