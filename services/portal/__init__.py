@@ -1,0 +1,1 @@
+"""The pages of a tenant's site, for citizen and clerk. See README.md."""

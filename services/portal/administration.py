@@ -1,0 +1,61 @@
+"""What a tenant decides about the items by itself, for its administrators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse, Response
+
+from services.affairs.schema import Item
+from services.kernel.problems import Problem
+from services.pages.forms import read_form
+from services.portal import forms
+from services.portal.visit import AdministratorVisit, Visit, go
+
+router = APIRouter(tags=["administration"], default_response_class=HTMLResponse)
+
+
+@router.get("/administration")
+async def administration(visit: AdministratorVisit, saved: bool = False) -> HTMLResponse:
+    items = await visit.portal.affairs.every_item(visit.tenant)
+    return visit.page("administration.html", items=items, saved=saved)
+
+
+@router.get("/administration/{code}")
+async def implementation(visit: AdministratorVisit, code: str) -> HTMLResponse:
+    item = await visit.portal.affairs.item(visit.tenant, code)
+    values = {
+        "department": item.department,
+        "promised_working_days": _own_promise(item),
+        "materials_note": item.materials_note,
+        "fee_note": item.fee_note,
+        "offered": "yes" if item.offered else "no",
+    }
+    return _page(visit, item, values, {})
+
+
+@router.post("/administration/{code}")
+async def implement(visit: AdministratorVisit, code: str) -> Response:
+    typed = await read_form(visit.request)
+    item = await visit.portal.affairs.item(visit.tenant, code)
+    request, errors = forms.implementation(item, typed)
+    if request is not None:
+        try:
+            await visit.portal.affairs.implement(visit.tenant, code, request, visit.token)
+            return go("/administration?saved=1")
+        except Problem as problem:
+            if problem.status != 422:
+                raise
+            errors = {"": f"{visit.tenant.name}不能这样实施该事项，请核对层级和期限。"}
+    values = {"department": "", "promised_working_days": "", "materials_note": "", "fee_note": "", "offered": "yes"}
+    return _page(visit, item, values | typed, errors, status=422)
+
+
+def _own_promise(item: Item) -> str:
+    same = item.promised_working_days == item.standard_promised_working_days
+    return "" if same else str(item.promised_working_days)
+
+
+def _page(visit: Visit, item: Item, values: Mapping[str, str], errors: forms.Errors, status: int = 200) -> HTMLResponse:
+    return visit.page("implementation.html", item=item, values=dict(values), errors=errors, status=status)

@@ -1,0 +1,62 @@
+"""The portal's application: its pages, and what they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncpg
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from services.kernel.http import DATABASE_OUT, Service, create_app
+from services.kernel.problems import Problem
+from services.kernel.readiness import tenant_databases
+from services.kernel.runtime import Kernel
+from services.kernel.settings import ServiceSettings
+from services.pages.assets import Assets
+from services.pages.forms import ForgedForm
+from services.pages.render import Pages
+from services.portal import administration, cases, catalogue, desk, errors, log_in
+from services.portal.affairs import Affairs
+from services.portal.query import Query
+from services.portal.relying_party import RelyingParty
+from services.portal.sessions import Sessions
+from services.portal.visit import LogInNeeded, Portal
+
+HERE = Path(__file__).parent
+ROUTERS = (catalogue.router, cases.router, desk.router, administration.router, log_in.router)
+SHOWN_AS_PAGES = (
+    Problem,
+    ForgedForm,
+    HTTPException,
+    RequestValidationError,
+    Exception,
+    asyncpg.DataError,
+    *DATABASE_OUT,
+)
+
+
+class PortalSettings(ServiceSettings):
+    trusted_hops: int = Field(default=2, description="proxies of ours in front, each adding to X-Forwarded-For")
+
+
+def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
+    kernel = kernel or Kernel(settings)
+    pages = Pages(HERE / "templates", Assets(HERE / "static"))
+    checks = {"database": tenant_databases}
+    service = create_app(settings, title="Portal", routers=ROUTERS, kernel=kernel, checks=checks)
+    service.api.router.routes.append(pages.assets.route())
+    service.api.state.portal = Portal(
+        kernel=kernel,
+        pages=pages,
+        sessions=Sessions(kernel.doors),
+        relying_party=RelyingParty(kernel),
+        affairs=Affairs(kernel.http),
+        query=Query(kernel),
+        trusted_hops=settings.trusted_hops,
+    )
+    for error in SHOWN_AS_PAGES:
+        service.api.add_exception_handler(error, errors.show)
+    service.api.add_exception_handler(LogInNeeded, errors.log_in_first)
+    return service

@@ -1,0 +1,313 @@
+"""Pages of a person's cases: filing, receipt, all my cases, one case, and progress for anybody with the check code."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse, Response
+
+from services.affairs.schema import CaseView, FilingReceipt, Item
+from services.kernel.problems import Problem, Unavailable
+from services.kernel.tenancy import Directory, Tenant
+from services.pages.cases import CASE_WORDS
+from services.pages.forms import read_form
+from services.portal import forms
+from services.portal.sealing import seal_text, unseal_text
+from services.portal.visit import AnyVisit, PersonVisit, Visit, go
+from services.portal.words import OPEN_STATUSES, grouped, moment
+
+router = APIRouter(tags=["cases"], default_response_class=HTMLResponse)
+log = structlog.get_logger(__name__)
+
+RECEIPT_COOKIE = "__Host-yiwang-receipt"
+RECEIPT_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case in a list."""
+
+    number: str
+    item_name: str
+    place: str
+    status: str
+    when: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A step on a timeline."""
+
+    title: str
+    state: str
+    place: str = ""
+    when: str = ""
+    note: str = ""
+
+
+# --- filing ------------------------------------------------------------------------------------------------------
+
+
+@router.get("/items/{code}/filing")
+async def filing_form(visit: PersonVisit, code: str) -> HTMLResponse:
+    item = await visit.portal.affairs.item(visit.tenant, code)
+    if not item.offered:
+        raise Problem(404, "item-not-offered")
+    assert visit.session is not None
+    who = visit.session.who
+    return _filing_page(visit, item, secrets.token_urlsafe(18), {"name": who.name, "phone": who.phone}, {})
+
+
+@router.post("/items/{code}/filing")
+async def file(visit: PersonVisit, code: str) -> Response:
+    """The form carries its idempotency key: sent twice, it is one case and the same receipt."""
+    typed = await read_form(visit.request)
+    item = await visit.portal.affairs.item(visit.tenant, code)
+    key = typed.get("key", "")
+    request, errors = forms.filing(item, typed)
+    if request is not None and 16 <= len(key) <= 64:
+        try:
+            receipt = await visit.portal.affairs.file(visit.tenant, key, request, visit.token)
+            return _with_receipt(visit, go(f"/cases/{receipt.number}/receipt"), receipt)
+        except Problem as problem:
+            errors = _refused(problem)
+    # A key that was used with another text, or is none, is not used again.
+    return _filing_page(visit, item, secrets.token_urlsafe(18) if request else key, typed, errors, status=422)
+
+
+def _refused(problem: Problem) -> forms.Errors:
+    """Why affairs did not take the form. What is not the form's fault goes on as it is."""
+    if problem.status == 409:
+        return {"": "这张表此前已用另一内容提交过。请核对“我的办件”，确需再办请重新提交。"}
+    if problem.status == 422:
+        return {"": "提交的内容不符合要求，请检查后再试。"}
+    raise problem
+
+
+def _filing_page(
+    visit: Visit, item: Item, key: str, values: Mapping[str, str], errors: forms.Errors, status: int = 200
+) -> HTMLResponse:
+    fields = forms.fields_of(item)
+    options = {field.name: [(option, option) for option in field.options] for field in fields}
+    return visit.page(
+        "filing.html",
+        item=item,
+        key=key,
+        fields=fields,
+        options=options,
+        values={"name": "", "phone": "", **values},
+        errors=errors,
+        status=status,
+    )
+
+
+def _with_receipt(visit: Visit, response: Response, receipt: FilingReceipt) -> Response:
+    """The check code goes to the receipt page in a cookie that only this session opens, never in an address."""
+    assert visit.session is not None
+    content = {"number": receipt.number, "check_code": receipt.check_code}
+    response.set_cookie(
+        RECEIPT_COOKIE,
+        seal_text(visit.session.key, content),
+        max_age=RECEIPT_SECONDS,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+@router.get("/cases/{number}/receipt")
+async def receipt(visit: PersonVisit, number: str) -> HTMLResponse:
+    assert visit.session is not None
+    case = await visit.portal.affairs.case(first_tenant(visit, number), number, visit.token)
+    kept = unseal_text(visit.session.key, visit.request.cookies.get(RECEIPT_COOKIE, "")) or {}
+    check_code = kept.get("check_code", "") if kept.get("number") == number else ""
+    facts = [
+        ("申请事项", case.item_name),
+        ("申请人", case.applicant_name),
+        ("受理单位", place_name(visit.portal.kernel.directory, case.path[0])),
+        ("提交时间", moment(case.filed_at)),
+        ("决定是否受理", f"{case.accept_by.isoformat()} 前"),
+    ]
+    return visit.page("receipt.html", number=number, shown=grouped(number), check_code=check_code, facts=facts)
+
+
+# --- my cases ----------------------------------------------------------------------------------------------------
+
+
+@router.get("/cases")
+async def my_cases(visit: PersonVisit, after: str = "") -> HTMLResponse:
+    """All over the network, the newest first."""
+    directory = visit.portal.kernel.directory
+    found = await visit.portal.query.my_cases(visit.token, after)
+    rows = [
+        Row(case.number, case.item_name, holder(directory, case), case.status, moment(case.changed_at))
+        for case in found.cases
+    ]
+    return visit.page("cases.html", cases=rows, newer="/cases" if after else None, older=_older(found.next))
+
+
+def _older(cursor: str | None) -> str | None:
+    return f"/cases?after={cursor}" if cursor else None
+
+
+@router.get("/cases/{number}")
+async def my_case(visit: PersonVisit, number: str) -> HTMLResponse:
+    """Steps from the index, or while it lags or is out from the first tenant; what was written from there."""
+    directory = visit.portal.kernel.directory
+    details = await _details(visit, number)
+    try:
+        case: Any = await visit.portal.query.my_case(number, visit.token)
+    except Problem:
+        if details is None:
+            raise
+        case = details
+    facts = [
+        ("办件编号", number),
+        ("受理单位", place_name(directory, number[:6])),
+        ("现在由谁办理", holder(directory, case)),
+        ("提交时间", moment(case.filed_at)),
+    ]
+    if case.status == "filed" and details:
+        facts.append(("受理期限", details.accept_by.isoformat()))
+    if case.due and case.status in OPEN_STATUSES:
+        facts.append(("办结期限", case.due.isoformat()))
+    return visit.page(
+        "case.html",
+        case=case,
+        steps=timeline(directory, case.steps),
+        facts=facts,
+        outcome=details.outcome.text if details and details.outcome else "",
+        own_form=await own_form(visit, details) if details else [],
+    )
+
+
+async def _details(visit: Visit, number: str) -> CaseView | None:
+    """The case as its first tenant keeps it; None when that does not answer, or knows no such case of this person."""
+    try:
+        return await visit.portal.affairs.case(first_tenant(visit, number), number, visit.token)
+    except Problem as problem:
+        log.info("case.details_missing", kind=problem.kind)
+        return None
+
+
+# --- progress, for anybody ---------------------------------------------------------------------------------------
+
+
+@router.get("/progress")
+async def progress_form(visit: AnyVisit, number: str = "") -> HTMLResponse:
+    return visit.page(
+        "progress.html", values={"number": number[:40], "check_code": ""}, errors={}, found=None, steps=[]
+    )
+
+
+@router.post("/progress")
+async def progress(visit: AnyVisit) -> HTMLResponse:
+    typed = await read_form(visit.request)
+    number = "".join(filter(str.isalnum, typed.get("number", "")))[:40]
+    check_code = "".join(filter(str.isalnum, typed.get("check_code", ""))).upper()[:20]
+    errors: forms.Errors = {}
+    if len(number) != 22 or not number.isdecimal():
+        errors["number"] = "办件编号是 22 位数字，见收件回执"
+    if len(check_code) != 12:
+        errors["check_code"] = "查询码是 12 位字母和数字，见收件回执"
+    found, status = None, 422 if errors else 200
+    if not errors:
+        try:
+            found = await visit.portal.query.progress(visit.tenant, number, check_code, visit.address)
+        except Problem as problem:
+            errors, status = _not_shown(problem), problem.status
+    return visit.page(
+        "progress.html",
+        values={"number": number, "check_code": check_code},
+        errors=errors,
+        found=found,
+        steps=timeline(visit.portal.kernel.directory, found.steps) if found else [],
+        status=status,
+    )
+
+
+def _not_shown(problem: Problem) -> forms.Errors:
+    if isinstance(problem, Unavailable):
+        raise problem
+    if problem.status == 429:
+        return {"": "尝试次数过多，请一小时后再试。"}
+    return {"": "没有找到。请核对办件编号和查询码。"}
+
+
+# --- how a case reads --------------------------------------------------------------------------------------------
+
+
+class Step(Protocol):
+    """A step as affairs and as the index tell it."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+
+
+def timeline(directory: Directory, steps: Sequence[Step]) -> list[Mark]:
+    """What was done, where it stands, and while it is open the end that is to come."""
+    marks = []
+    for position, step in enumerate(steps):
+        last = position == len(steps) - 1
+        state = "done"
+        if step.status in ("declined", "refused"):
+            state = "stopped"
+        elif last and step.status in OPEN_STATUSES:
+            state = "current"
+        marks.append(Mark(_title(steps, position), state, place_name(directory, step.tenant), moment(step.at)))
+    if steps and steps[-1].status in OPEN_STATUSES:
+        marks.append(Mark("办结", "todo"))
+    return marks
+
+
+def _title(steps: Sequence[Step], position: int) -> str:
+    step = steps[position]
+    if step.status == "filed":
+        return "已提交，待受理"
+    if step.status == "in_transit":
+        return "移送上级或下级办理"
+    if step.status == "accepted" and position and steps[position - 1].status == "in_transit":
+        return "已接收，办理中"
+    return CASE_WORDS[step.status][0]
+
+
+async def own_form(visit: Visit, case: CaseView) -> list[tuple[str, str]]:
+    """What the person wrote, under the labels of the item's form; without the catalogue under the fields' names."""
+    labels = {}
+    try:
+        item = await visit.portal.affairs.item(first_tenant(visit, case.number), case.item)
+        labels = {field.name: field.label for field in forms.fields_of(item)}
+    except Problem as problem:
+        log.info("case.labels_missing", kind=problem.kind)
+    people = [("申请人", case.applicant_name), ("联系电话", case.applicant_phone)]
+    return people + [(labels.get(name, name), str(value)) for name, value in case.form.items()]
+
+
+def holder(directory: Directory, case: Any) -> str:
+    name = place_name(directory, case.holder)
+    return f"{name} → {place_name(directory, case.in_transit_to)}" if case.in_transit_to else name
+
+
+def place_name(directory: Directory, code: str) -> str:
+    tenant = directory.by_code(code)
+    return tenant.name if tenant else code
+
+
+def first_tenant(visit: Visit, number: str) -> Tenant:
+    """A case number begins with the code of the tenant where it was filed."""
+    tenant = visit.portal.kernel.directory.by_code(number[:6])
+    if tenant is None:
+        raise Problem(404, "not-found")
+    return tenant

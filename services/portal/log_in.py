@@ -1,0 +1,86 @@
+"""The way to identity and back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import RedirectResponse, Response
+
+from services.pages.forms import read_form
+from services.portal.relying_party import ATTEMPT_SECONDS, LogInFailed, attempt_cookie
+from services.portal.sessions import LONGEST
+from services.portal.visit import SESSION_COOKIE, AnyVisit, Visit, local_path
+
+router = APIRouter(tags=["log-in"])
+
+# What identity answers to a quiet question when it would need the person.
+NOT_QUIETLY = frozenset({"login_required", "interaction_required", "consent_required", "account_selection_required"})
+
+
+@router.get("/login", response_class=RedirectResponse, status_code=303)
+async def log_in(
+    visit: AnyVisit,
+    next_path: Annotated[str, Query(alias="next")] = "/",
+    quiet: bool = False,
+) -> Response:
+    """To identity; `quiet` comes back at once, logged in where the browser already has a session there."""
+    return send_to_identity(visit, local_path(next_path), quiet=quiet)
+
+
+def send_to_identity(visit: Visit, next_path: str, *, quiet: bool = False) -> Response:
+    departure = visit.portal.relying_party.depart(visit.tenant, next_path, quiet=quiet)
+    response = RedirectResponse(departure.url, status_code=303, headers={"cache-control": "no-store"})
+    # Lax, since the way back begins on identity's site.
+    response.set_cookie(
+        departure.cookie,
+        departure.sealed,
+        max_age=ATTEMPT_SECONDS,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+@router.get("/callback", response_class=RedirectResponse, status_code=303)
+async def come_back(visit: AnyVisit, state: str = "", code: str = "", error: str = "", iss: str = "") -> Response:
+    """From identity, with a code or the reason why there is none."""
+    cookie = attempt_cookie(state)
+    attempt = visit.portal.relying_party.attempt(visit.tenant, state, visit.request.cookies.get(cookie))
+    response = RedirectResponse(local_path(attempt["next"]), status_code=303, headers={"cache-control": "no-store"})
+    response.delete_cookie(cookie, path="/", secure=True, httponly=True, samesite="lax")
+    if iss and iss != visit.portal.kernel.directory.issuer:
+        raise LogInFailed("the answer is another provider's")
+    if error in NOT_QUIETLY:
+        return response
+    if error or not code:
+        raise LogInFailed(f"identity answered {error or 'without a code'}")
+    arrival = await visit.portal.relying_party.arrive(visit.tenant, attempt, code)
+    if visit.session:
+        await visit.portal.sessions.end(visit.tenant.code, visit.session)
+    secret = await visit.portal.sessions.begin(visit.tenant.code, arrival.who, arrival.tokens)
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=int(LONGEST.total_seconds()),
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+@router.post("/logout", response_class=RedirectResponse, status_code=303)
+async def log_out(visit: AnyVisit) -> Response:
+    """Ends the session here, then at identity, so that the next log-in asks for the password."""
+    await read_form(visit.request)
+    if visit.session is None:
+        return RedirectResponse("/", status_code=303)
+    await visit.portal.sessions.end(visit.tenant.code, visit.session)
+    farewell = visit.portal.relying_party.farewell(visit.tenant, visit.session.tokens)
+    response = RedirectResponse(farewell, status_code=303)
+    response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    return response

@@ -1,0 +1,1 @@
+"""Schema of the portal in each tenant's database."""

@@ -1,0 +1,218 @@
+"""A visit: one request to one site, by somebody or nobody. What every page handler starts from."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+from fastapi import Depends, Request
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from services.kernel.http import CurrentTenant
+from services.kernel.problems import NotAuthenticated, Problem, Unavailable
+from services.kernel.runtime import Kernel
+from services.kernel.tenancy import Tenant
+from services.kernel.tokens import Principal, Role
+from services.pages.frame import Frame, Link
+from services.pages.render import Pages
+from services.portal.affairs import Affairs
+from services.portal.query import Query
+from services.portal.relying_party import RelyingParty, SessionOver
+from services.portal.sessions import Session, Sessions
+
+log = structlog.get_logger(__name__)
+
+SESSION_COOKIE = "__Host-yiwang-session"
+RENEW_EARLY_SECONDS = 60.0
+RENEWAL_WAIT_SECONDS = 5.0
+
+
+class LogInNeeded(Exception):
+    """The page is for people who are logged in; the browser is sent to identity and comes back."""
+
+
+@dataclass(frozen=True)
+class Portal:
+    """What one portal process holds."""
+
+    kernel: Kernel
+    pages: Pages
+    sessions: Sessions
+    relying_party: RelyingParty
+    affairs: Affairs
+    query: Query
+    trusted_hops: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    portal: Portal
+    request: Request
+    tenant: Tenant
+    session: Session | None = None
+    principal: Principal | None = None
+    """Who the session's token proves; None while identity is out and the token has expired."""
+
+    @property
+    def token(self) -> str:
+        """The person's access token. Raises LogInNeeded, or Unavailable while it cannot be renewed."""
+        if self.session is None:
+            raise LogInNeeded
+        if self.principal is None:
+            raise Unavailable("identity")
+        return self.session.tokens.access
+
+    def office(self, role: str) -> Role | None:
+        """The person's office of this kind in the tenant whose site this is."""
+        return self.principal.office(self.tenant.code, role) if self.principal else None
+
+    @property
+    def address(self) -> str:
+        """The visitor's address as the outermost proxy of ours saw it; what stands before it anybody can write."""
+        hops = [hop.strip() for hop in self.request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+        if hops:
+            return hops[-min(self.portal.trusted_hops, len(hops))]
+        return self.request.client.host if self.request.client else ""
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+        return self.portal.pages.page(
+            self.request, template, self.frame(), status=status, visit=self, tenant=self.tenant, **context
+        )
+
+    def frame(self) -> Frame:
+        directory = self.portal.kernel.directory
+        lineage = [self.tenant]
+        while (parent := lineage[0].parent) and (above := directory.by_code(parent)):
+            lineage.insert(0, above)
+        full_name = "".join(tenant.name for tenant in lineage if tenant.level != "province") or self.tenant.name
+        return Frame(
+            title=f"{self.tenant.name}政务服务",
+            sponsor=f"{full_name}人民政府",
+            subtitle=" · ".join(tenant.name for tenant in lineage[:-1]) or "全省一张网",
+            phone=self.tenant.settings.service_phone,
+            links=self._links(),
+            foot_links=(Link("进度查询", "/progress"), Link("切换地区", "/places")),
+            person=self.session.who.name if self.session else "",
+            log_in=f"/login?{urlencode({'next': self.here()})}",
+            log_out="/logout",
+        )
+
+    def here(self) -> str:
+        """This page's own address, to come back to; a form's answer leads home instead."""
+        if self.request.method != "GET":
+            return "/"
+        query = self.request.url.query
+        return self.request.url.path + (f"?{query}" if query else "")
+
+    def _links(self) -> list[Link]:
+        places = [("首页", "/"), ("办事服务", "/items"), ("我的办件", "/cases"), ("进度查询", "/progress")]
+        if self.office("clerk"):
+            places.append(("办件台", "/desk"))
+        if self.office("administrator"):
+            places.append(("事项管理", "/administration"))
+        places.append(("切换地区", "/places"))
+        path = self.request.url.path
+        return [
+            Link(label, url, current=path == url or (url != "/" and path.startswith(url + "/")))
+            for label, url in places
+        ]
+
+
+def portal_of(request: Request) -> Portal:
+    portal: Portal = request.app.state.portal
+    return portal
+
+
+async def visit_of(request: Request, tenant: CurrentTenant) -> Visit:
+    """Whoever comes, with a session or without."""
+    visit = Visit(portal_of(request), request, tenant)
+    secret = request.cookies.get(SESSION_COOKIE)
+    session = await visit.portal.sessions.find(tenant.code, secret) if secret else None
+    if session is None:
+        return visit
+    try:
+        session = await _renewed(visit.portal, tenant, session)
+    except Unavailable:
+        log.warning("session.not_renewed")
+    if session is None:
+        return visit
+    try:
+        principal = await visit.portal.kernel.verifier.verify(session.tokens.access)
+    except (NotAuthenticated, Unavailable):
+        principal = None
+    return replace(visit, session=session, principal=principal)
+
+
+async def _renewed(portal: Portal, tenant: Tenant, session: Session) -> Session | None:
+    """The session with a token that is still good for a while; None when identity ended it.
+
+    Identity out: raises Unavailable, and a token that is still good may be used on.
+    """
+    left = session.tokens.expires_at - time.time()
+    if left > RENEW_EARLY_SECONDS:
+        return session
+    if not await portal.sessions.claim_renewal(tenant.code, session):
+        return session if left > 0 else await _renewed_elsewhere(portal, tenant, session)
+    try:
+        tokens = await portal.relying_party.renew(tenant, session.tokens)
+    except SessionOver:
+        await portal.sessions.end(tenant.code, session)
+        return None
+    return await portal.sessions.keep(tenant.code, session, tokens)
+
+
+async def _renewed_elsewhere(portal: Portal, tenant: Tenant, session: Session) -> Session | None:
+    """Another request is at it: its result."""
+    until = time.monotonic() + RENEWAL_WAIT_SECONDS
+    while time.monotonic() < until:
+        await asyncio.sleep(0.1)
+        found = await portal.sessions.again(tenant.code, session)
+        if found is None or found.sealed != session.sealed:
+            return found
+    raise Unavailable("identity")
+
+
+AnyVisit = Annotated[Visit, Depends(visit_of)]
+
+
+async def person_visit(visit: AnyVisit) -> Visit:
+    """Somebody who is logged in; others are sent to log in and come back."""
+    _ = visit.token
+    return visit
+
+
+PersonVisit = Annotated[Visit, Depends(person_visit)]
+
+
+async def clerk_visit(visit: PersonVisit) -> Visit:
+    if visit.office("clerk") is None:
+        raise Problem(403, "clerks-only", "这里是本地区工作人员的办件台。")
+    return visit
+
+
+async def administrator_visit(visit: PersonVisit) -> Visit:
+    if visit.office("administrator") is None:
+        raise Problem(403, "administrators-only", "这里供本地区的事项管理员使用。")
+    return visit
+
+
+ClerkVisit = Annotated[Visit, Depends(clerk_visit)]
+AdministratorVisit = Annotated[Visit, Depends(administrator_visit)]
+
+
+def local_path(path: str) -> str:
+    """A path on this very site; anything else becomes the home page, so that no log-in leads astray."""
+    parts = urlsplit(path)
+    astray = parts.scheme or parts.netloc or not path.startswith("/") or path.startswith("//")
+    if astray or "\\" in path or any(ord(character) < 0x20 for character in path):
+        return "/"
+    return path
+
+
+def go(path: str) -> RedirectResponse:
+    """On to another page after a form."""
+    return RedirectResponse(path, status_code=303)
