@@ -56,3 +56,13 @@ def shape_of(token: str) -> KeptClass | RealClass:
 def every_rule() -> list[ClassRules]:
     """For the documentation and its test."""
     return [rules for name in MODULES for rules in _module(name).RULES.values()]
+
+
+def real_classes() -> dict[str, RealClass]:
+    """Every class that the cloud really makes."""
+    return {
+        token: shape
+        for name in MODULES
+        for token, shape in _module(name).CLASSES.items()
+        if isinstance(shape, RealClass)
+    }

@@ -1,0 +1,35 @@
+"""What exists in the cloud for each stack, whether or not a state knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.folder import EnvironmentFolder
+from infra.local.cloud import Cloud
+from infra.local.plugin import services
+from infra.local.plugin.binding import Identity
+from infra.local.plugin.declared import DeclaredStore
+
+
+@dataclass(frozen=True, order=True)
+class Thing:
+    """One resource that exists: as the engine would import it."""
+
+    token: str
+    id: str
+    name: str
+
+
+def things(environment: str, stack: str) -> set[Thing]:
+    """All of one stack (`local.hangzhou`): what the plugin remembers, and what the cloud made without its knowing."""
+    folder = EnvironmentFolder(environment).cloud
+    declared = DeclaredStore(folder).inventory()
+    found = {Thing(token, id, Identity(urn).name) for urn, token, id in declared if Identity(urn).stack == stack}
+    remembered = {(token, id) for _, token, id in declared}
+    cloud = Cloud(folder, environment)
+    for token, real in services.real_classes().items():
+        for record in real.kind(cloud).list():
+            id = real.id_of(record)
+            if record.owner.stack == stack and (token, id) not in remembered:
+                found.add(Thing(token, id, record.owner.name))
+    return found
