@@ -48,15 +48,15 @@ def variables(engine: Engine) -> dict[str, str]:
     return needed
 
 
-def play(engine: Engine, playbook: str, log: TextIO, extra: Mapping[str, str] | None = None) -> Recap:
+def play(engine: Engine, playbook: str, log: TextIO, tags: str = "all", **extra: str) -> Recap:
     """Runs a playbook to its end.
 
     Raises:
         StageError: a host failed or could not be reached; names it and what it said.
     """
     program = Path(sys.executable).parent / "ansible-playbook"
-    command = [str(program), f"playbooks/{playbook}"]
-    for key, value in (extra or {}).items():
+    command = [str(program), f"playbooks/{playbook}", "--tags", tags]
+    for key, value in extra.items():
         command += ["-e", f"{key}={value}"]
     print(f"$ ansible-playbook {' '.join(command[1:])}", file=log, flush=True)
     process = subprocess.Popen(

@@ -25,7 +25,7 @@ from infra.outputs import EnvironmentOutputs, TenantOutputs
 from infra.registry import Registry, load_registry, set_status
 from tools import environment as environments
 from tools import machine, stack_settings
-from tools.deployment import Recap, play
+from tools.deployment import play
 from tools.environment import RegistryOverlay
 from tools.operator_client import Operator
 from tools.seeding import seed, smoke
@@ -95,6 +95,10 @@ class Lifecycle:
         self.folder = EnvironmentFolder(self.environment)
         self.engine = Engine(self.folder)
 
+    @property
+    def registry(self) -> Registry:
+        return registry_of(self.folder)
+
     def up(self, console: Console | None = None) -> Run:
         """Brings the environment up, or heals it. Every stage really runs; one with nothing to do says so.
 
@@ -146,7 +150,7 @@ class Lifecycle:
             outputs = self.engine.merged_outputs()
             tenant = next(one for one in outputs.tenants if one.code == code)
             with run.stage("deployment") as stage:
-                self._deploy(stage, {"tenant": code})
+                self._deploy(stage, tags="tenants", tenant=code)
             invitation = self._fill(run, outputs, [tenant], invite=division.name if fresh else None)
         return run, invitation
 
@@ -200,8 +204,8 @@ class Lifecycle:
         changes = recover(self.engine, scope, stage.log)
         stage.say(str(changes), changed=changes.any)
 
-    def _deploy(self, stage: Stage, extra: dict[str, str] | None = None) -> None:
-        recap: Recap = play(self.engine, "site.yml", stage.log, extra)
+    def _deploy(self, stage: Stage, tags: str = "all", **extra: str) -> None:
+        recap = play(self.engine, "site.yml", stage.log, tags, **extra)
         stage.say(str(recap), changed=recap.any)
 
     def _fill(

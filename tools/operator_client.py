@@ -61,6 +61,10 @@ class Operator:
         content = {key: value for key, value in item.items() if key != "code"}
         self._ask("PUT", f"{province_url}/api/affairs/standards/{item['code']}", content)
 
+    def implement(self, url: str, code: str, implementation: dict[str, Any]) -> None:
+        """Sets what a tenant decides for an item by itself."""
+        self._ask("PUT", f"{url}/api/affairs/implementations/{code}", implementation)
+
     def replay_catalogue(self, province_url: str, tenant: str) -> None:
         """Sends a tenant every publication again, from the first."""
         self._ask("POST", f"{province_url}/api/affairs/catalogue/replay", {"tenant": tenant})
@@ -68,7 +72,7 @@ class Operator:
     def items(self, url: str) -> list[dict[str, Any]]:
         """The items that a tenant offers."""
         answer = self.get(f"{url}/api/affairs/items").json()
-        found: list[dict[str, Any]] = answer["items"] if isinstance(answer, dict) else answer
+        found: list[dict[str, Any]] = answer["items"]
         return found
 
     def _ask(self, method: str, url: str, body: dict[str, Any]) -> httpx.Response:

@@ -37,12 +37,14 @@ def seed(
     province = next(tenant for tenant in outputs.tenants if tenant.level == "province")
     standards = catalogue()
     for item in standards:
-        operator.publish_standard(province.url, item)
+        operator.publish_standard(province.url, {key: value for key, value in item.items() if key != "department"})
     behind = [tenant for tenant in tenants if not _has(operator, tenant, standards)]
     for tenant in behind:
         print(f"catalogue: replayed to {tenant.code} {tenant.name}", file=log)
         operator.replay_catalogue(province.url, tenant.code)
     await_catalogue(operator, behind, standards)
+    for tenant in tenants:
+        name_departments(operator, tenant, standards)
     said = f"{len(found)} people, {len(standards)} items at {len(tenants)} tenants"
     return said, bool(behind)
 
@@ -65,6 +67,14 @@ def await_catalogue(operator: Operator, tenants: list[TenantOutputs], standards:
                 f"the catalogue did not reach {tenant.name} ({tenant.code}) within {ARRIVAL_SECONDS:.0f} s",
                 "see the relay's messages: make logs; then run make up again",
             )
+
+
+def name_departments(operator: Operator, tenant: TenantOutputs, standards: list[dict[str, Any]]) -> None:
+    """Names the responsible office of each item where the tenant has not named one."""
+    departments = {item["code"]: item["department"] for item in standards}
+    for item in operator.items(tenant.url):
+        if not item["department"] and item["code"] in departments:
+            operator.implement(tenant.url, item["code"], {"department": f"{tenant.name}{departments[item['code']]}"})
 
 
 def _has(operator: Operator, tenant: TenantOutputs, standards: list[dict[str, Any]]) -> bool:

@@ -41,6 +41,11 @@ class Living:
     def outputs(self) -> EnvironmentOutputs:
         return self.engine.merged_outputs()
 
+    def secrets(self, scope: str) -> dict[str, Any]:
+        """The secret output of one stack."""
+        found: dict[str, Any] = self.engine.outputs(scope, secrets=True)["secrets"]
+        return found
+
     @property
     def described(self) -> dict[str, Any]:
         """As `yiwang status --json` tells it."""
