@@ -123,6 +123,21 @@ def path_of(environment: str) -> Path:
     return TRACKED / "local.json" if not tracked.exists() and environment.startswith("test-") else tracked
 
 
+def read(path: Path) -> Plan:
+    """
+    Raises:
+        PlanError: there is no plan there, or it is malformed.
+    """
+    try:
+        return Plan.model_validate(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        raise PlanError(f"{path}: the environment has no plan; copy plans/local.json there") from None
+    except json.JSONDecodeError as error:
+        raise PlanError(f"{path}:{error.lineno}: is not JSON: {error.msg}") from None
+    except ValidationError as error:
+        raise PlanError(_refusal(path, [_fault(detail["loc"], detail["msg"]) for detail in error.errors()])) from None
+
+
 def load(environment: str, registry: Registry, cells_in_use: Collection[str] = ()) -> tuple[Plan, list[str]]:
     """The environment's plan and warnings about it.
 
@@ -130,14 +145,7 @@ def load(environment: str, registry: Registry, cells_in_use: Collection[str] = (
         PlanError: there is no plan, or it is malformed or inconsistent with the registry or the cells in use.
     """
     path = path_of(environment)
-    try:
-        plan = Plan.model_validate(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        raise PlanError(f"environment {environment} has no plan: {path} is missing; copy plans/local.json") from None
-    except json.JSONDecodeError as error:
-        raise PlanError(f"{path}:{error.lineno}: is not JSON: {error.msg}") from None
-    except ValidationError as error:
-        raise PlanError(_refusal(path, [_fault(detail["loc"], detail["msg"]) for detail in error.errors()])) from None
+    plan = read(path)
     faults = inconsistencies(plan, registry, cells_in_use)
     if faults:
         raise PlanError(_refusal(path, faults))

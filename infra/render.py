@@ -85,6 +85,8 @@ class Rendering:
 class Monitor(mocks.MockMonitor):
     """Writes down every registration; answers with the inputs, so that all else stays unknown."""
 
+    preview = True
+
     def __init__(self, rendering: Rendering, published: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__(Answers())
         self._rendering = rendering
@@ -116,6 +118,9 @@ class Monitor(mocks.MockMonitor):
                 version=request.version,
             )
         )
+        return self.answer(urn, request)
+
+    def answer(self, urn: str, request: Any) -> Any:
         return resource_pb2.RegisterResourceResponse(urn=urn, id="", object=request.object)
 
     def ReadResource(self, request: Any) -> Any:
@@ -157,16 +162,26 @@ def marked(value: Any) -> Any:
     return value
 
 
-def render(name: str) -> Rendering:
+def render(
+    name: str, monitor: type[Monitor] = Monitor, known: Mapping[str, Mapping[str, Any]] | None = None
+) -> Rendering:
     """What the stack's program would declare, in the order of URNs.
+
+    `known` has outputs of other stacks by their references; those that it lacks are rendered.
 
     Raises:
         FileNotFoundError: production's stack has no settings file.
         StackNameError, SettingsError, PlanError, RegistryError: as the program itself.
     """
     stack = StackName.parse(name)
-    published = {other.reference: render(str(other)).outputs for other in references(stack)}
-    return contextvars.copy_context().run(_run, stack, published)
+    published = dict(known or {})
+    for other in references(stack):
+        if other.reference not in published:
+            published[other.reference] = render(str(other), monitor, published).outputs
+    rendering = Rendering(stack)
+    contextvars.copy_context().run(_run, stack, monitor(rendering, published))
+    rendering.resources.sort(key=lambda resource: resource.urn)
+    return rendering
 
 
 def references(stack: StackName) -> Iterator[StackName]:
@@ -197,13 +212,11 @@ def configuration(stack: StackName) -> tuple[dict[str, str], list[str]]:
     return full, [stacks.full_key(key) for key in secrets]
 
 
-def _run(stack: StackName, published: Mapping[str, Mapping[str, Any]]) -> Rendering:
-    rendering = Rendering(stack)
+def _run(stack: StackName, monitor: Monitor) -> None:
     values, secrets = configuration(stack)
     loop = asyncio.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        monitor = Monitor(rendering, published)
         features = set(monitor.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures)  # type: ignore[no-untyped-call]
         runtime_settings.configure(
             mocks.MockSettings(  # type: ignore[no-untyped-call]
@@ -212,7 +225,7 @@ def _run(stack: StackName, published: Mapping[str, Mapping[str, Any]]) -> Render
                 engine=mocks.MockEngine(logging.getLogger(__name__)),
                 project=PROJECT,
                 stack=str(stack),
-                dry_run=True,
+                dry_run=monitor.preview,
                 organization="organization",
                 callbacks=None,
             )
@@ -223,8 +236,6 @@ def _run(stack: StackName, published: Mapping[str, Mapping[str, Any]]) -> Render
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-    rendering.resources.sort(key=lambda resource: resource.urn)
-    return rendering
 
 
 def command() -> int:

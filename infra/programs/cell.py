@@ -23,6 +23,7 @@ from infra.outputs import CellOutputs
 from infra.passwords import Passwords
 from infra.plan import CORE, CellPlan
 from infra.programs.stack import Stack, export_contract
+from infra.secret_outputs import CellSecrets, OwnDatabaseSecrets
 from infra.settings import CellSettings, SettingsError
 
 CORE_SERVICES = ("identity", "query")
@@ -188,7 +189,8 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
             "database_instance_id": database.instance.id,
         },
     )
-    pulumi.export("secrets", pulumi.Output.secret(secrets_of(passwords, services, core)))
+    secrets = secrets_of(passwords, services, core)
+    pulumi.export("secrets", pulumi.Output.secret(secrets.model_dump(exclude_none=True)))
 
 
 def require_instance_types(stack: Stack[CellSettings], plan: CellPlan) -> None:
@@ -247,19 +249,17 @@ def own_databases(database: Database, passwords: Passwords, opts: pulumi.Resourc
         ).last
 
 
-def secrets_of(passwords: Passwords, services: Sequence[str], core: bool) -> dict[str, object]:
-    secrets: dict[str, object] = {
-        "database_privileged_password": passwords.password("database-privileged"),
-        "databases": {
-            service: {
-                "owner": passwords.password("database-owner", service),
-                "application": passwords.password("database-application", service),
-            }
+def secrets_of(passwords: Passwords, services: Sequence[str], core: bool) -> CellSecrets:
+    return CellSecrets(
+        database_privileged_password=passwords.password("database-privileged"),
+        databases={
+            service: OwnDatabaseSecrets(
+                owner=passwords.password("database-owner", service),
+                application=passwords.password("database-application", service),
+            )
             for service in (CORE_SERVICES if core else ())
         },
-        "cache": {service: passwords.password(f"cache-{service}") for service in services},
-    }
-    if core:
-        secrets["identity_signing_key"] = passwords.signing_key("identity-signing")
-        secrets["operator_client_secret"] = passwords.token("client", "operator")
-    return secrets
+        cache={service: passwords.password(f"cache-{service}") for service in services},
+        identity_signing_key=passwords.signing_key("identity-signing") if core else None,
+        operator_client_secret=passwords.token("client", "operator") if core else None,
+    )

@@ -16,6 +16,7 @@ from infra.passwords import Passwords
 from infra.plan import Placement, Plan
 from infra.programs.stack import Stack, export_contract
 from infra.registry import Division, Registry
+from infra.secret_outputs import TenantSecrets
 from infra.settings import SettingsError, TenantsSettings
 
 
@@ -153,12 +154,17 @@ def descriptor(
     }
 
 
-def secrets_of(code: str, passwords: Passwords, tenant: Tenant) -> dict[str, pulumi.Input[str]]:
-    return {
-        "database_owner_password": passwords.password("database-owner", code),
-        "database_application_password": passwords.password("database-application", code),
-        "object_access_key_id": tenant.access_key.id,
-        "object_access_key_secret": tenant.access_key.secret,
-        "client_secret": passwords.token("client", code),
-        "check_code_key": passwords.token("check-code", code),
-    }
+def secrets_of(code: str, passwords: Passwords, tenant: Tenant) -> pulumi.Output[dict[str, str]]:
+    """As `TenantSecrets` has them; the access key is the only one that the cloud makes."""
+
+    def checked(key: list[str]) -> dict[str, str]:
+        return TenantSecrets(
+            database_owner_password=passwords.password("database-owner", code),
+            database_application_password=passwords.password("database-application", code),
+            object_access_key_id=key[0],
+            object_access_key_secret=key[1],
+            client_secret=passwords.token("client", code),
+            check_code_key=passwords.token("check-code", code),
+        ).model_dump()
+
+    return pulumi.Output.all(tenant.access_key.id, tenant.access_key.secret).apply(checked)

@@ -1,0 +1,34 @@
+"""The `secrets` output of a stack, version 1: read by one lookup plugin of the playbooks and by `yiwang`, nothing else.
+
+A tenants stack exports a map from code to `TenantSecrets`, a cell one `CellSecrets`; the foundation has none.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from infra.outputs import Output
+
+SHA256_DIGITS = r"^[0-9a-f]{64}$"
+
+
+class TenantSecrets(Output):
+    database_owner_password: str = Field(repr=False)
+    database_application_password: str = Field(repr=False)
+    object_access_key_id: str
+    object_access_key_secret: str = Field(repr=False)
+    client_secret: str = Field(pattern=SHA256_DIGITS, repr=False, description="of the tenant's site at identity")
+    check_code_key: str = Field(pattern=SHA256_DIGITS, repr=False, description="keys the hashes of check codes")
+
+
+class OwnDatabaseSecrets(Output):
+    owner: str = Field(repr=False)
+    application: str = Field(repr=False)
+
+
+class CellSecrets(Output):
+    database_privileged_password: str = Field(repr=False)
+    databases: dict[str, OwnDatabaseSecrets] = Field(description="the cell's own databases; tenants' are elsewhere")
+    cache: dict[str, str] = Field(repr=False, description="service → password")
+    identity_signing_key: str | None = Field(None, pattern=SHA256_DIGITS, repr=False, description="P-256 scalar, hex")
+    operator_client_secret: str | None = Field(None, pattern=SHA256_DIGITS, repr=False)
