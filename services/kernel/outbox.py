@@ -185,7 +185,7 @@ class Relay:
         seconds = min(2.0 ** (self._failures[way] - 1), self.LONGEST_REST)
         telemetry.OUTBOX_SENT.labels(way[0], "failed").inc()
         log.warning("relay.failed", tenant=way[0], destination=way[1], rest_seconds=seconds, error=repr(error))
-        await asyncio.sleep(seconds)
+        await rest(seconds)
         self._wanted[way].set()
 
     async def send_some(self, sender: str, destination: str) -> int:
@@ -206,6 +206,10 @@ class Relay:
             self._wake_later(sender, destination, min(row["attempts"] for row in rows))
         _count(sender, rows, answer)
         return len(answer.applied)
+
+
+async def rest(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _envelope(sender: str, rows: list[Row]) -> Envelope:

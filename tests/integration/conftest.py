@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.backends import Postgres, Redis
+from tests.integration.filings import publish
+from tests.integration.identity_site import IdentitySite
 from tests.integration.issuer import Issuer
 from tests.integration.network import Network
 
@@ -55,3 +57,20 @@ def network(backend_folder: Path, postgres: Postgres, redis_server: Redis, issue
     province.start_all()
     yield province
     province.stop_all()
+
+
+@pytest.fixture(scope="session")
+def catalogue(network: Network) -> Network:
+    """The small province with one item published that has reached everybody."""
+    publish(network)
+    return network
+
+
+@pytest.fixture(scope="session")
+def identity_site(backend_folder: Path, postgres: Postgres) -> Iterator[IdentitySite]:
+    """The identity service behind a TLS gateway, on a database of its own."""
+    site = IdentitySite(backend_folder / "identity", postgres)
+    site.create()
+    site.start()
+    yield site
+    site.stop()

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from services.kernel.settings import ServiceSettings
 from tests.integration.backends import Pooler, Postgres, Redis, free_port, listening, start, stop
 from tests.integration.issuer import Issuer
 from tests.waiting import wait_until
@@ -182,6 +183,19 @@ class Network:
             "PYTHONPATH": str(REPOSITORY),
         }
 
+    def settings(self, service: str, cell: str) -> ServiceSettings:
+        """For parts of a service that a test runs by itself."""
+        return ServiceSettings(
+            service=service,
+            cell=cell,
+            port=0,
+            tenants_file=self.folder / "tenants.json",
+            secrets_file=self.folder / f"{service}-{cell}.json",
+            database_host="127.0.0.1",
+            database_port=self.pooler.port,
+            cache_url=self.redis.url,
+        )
+
     def start(self, service: str, cell: str, port: int | None = None, name: str = "", **more: str) -> Running:
         """Start a service process; a second one of the same kind takes a name and a port of its own."""
         name = name or f"{service}-{cell}"
@@ -212,7 +226,7 @@ class Network:
 
     def rows(self, place: Place, sql: str) -> Any:
         """The rows of a query on a tenant's database, as the superuser, each a dictionary."""
-        as_json = f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r"  # noqa: S608
+        as_json = f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r"
         return json.loads(self.postgres.run(as_json, f"t{place.code}"))
 
 
