@@ -134,7 +134,8 @@ def _build_layered(cache: Path, image: str, containerfile: str, recipe: str, log
         command += ["--volume", f"{apt}:/etc/apt/apt.conf.d/90machine:ro"]
         if _AUTHORITIES.exists():
             command += ["--volume", f"{_AUTHORITIES}:/run/machine-authorities.pem:ro"]
-        command += ["--label", f"{_RECIPE_LABEL}={recipe}", "--tag", image, "--file", str(_HERE / containerfile), folder]
+        command += ["--label", f"{_RECIPE_LABEL}={recipe}", "--tag", image, "--tag", f"{image}:{recipe}"]
+        command += ["--file", str(_HERE / containerfile), folder]
         _run(f"podman build {image}", command, log)
 
 
@@ -162,4 +163,5 @@ def _run(step: str, command: list[str], log: Log) -> None:
         log(line.rstrip())
         tail = [*tail[-9:], line.rstrip()]
     if process.wait() != 0:
-        raise ImageError(f"{step} failed ({process.returncode}); run again to finish. Its last lines:\n" + "\n".join(tail))
+        last = "\n".join(tail)
+        raise ImageError(f"{step} failed ({process.returncode}); run again to finish. Its last lines:\n{last}")

@@ -1,0 +1,249 @@
+"""The local cloud: a library that makes real things with Podman on one machine and knows nothing of Pulumi.
+
+`Cloud(root, environment)` holds a `Kind` for each kind of thing, all with the same surface:
+
+    create(owner, spec) -> Record     idempotent by owner: a second create adopts and brings to the spec
+    read(id) -> Record | None         what is really there; None when somebody took it away
+    update(id, spec) -> Record
+    delete(id) -> None
+    find(physical) -> Record | None   by the cloud's own name (bucket, user, `instance:account` …)
+
+A refusal is a `CloudError(code, message)`. Several processes may use one environment at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from infra.local.cloud.balancers import BalancerContainers, Balancers, ListenerRules, Listeners, ServerGroups
+from infra.local.cloud.buckets import AccessKeys, Buckets, Policies, PolicyAttachments, Users
+from infra.local.cloud.caches import CacheAccounts, Caches
+from infra.local.cloud.certificates import Certificates
+from infra.local.cloud.containers import Seen, forget_before_boot, run_podman, unmount
+from infra.local.cloud.context import RUNNING, STOPPED, Context, boot_id
+from infra.local.cloud.databases import DatabaseAccounts, DatabaseInstances, Databases, Grants
+from infra.local.cloud.errors import CloudError
+from infra.local.cloud.firewall import Firewall, SecurityGroups, SecurityRules
+from infra.local.cloud.front_door import FrontDoor
+from infra.local.cloud.hosts import Hosts, KeyPairs
+from infra.local.cloud.kept import KeptThings
+from infra.local.cloud.kind import Kind
+from infra.local.cloud.networks import Networks, Switches, ensure_network
+from infra.local.cloud.object_store import ObjectStore
+from infra.local.cloud.records import Owner, Record, Status
+from infra.local.cloud.settings import CloudSettings
+from infra.local.cloud.zones import (
+    NameServer,
+    PrivateZones,
+    PublicDomains,
+    PublicRecords,
+    ZoneAttachments,
+    ZoneRecords,
+)
+
+__all__ = ["Cloud", "CloudError", "CloudSettings", "Kind", "Owner", "Record", "Status"]
+
+_KINDS: tuple[type[Kind[Any]], ...] = (
+    *(Networks, Switches, SecurityGroups, SecurityRules, KeyPairs, Hosts),
+    *(DatabaseInstances, DatabaseAccounts, Databases, Grants, Caches, CacheAccounts),
+    *(Buckets, Users, Policies, PolicyAttachments, AccessKeys),
+    *(Certificates, Balancers, ServerGroups, Listeners, ListenerRules),
+    *(PrivateZones, ZoneAttachments, ZoneRecords, PublicDomains, PublicRecords, KeptThings),
+)
+SomeKind = TypeVar("SomeKind", bound=Kind[Any])
+_RUNNING_KINDS = ("Host", "DatabaseInstance", "Cache", "Balancer")
+
+
+class Cloud:
+    """One environment's cloud; `root` is its folder (store, data, keys), made where it is missing."""
+
+    def __init__(self, root: Path, environment: str) -> None:
+        self.environment = environment
+        self._context = Context(root, environment, {kind.name: kind.spec_type for kind in _KINDS})
+        self._firewall = Firewall(self._context)
+        self._name_server = NameServer(self._context)
+        self._balancer_containers = BalancerContainers(self._context)
+        self._front_door = FrontDoor(self._context)
+        self._object_store = ObjectStore(self._context)
+        self._wire()
+        self.networks = self._kind(Networks)
+        self.switches = self._kind(Switches)
+        self.security_groups = self._kind(SecurityGroups)
+        self.security_rules = self._kind(SecurityRules)
+        self.key_pairs = self._kind(KeyPairs)
+        self.hosts = self._kind(Hosts)
+        self.database_instances = self._kind(DatabaseInstances)
+        self.database_accounts = self._kind(DatabaseAccounts)
+        self.databases = self._kind(Databases)
+        self.grants = self._kind(Grants)
+        self.caches = self._kind(Caches)
+        self.cache_accounts = self._kind(CacheAccounts)
+        self.buckets = self._kind(Buckets)
+        self.users = self._kind(Users)
+        self.policies = self._kind(Policies)
+        self.policy_attachments = self._kind(PolicyAttachments)
+        self.access_keys = self._kind(AccessKeys)
+        self.certificates = self._kind(Certificates)
+        self.balancers = self._kind(Balancers)
+        self.server_groups = self._kind(ServerGroups)
+        self.listeners = self._kind(Listeners)
+        self.listener_rules = self._kind(ListenerRules)
+        self.private_zones = self._kind(PrivateZones)
+        self.zone_attachments = self._kind(ZoneAttachments)
+        self.zone_records = self._kind(ZoneRecords)
+        self.public_domains = self._kind(PublicDomains)
+        self.public_records = self._kind(PublicRecords)
+        self.kept = self._kind(KeptThings)
+
+    def _kind(self, kind: type[SomeKind]) -> SomeKind:
+        made = kind(self._context)
+        self._context.kinds[made.name] = made
+        return made
+
+    def _wire(self) -> None:
+        context = self._context
+        context.renew_firewall = self._firewall.renew
+        context.renew_names = self._name_server.renew
+        context.renew_balancers = self._balancer_containers.renew
+        context.renew_front_door = self._front_door.renew
+        context.renew_object_store = self._object_store.renew
+
+    # --- settings and lists
+
+    @property
+    def settings(self) -> CloudSettings:
+        return self._context.settings
+
+    def configure(self, settings: CloudSettings) -> None:
+        """Keep the settings in the store; what runs already follows at the next change or start."""
+        self._context.store.set_fact("settings", json.dumps(dataclasses.asdict(settings), sort_keys=True))
+
+    def kind(self, name: str) -> Kind[Any]:
+        return self._context.kinds[name]
+
+    def inventory(self) -> list[Record[Any]]:
+        """Every record, with the stack and the logical name of its owner."""
+        return self._context.store.all()
+
+    @property
+    def object_endpoint(self) -> str:
+        return self._object_store.endpoint
+
+    @property
+    def name_servers(self) -> list[str]:
+        return [str(self._context.name_server)] if self._context.vpc else []
+
+    # --- life cycle
+
+    def is_up(self) -> bool:
+        """Whether the environment runs as far as a look tells; a single thing that is missing is drift, not down."""
+        context = self._context
+        if context.stopped:
+            return False
+        wanted = [record for kind in _RUNNING_KINDS for record in context.store.of_kind(kind) if record.ready]
+        if context.vpc is None or not wanted:
+            return True
+        same_boot = context.store.fact("boot") in (None, boot_id())
+        return same_boot and any(seen.alive for seen in context.containers.seen().values())
+
+    def start(self) -> list[str]:
+        """Make and start everything recorded that does not run; returns what had to be done, nothing when all ran.
+
+        After a reboot, after `stop`, after every process was killed: the same things with the same addresses and data.
+        """
+        context = self._context
+        with context.store.lock("life-cycle"):
+            forget_before_boot()
+            vpc = context.vpc
+            done: list[str] = []
+            if vpc is not None and vpc.ready:
+                done += self._start_network(vpc)
+                done += self._start_things()
+            context.mark(RUNNING)
+            return done
+
+    def _start_network(self, vpc: Record[Any]) -> list[str]:
+        context = self._context
+        seen = context.containers.seen()  # also mends podman's picture before the network is touched
+        done = ["network"] if ensure_network(context, vpc) else []
+        if done:
+            # The bridge is another one: containers of the old one have no way out.
+            for name, one in seen.items():
+                context.containers.remove(name, one)
+        if not self._firewall.loaded():
+            self._firewall.renew(force=True)
+            done.append("firewall")
+        if self._name_server.start():
+            done.append("name server")
+        return done
+
+    def _start_things(self) -> list[str]:
+        context = self._context
+        seen = context.containers.seen()
+        work: list[tuple[str, Callable[[], bool]]] = []
+        for kind in _RUNNING_KINDS:
+            for record in context.store.of_kind(kind):
+                if record.ready:
+                    work.append((f"{kind} {record.owner.name}", self._starter(record, seen)))
+        if context.store.count("Bucket"):
+            work.append(("object store", self._object_store.make_run))
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            results = list(pool.map(lambda item: (item[0], item[1]()), work))
+        done = [name for name, changed in results if changed]
+        if self._front_door.renew():
+            done.append("front door")
+        return done
+
+    def _starter(self, record: Record[Any], seen: dict[str, Seen]) -> Callable[[], bool]:
+        if record.kind == "Host":
+            return lambda: bool(self.hosts.run(record, seen.get(self.hosts.container_name(record))))
+        if record.kind == "DatabaseInstance":
+            return lambda: bool(self.database_instances.run(record))
+        if record.kind == "Cache":
+            return lambda: bool(self.caches.run(record))
+        return lambda: self._balancer_containers.renew_one(record)
+
+    def stop(self) -> None:
+        """End and remove everything that runs: containers, network, firewall, mounts. Data and store stay."""
+        context = self._context
+        with context.store.lock("life-cycle"):
+            context.mark(STOPPED)
+            forget_before_boot()
+            seen = context.containers.seen()
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                # Databases write what they hold before they end; nothing else has anything to lose.
+                list(pool.map(lambda item: context.containers.remove(item[0], item[1], grace=10), seen.items()))
+            run_podman("network", "rm", "--force", context.network_name, check=False)
+            self._firewall.withdraw()
+            for disk in sorted((context.root / "hosts").glob("*/disk/merged")):
+                unmount(disk)
+
+    def destroy(self) -> None:
+        """`stop`, and nothing of the environment is left, data included."""
+        self.stop()
+        shutil.rmtree(self._context.root)
+
+    def status(self) -> list[Status]:
+        """A line for each thing recorded: what it is, whose, whether it runs, where."""
+        seen = self._context.containers.seen()
+        return [self._status(record, seen) for record in self.inventory()]
+
+    def _status(self, record: Record[Any], seen: dict[str, Seen]) -> Status:
+        address = record.attributes.get("address", "")
+        name = getattr(record.spec, "name", "") or record.owner.name
+        if not record.ready:
+            return Status(record.id, record.kind, record.owner, name, "Creating", address)
+        if record.kind not in _RUNNING_KINDS:
+            return Status(record.id, record.kind, record.owner, name, "Available", address)
+        container = record.spec.name if record.kind == "Host" else record.id
+        one = seen.get(self._context.containers.name(container))
+        state = "Missing" if one is None else "Running" if one.alive else "Stopped"
+        if one is None and self._context.stopped:
+            state = "Stopped"
+        return Status(record.id, record.kind, record.owner, name, state, address)

@@ -1,0 +1,212 @@
+"""ECS: a host is a container that boots systemd and sshd, with its own disk, address and limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.cloud.containers import Container, Seen, mount_overlay, run_podman, unmount
+from infra.local.cloud.errors import CloudError
+from infra.local.cloud.instance_types import host_type, type_with_limits
+from infra.local.cloud.kind import Kind
+from infra.local.cloud.networks import allocate_address
+from infra.local.cloud.records import Record, fixed, fixed_reference, reference
+from infra.local.images import BASE_IMAGE
+
+_HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+_PUBLIC_KEY = re.compile(r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+) [A-Za-z0-9+/=]+( |$)")
+_USERS = ("root", "ecs-user")
+# What a virtual machine has and a container lacks by default: raw sockets, and its own network's rules.
+_CAPABILITIES = ("--cap-add", "NET_RAW,NET_ADMIN,AUDIT_WRITE,SYS_PTRACE")
+
+
+@dataclass(frozen=True)
+class KeyPairSpec:
+    name: str = fixed()
+    public_key: str = fixed()
+    tags: Mapping[str, str] | None = None
+
+
+class KeyPairs(Kind[KeyPairSpec]):
+    name = "KeyPair"
+    prefix = "kp"
+    spec_type = KeyPairSpec
+    not_found = "InvalidKeyPair.NotFound"
+
+    def physical(self, spec: KeyPairSpec) -> str:
+        return spec.name
+
+    def check(self, record: Record[KeyPairSpec]) -> None:
+        if not _PUBLIC_KEY.match(record.spec.public_key.strip()):
+            raise CloudError("InvalidPublicKeyBody.Malformed", f"key pair {record.spec.name}: no OpenSSH public key")
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """`name` is the instance's and the host's name, unique in the environment."""
+
+    name: str = fixed()
+    instance_type: str = ""
+    switch_id: str = fixed_reference("Switch")
+    security_group_ids: tuple[str, ...] = reference("SecurityGroup", ())
+    key_name: str = ""
+    private_ip: str = fixed("")
+    image_id: str = ""
+    user_data: str = ""
+    deletion_protection: bool = False
+    description: str = ""
+    tags: Mapping[str, str] | None = None
+
+
+class Hosts(Kind[HostSpec]):
+    name = "Host"
+    prefix = "i"
+    spec_type = HostSpec
+    not_found = "InvalidInstanceId.NotFound"
+
+    def physical(self, spec: HostSpec) -> str:
+        return spec.name
+
+    def further_targets(self, spec: HostSpec) -> tuple[str, ...]:
+        pair = self.store.by_physical("KeyPair", spec.key_name) if spec.key_name else None
+        return (pair.id,) if pair else ()
+
+    def check(self, record: Record[HostSpec]) -> None:
+        spec = record.spec
+        if not _HOST_NAME.match(spec.name):
+            message = f"{spec.name!r}: a host's name is lower-case letters, digits and hyphens, 63 at most"
+            raise CloudError("InvalidHostName.Malformed", message)
+        host_type(spec.instance_type)
+        if not 1 <= len(spec.security_group_ids) <= 10:
+            raise CloudError("InvalidSecurityGroupId", f"host {spec.name}: in 1 to 10 security groups")
+        if spec.key_name and self.store.by_physical("KeyPair", spec.key_name) is None:
+            message = f"host {spec.name}: key pair {spec.key_name} does not exist"
+            raise CloudError("InvalidKeyPairName.NotFound", message)
+
+    def check_delete(self, record: Record[HostSpec]) -> None:
+        if record.spec.deletion_protection:
+            message = f"host {record.spec.name} is protected from deletion: set deletion_protection to false first"
+            raise CloudError("InvalidOperation.DeletionProtection", message)
+
+    def realise(self, record: Record[HostSpec]) -> Mapping[str, Any]:
+        spec = record.spec
+        address = allocate_address(self.context, spec.switch_id, record.id, wanted=spec.private_ip)
+        seen = self.context.containers.look(self.container_name(record))
+        if seen is None:
+            # Released by hand, or new: it starts with a fresh disk. A stopped environment never comes here.
+            self._drop_disk(record)
+        attributes = {"address": address, "addresses": [address], "status": "Running"}
+        self.run(dataclasses.replace(record, attributes=attributes), seen)
+        return attributes
+
+    def after_change(self, record: Record[HostSpec]) -> None:
+        self.context.renew_firewall()
+
+    def observe(self, record: Record[HostSpec]) -> Record[HostSpec] | None:
+        if self.context.stopped:
+            return record
+        seen = self.context.containers.look(self.container_name(record))
+        if seen is None:
+            return None
+        limits = self.context.containers.limits(seen)
+        attributes = {**record.attributes, "status": "Running" if seen.alive else "Stopped"}
+        spec = record.spec
+        if limits and limits != host_type(spec.instance_type).limits(self.context.settings):
+            spec = dataclasses.replace(spec, instance_type=type_with_limits(*limits, self.context.settings))
+        return dataclasses.replace(record, spec=spec, attributes=attributes)
+
+    def withdraw(self, record: Record[HostSpec]) -> None:
+        self.context.containers.remove(self.container_name(record))
+        self._drop_disk(record)
+        shutil.rmtree(self.folder(record), ignore_errors=True)
+
+    # --- the container
+
+    def container_name(self, record: Record[HostSpec]) -> str:
+        return self.context.containers.name(record.spec.name)
+
+    def folder(self, record: Record[HostSpec]) -> Path:
+        return self.context.root / "hosts" / record.id
+
+    def run(self, record: Record[HostSpec], seen: Seen | None) -> bool:
+        """Make the host run with its disk, keys and limits; True where something was done."""
+        self._write_keys(record)
+        wanted = self._container(record)
+        if seen and not seen.alive:
+            self.context.containers.remove(seen.name, seen)
+            seen = None
+        if seen is None:
+            mount_overlay(self._lower(record), self.folder(record) / "disk")
+        changed = self.context.containers.ensure(wanted, seen)
+        alive = seen if seen and not changed else self.context.containers.look(wanted.name)
+        limits = self.context.containers.limits(alive) if alive else None
+        if limits and limits != (wanted.cores, wanted.memory_mib):
+            self.context.containers.set_limits(wanted.name, wanted.cores, wanted.memory_mib)
+            changed = True
+        return changed
+
+    def _container(self, record: Record[HostSpec]) -> Container:
+        folder = self.folder(record)
+        cores, memory = host_type(record.spec.instance_type).limits(self.context.settings)
+        options = (
+            *("--systemd", "always", "--hostname", record.spec.name, *_CAPABILITIES, "--pids-limit", "4096"),
+            *self.context.network_options(record.attributes["address"]),
+            *("--volume", f"{folder / 'authorized_keys'}:/etc/ssh/authorized_keys:ro"),
+            *("--volume", f"{folder / 'host_keys'}:/etc/ssh/host_keys:ro"),
+        )
+        return Container(
+            name=self.container_name(record),
+            image=("--rootfs", str(folder / "disk" / "merged")),
+            options=options,
+            command=("/sbin/init",),
+            labels=self.context.labels(record),
+            cores=cores,
+            memory_mib=memory,
+        )
+
+    def _lower(self, record: Record[HostSpec]) -> list[str]:
+        """Layers under the host's disk: the image's at its first boot, whatever the image has become since."""
+        memory = self.folder(record) / "disk" / "image.json"
+        if memory.exists():
+            lower: list[str] = json.loads(memory.read_text())
+            if all(Path(layer).is_dir() for layer in lower):
+                return lower
+            self._drop_disk(record)
+        lower = image_layers(BASE_IMAGE)
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps(lower))
+        return lower
+
+    def _write_keys(self, record: Record[HostSpec]) -> None:
+        """Who may log in, and the host's own key, which stays when the host is made again."""
+        folder = self.folder(record)
+        keys, own = folder / "authorized_keys", folder / "host_keys"
+        for path in (keys, own):
+            path.mkdir(parents=True, exist_ok=True)
+        pair = self.store.by_physical("KeyPair", record.spec.key_name) if record.spec.key_name else None
+        for user in _USERS:
+            (keys / user).write_text(f"{pair.spec.public_key.strip()}\n" if pair else "")
+        key = own / "ssh_host_ed25519_key"
+        if not key.exists():
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", record.spec.name, "-f", str(key)]
+            subprocess.run(command, check=True, capture_output=True)
+
+    def _drop_disk(self, record: Record[HostSpec]) -> None:
+        disk = self.folder(record) / "disk"
+        unmount(disk / "merged")
+        shutil.rmtree(disk, ignore_errors=True)
+
+
+def image_layers(image: str) -> list[str]:
+    template = '{{.GraphDriver.Data.UpperDir}}:{{index .GraphDriver.Data "LowerDir"}}'
+    done = run_podman("image", "inspect", "--format", template, image, check=False)
+    if done.returncode != 0:
+        raise CloudError("InvalidImageId.NotFound", f"image {image} is missing: build the images first (make up does)")
+    return [layer for layer in done.stdout.strip().split(":") if layer and layer != "<no value>"]

@@ -1,0 +1,44 @@
+"""Everything that the cloud keeps and does not run: keys, secrets, log projects, trails, alarms, resource groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.local.cloud.errors import CloudError
+from infra.local.cloud.kind import Kind
+from infra.local.cloud.records import Record, fixed, reference
+
+# Quotas that are known, by the provider's type (docs: cloud limits).
+_QUOTAS = {
+    "alicloud:resourcemanager/resourceGroup:ResourceGroup": 30,
+    "alicloud:log/project:Project": 50,
+    "alicloud:actiontrail/trail:Trail": 5,
+}
+
+
+@dataclass(frozen=True)
+class KeptSpec:
+    """`type` is the caller's word for the kind; `unique_name` is refused a second time for the same type."""
+
+    type: str = fixed()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"secret": True})
+    unique_name: str = ""
+    depends_on: tuple[str, ...] = reference("Kept", ())
+
+
+class KeptThings(Kind[KeptSpec]):
+    name = "Kept"
+    prefix = "kept"
+    spec_type = KeptSpec
+
+    def physical(self, spec: KeptSpec) -> str | None:
+        return f"{spec.type}:{spec.unique_name}" if spec.unique_name else None
+
+    def check(self, record: Record[KeptSpec]) -> None:
+        quota = _QUOTAS.get(record.spec.type)
+        others = [one for one in self.list() if one.spec.type == record.spec.type and one.id != record.id]
+        if quota is not None and len(others) >= quota:
+            raise CloudError("QuotaExceeded", f"{record.owner.name}: {quota} of {record.spec.type}, the quota")
