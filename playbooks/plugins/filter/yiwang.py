@@ -1,0 +1,256 @@
+"""What a host needs to know, computed from the outputs and the secrets: pure functions, one for each file's content.
+
+`outputs` is the inventory's variable `yiwang`, `secrets` what the lookup `yiwang_secrets` gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from infra.outputs import CellOutputs, EnvironmentOutputs, TenantOutputs
+
+# A cell's instance keeps a fifth of its connections for migrations, the privileged account and people.
+POOLED_SHARE = 0.8
+TENANT_MODULES = ("affairs", "portal")
+TENANT_SECRETS = {
+    "database_application_password": "database_password",
+    "client_secret": "client_secret",
+    "check_code_key": "check_code_key",
+    "object_access_key_id": "object_access_key_id",
+    "object_access_key_secret": "object_access_key_secret",
+}
+
+Json = dict[str, Any]
+
+
+def tenants_document(outputs: Json, ca_file: str | None) -> Json:
+    """`/etc/yiwang/tenants.json`: every live tenant of the environment, the same on every host."""
+    network = _parse(outputs)
+    return {
+        "schema_version": 1,
+        "environment": network.environment,
+        "issuer": network.issuer,
+        "query": network.service_url("query"),
+        "ca_file": ca_file if network.foundation.authority_certificate else None,
+        "object_endpoint": network.foundation.object_endpoint,
+        "object_region": network.foundation.region,
+        "tenants": [_tenant_entry(tenant) for tenant in _live(network)],
+    }
+
+
+def _tenant_entry(tenant: TenantOutputs) -> Json:
+    copied = tenant.model_dump(include={"code", "name", "level", "parent", "residents", "cell", "site", "url",
+                                        "settings", "bucket", "prefix"})  # fmt: skip
+    serving = [database.name for database in tenant.databases if database.cell == tenant.cell]
+    if not serving:
+        raise AnsibleFilterError(f"tenant {tenant.code}: no database in {tenant.cell}, the cell that serves it")
+    return {**copied, "database": serving[0]}
+
+
+def service_secrets(secrets: Json, outputs: Json, cell: str, services: Iterable[str]) -> dict[str, Json]:
+    """`/etc/yiwang/secrets/<service>.json` of each service: what it may know in this cell, no more."""
+    network = _parse(outputs)
+    return {service: _known_to(service, secrets, network, cell) for service in services}
+
+
+def _known_to(service: str, secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
+    own = secrets["cells"][cell]
+    known: Json = {"cache_password": own["cache"][service]}
+    if service in own["databases"]:
+        known["database_password"] = own["databases"][service]["application"]
+    if service == "identity":
+        known["signing_key"] = own["identity_signing_key"]
+        known["clients"] = {
+            **{tenant.code: _hash(_of(secrets, tenant.code)["client_secret"]) for tenant in _live(network)},
+            "operator": _hash(own["operator_client_secret"]),
+        }
+    if service in TENANT_MODULES:
+        known["tenants"] = {
+            tenant.code: {ours: _of(secrets, tenant.code)[theirs] for theirs, ours in TENANT_SECRETS.items()}
+            for tenant in _live(network)
+            if tenant.cell == cell
+        }
+    return known
+
+
+def pgbouncer_pools(outputs: Json, cell: str, role: str, core_size: int) -> list[Json]:
+    """Database, account and size of each pool on a host of this role. Empty: the role opens no database.
+
+    Raises:
+        AnsibleFilterError: all pools of all hosts together would take more than the instance can spare.
+    """
+    network = _parse(outputs)
+    here = _cell(network, cell)
+    _check_pools(network, here, core_size)
+    return _pools(network, here, role, core_size)
+
+
+def _pools(network: EnvironmentOutputs, cell: CellOutputs, role: str, core_size: int) -> list[Json]:
+    if role in cell.database.databases:
+        return [{"database": role, "account": f"{role}_app", "size": core_size}]
+    if role != "application":
+        return []
+    return [
+        {"database": database.name, "account": database.application, "size": tenant.settings.database_connections}
+        for tenant in network.tenants
+        for database in tenant.databases
+        if database.cell == cell.cell
+    ]
+
+
+def _check_pools(network: EnvironmentOutputs, cell: CellOutputs, core_size: int) -> None:
+    wanted = sum(pool["size"] for host in cell.hosts for pool in _pools(network, cell, host.role, core_size))
+    limit = int(cell.database.max_connections * POOLED_SHARE)
+    if wanted > limit:
+        raise AnsibleFilterError(
+            f"{cell.cell}: the pools of all its hosts may open {wanted} connections, its instance "
+            f"({cell.database.instance_class}, max_connections {cell.database.max_connections}) spares {limit}. "
+            "Lower database_connections of its tenants, take a larger class, or move tenants to another cell."
+        )
+
+
+def pgbouncer_accounts(secrets: Json, outputs: Json, cell: str, role: str) -> dict[str, str]:
+    """Account and password of each pool of `pgbouncer_pools`."""
+    network = _parse(outputs)
+    own = secrets["cells"][cell]["databases"]
+    if role in _cell(network, cell).database.databases:
+        return {f"{role}_app": own[role]["application"]}
+    if role != "application":
+        return {}
+    return {
+        database.application: _of(secrets, tenant.code)["database_application_password"]
+        for tenant in network.tenants
+        for database in tenant.databases
+        if database.cell == cell
+    }
+
+
+def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only: str = "") -> list[Json]:
+    """Every database of a cell with its two accounts: the core services' own, then the tenants' (or one tenant's)."""
+    network = _parse(outputs)
+    here = _cell(network, cell)
+    own = secrets["cells"][cell]["databases"]
+    hosts = {role: sum(host.role == role for host in here.hosts) for role in {host.role for host in here.hosts}}
+    core = [
+        {
+            "name": name,
+            "owner": owner,
+            "owner_password": own[name]["owner"],
+            "application": f"{name}_app",
+            "application_password": own[name]["application"],
+            "connections": core_size * max(hosts.get(name, 0), 1),
+            "modules": [name],
+        }
+        for name, owner in sorted(here.database.databases.items())
+    ]
+    tenants = [
+        {
+            "name": database.name,
+            "owner": database.owner,
+            "owner_password": _of(secrets, tenant.code)["database_owner_password"],
+            "application": database.application,
+            "application_password": _of(secrets, tenant.code)["database_application_password"],
+            "connections": tenant.settings.database_connections * max(hosts.get("application", 0), 1),
+            "modules": list(TENANT_MODULES),
+        }
+        for tenant in network.tenants
+        if only in ("", tenant.code)
+        for database in tenant.databases
+        if database.cell == cell
+    ]
+    return tenants if only else core + tenants
+
+
+def gateway_backends(outputs: Json, cell: str, services: Mapping[str, Json]) -> list[Json]:
+    """The services of a cell with the hosts that run them."""
+    here = _cell(_parse(outputs), cell)
+    found = []
+    for name, service in sorted(services.items()):
+        servers = [
+            {"name": host.name, "address": host.address} for host in here.hosts if host.role == service["role"]
+        ]
+        if servers:
+            found.append({"name": name, "port": service["port"], "servers": servers})
+    return found
+
+
+def gateway_sites(outputs: Json, cell: str) -> str:
+    """Map file: site → `tenant`, or the core service that answers there."""
+    network = _parse(outputs)
+    here = _cell(network, cell)
+    roles = {host.role for host in here.hosts}
+    suffix = network.foundation.site_suffix
+    core = [f"{label}.{suffix} {role}" for label, role in (("id", "identity"), ("query", "query")) if role in roles]
+    tenants = [f"{tenant.site} tenant" for tenant in _live(network) if tenant.cell == cell]
+    return _lines(core + tenants)
+
+
+def gateway_limits(outputs: Json, cell: str) -> str:
+    """Map file: site → requests a second that its tenant may send through each gateway host."""
+    here = [tenant for tenant in _live(_parse(outputs)) if tenant.cell == cell]
+    return _lines(f"{tenant.site} {tenant.settings.requests_per_second}" for tenant in here)
+
+
+def rolling_order(hosts: Sequence[str], hostvars: Mapping[str, Any], idle: Sequence[str] = ()) -> list[list[str]]:
+    """Hosts in batches: first all that serve nobody, then the n-th of every role of every cell at a time.
+
+    Roles fail and scale by themselves, so one host of each may be out at once, never two of one.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for host in sorted(set(hosts) - set(idle), key=_natural):
+        groups.setdefault((hostvars[host]["yiwang_cell"], hostvars[host]["yiwang_role"]), []).append(host)
+    longest = max((len(group) for group in groups.values()), default=0)
+    batches = [[group[n] for group in groups.values() if n < len(group)] for n in range(longest)]
+    first = sorted(set(hosts) & set(idle), key=_natural)
+    return [first, *batches] if first else batches
+
+
+def _natural(name: str) -> tuple[str, int]:
+    stem, _, number = name.rpartition("-")
+    return (stem, int(number)) if number.isdigit() else (name, 0)
+
+
+def _parse(outputs: Json) -> EnvironmentOutputs:
+    return EnvironmentOutputs.model_validate(_plain(outputs))
+
+
+def _plain(value: Any) -> Any:
+    """Ansible's containers resolve their members when these are iterated in Python, which pydantic does not do."""
+    if isinstance(value, dict):
+        return {key: _plain(member) for key, member in value.items()}
+    return [_plain(member) for member in value] if isinstance(value, list) else value
+
+
+def _cell(network: EnvironmentOutputs, name: str) -> CellOutputs:
+    return next(cell for cell in network.cells if cell.cell == name)
+
+
+def _live(network: EnvironmentOutputs) -> list[TenantOutputs]:
+    return [tenant for tenant in network.tenants if tenant.status == "live"]
+
+
+def _of(secrets: Json, code: str) -> dict[str, str]:
+    try:
+        known: dict[str, str] = secrets["tenants"][code]
+    except KeyError:
+        raise AnsibleFilterError(f"no stack has secrets of tenant {code}: pulumi up of its tenants stack") from None
+    return known
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        functions = (tenants_document, service_secrets, pgbouncer_pools, pgbouncer_accounts, cell_databases,
+                     gateway_backends, gateway_sites, gateway_limits, rolling_order)  # fmt: skip
+        return {function.__name__: function for function in functions}

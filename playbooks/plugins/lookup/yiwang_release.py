@@ -1,0 +1,34 @@
+"""The release of the services as they lie in this clone: its version, archive and tree on the controller."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+from tools.release import SERVICES, ReleaseError, build
+
+DOCUMENTATION = r"""
+name: yiwang_release
+short_description: Build the release, or find it built
+description: The answer is C({"version":…,"archive":…,"tree":…}); see C(tools/release.py).
+author: yiwang
+options:
+  source:
+    description: Folder of the services instead of this clone's; for tests.
+    env: [{name: YIWANG_RELEASE_SOURCE}]
+    type: path
+"""
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[dict[str, str]]:
+        self.set_options(var_options=variables, direct=options)
+        source = self.get_option("source")
+        try:
+            return [asdict(build(Path(source) if source else SERVICES))]
+        except ReleaseError as error:
+            raise AnsibleLookupError(str(error)) from error

@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""All units of a role in one call, with one question to systemd when nothing is to be done."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_units
+short_description: Enable and start systemd units, and say which run with old inputs
+description:
+  - A running unit is reloaded when C(reads) differ from what it was last started or reloaded with. That is remembered
+    until the host restarts, so that a run that was interrupted is finished by the next.
+  - Reloads systemd's configuration when a unit's file is newer than what systemd knows.
+  - C(idle) lists the units that do not run, C(stale) those that run but were started before one of their
+    C(inputs) changed. Who restarts them, and when, is the caller's business.
+author: yiwang
+options:
+  units:
+    description: The units.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Name with its suffix., type: str, required: true}
+      start: {description: Start it if it does not run., type: bool, default: true}
+      reads: {description: Files that it reads when it starts and reloads., type: list, elements: path, default: []}
+      inputs: {description: Files and links that the unit reads when it starts., type: list, elements: path, default: []}
+"""
+
+UNIT_OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "start": {"type": "bool", "default": True},
+    "reads": {"type": "list", "elements": "path", "default": []},
+    "inputs": {"type": "list", "elements": "path", "default": []},
+}
+MEMORY = Path("/run/yiwang/units")
+PROPERTIES = "Id,ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestamp"
+STAMP = "%a %Y-%m-%d %H:%M:%S.%f %Z"
+
+State = dict[str, str]
+
+
+def states(names: list[str]) -> dict[str, State]:
+    """Properties of each unit, by the name that was asked for."""
+    command = ["systemctl", "show", "--timestamp=us+utc", "--property", PROPERTIES, *names]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in text.strip().split("\n\n")]
+    return dict(zip(names, blocks, strict=True))
+
+
+def is_stale(state: State, inputs: list[str]) -> bool:
+    """True for a running unit that was started before one of its inputs was last changed."""
+    if state["ActiveState"] != "active" or not state["ExecMainStartTimestamp"]:
+        return False
+    started = datetime.strptime(state["ExecMainStartTimestamp"], STAMP).replace(tzinfo=UTC).timestamp()
+    return any(path.lstat().st_mtime > started for path in map(Path, inputs) if path.is_symlink() or path.exists())
+
+
+def digest_of(unit: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for path in map(Path, unit["reads"]):
+        digest.update(f"{path}\0".encode() + (path.read_bytes() if path.exists() else b""))
+    return digest.hexdigest()
+
+
+def reads_old(unit: dict[str, Any]) -> bool:
+    memory = MEMORY / unit["name"]
+    return bool(unit["reads"]) and not (memory.exists() and memory.read_text() == digest_of(unit))
+
+
+def remember(unit: dict[str, Any], digest: str) -> None:
+    MEMORY.mkdir(parents=True, exist_ok=True)
+    (MEMORY / unit["name"]).write_text(digest)
+
+
+def work(units: list[dict[str, Any]], found: dict[str, State]) -> list[list[str]]:
+    """The systemctl commands that bring the units from `found` to what is wanted."""
+    commands = []
+    running = [unit for unit in units if found[unit["name"]]["ActiveState"] == "active"]
+    disabled = [unit["name"] for unit in units if found[unit["name"]]["UnitFileState"] != "enabled"]
+    stopped = [unit["name"] for unit in units if unit["start"] and found[unit["name"]]["ActiveState"] != "active"]
+    if any(state["NeedDaemonReload"] == "yes" for state in found.values()):
+        commands.append(["systemctl", "daemon-reload"])
+    if disabled:
+        commands.append(["systemctl", "enable", *disabled])
+    if stopped:
+        commands.append(["systemctl", "start", *stopped])
+    commands += [["systemctl", "reload", unit["name"]] for unit in running if reads_old(unit)]
+    return commands
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": UNIT_OPTIONS}},
+        supports_check_mode=True,
+    )
+    units = module.params["units"]
+    found = states([unit["name"] for unit in units])
+    commands = work(units, found)
+    if commands and not module.check_mode:
+        digests = {unit["name"]: digest_of(unit) for unit in units}
+        for command in commands:
+            module.run_command(command, check_rc=True)
+        for unit in units:
+            if unit["reads"]:
+                remember(unit, digests[unit["name"]])
+    module.exit_json(
+        changed=bool(commands),
+        commands=commands,
+        idle=[name for name, state in found.items() if state["ActiveState"] != "active"],
+        stale=[unit["name"] for unit in units if is_stale(found[unit["name"]], unit["inputs"])],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+"""Releases on a host: `releases/<version>` beside each other, and the link `current` to the one that runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: release_tree
+short_description: Lay down a release, switch to it, forget old ones
+description:
+  - The archive is sent by the action plugin of the same name, and only when the host does not have the version.
+  - C(current) and C(previous) tell which version is switched to and which was before it.
+author: yiwang
+options:
+  root: {description: Folder of the releases and the link., type: path, default: /opt/yiwang}
+  version: {description: The release. C(previous) is the one that ran before the current one., type: str, required: true}
+  archive: {description: The release's archive on the controller., type: path}
+  uploaded: {description: Where the action plugin put the archive; not for playbooks., type: path}
+  switch: {description: Point C(current) to the release., type: bool, default: false}
+  keep: {description: How many releases stay., type: int, default: 3}
+"""
+
+
+def current_of(root: Path) -> str | None:
+    link = root / "current"
+    return Path(os.readlink(link)).name if link.is_symlink() else None
+
+
+def kept(root: Path) -> list[str]:
+    """Versions on the host, the one switched to last first."""
+    folders = [path for path in (root / "releases").glob("*") if path.is_dir() and not path.name.startswith(".")]
+    return [path.name for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def previous_of(root: Path) -> str | None:
+    """The release that ran before the current one: the newest other that was ever switched to."""
+    current = current_of(root)
+    others = [name for name in kept(root) if name != current and (root / "releases" / name / ".switched").exists()]
+    return others[0] if others else None
+
+
+def unpack(root: Path, version: str, archive: Path) -> None:
+    """Unpack beside and rename, so that a folder named by a version is always whole."""
+    unfinished = root / "releases" / f".{version}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(unfinished, filter="tar") if hasattr(tarfile, "tar_filter") else tar.extractall(unfinished)
+    unfinished.rename(root / "releases" / version)
+
+
+def switch(root: Path, version: str) -> None:
+    folder = root / "releases" / version
+    (folder / ".switched").touch()
+    os.utime(folder)
+    fresh = root / ".current"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder.relative_to(root))
+    fresh.rename(root / "current")
+
+
+def forget(root: Path, keep: int) -> list[str]:
+    """Remove all but the `keep` newest; never what runs nor what a rollback would take."""
+    needed = {current_of(root), previous_of(root)}
+    versions = [name for name in kept(root) if name not in needed]
+    surplus = versions[max(keep - len(needed - {None}), 0) :]
+    for name in surplus:
+        shutil.rmtree(root / "releases" / name)
+    return surplus
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "default": "/opt/yiwang"},
+            "version": {"type": "str", "required": True},
+            "archive": {"type": "path"},
+            "uploaded": {"type": "path"},
+            "switch": {"type": "bool", "default": False},
+            "keep": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    root = Path(module.params["root"])
+    version = module.params["version"]
+    if version == "previous":
+        version = previous_of(root) or module.fail_json(msg=f"{root}/releases holds no release that ran before")
+    result = {"version": version, "current": current_of(root), "previous": previous_of(root), "missing": False}
+    if not (root / "releases" / version).is_dir():
+        if not module.params["uploaded"]:
+            module.exit_json(changed=True, **{**result, "missing": True})
+        unpack(root, version, Path(module.params["uploaded"]))
+        result.update(changed=True, forgotten=forget(root, module.params["keep"]))
+    if module.params["switch"] and result["current"] != version:
+        if not module.check_mode:
+            switch(root, version)
+        result.update(changed=True, current=version)
+    module.exit_json(**{"changed": False, **result})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+from services.answer import serve
+
+serve()
