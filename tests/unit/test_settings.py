@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from infra.names import StackName
 from infra.render import STAND_INS
-from infra.settings import CellSettings, FoundationSettings, SettingsError, load, secret_keys
+from infra.settings import KINDS, CellSettings, FoundationSettings, SettingsError, load, secret_keys
 from infra.stacks import FOLDER, MACHINE_MADE, PROVIDED, Setting, read, stack_settings
 
 FOUNDATION = StackName("local", "foundation")
@@ -117,3 +119,15 @@ def test_a_missing_machine_made_key_is_a_key_error() -> None:
 def test_stand_ins_cover_what_is_provided() -> None:
     assert set().union(*PROVIDED.values()) <= set(STAND_INS)
     assert json.loads(stack_settings("local", "foundation", STAND_INS)["yiwang:nameServers"].value) == []
+
+
+def documented(text: str) -> set[str]:
+    section = text.split("## Settings")[1].split("## Try")[0]
+    return set(re.findall(r"`([a-zA-Z]+)`", section))
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    text = (FOLDER.parent / "README.md").read_text("utf-8")
+    keys = {to_camel(name) for kind in KINDS.values() for name in kind.model_fields}
+    assert keys - documented(text) == set()
+    assert keys - documented(text.replace("`cidr`", "")) == {"cidr"}
