@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from infra.recovery import recover
 from rich.console import Console
 
 from infra import plan as plans
@@ -22,6 +21,7 @@ from infra.local.cloud.settings import CloudSettings
 from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin
 from infra.outputs import EnvironmentOutputs, TenantOutputs
+from infra.recovery import recover
 from infra.registry import Registry, load_registry, set_status
 from tools import environment as environments
 from tools import machine, stack_settings
@@ -112,7 +112,7 @@ class Lifecycle:
             with run.stage("environment") as stage:
                 self._prepare_environment(stage)
             with run.stage("cloud") as stage:
-                started = self._cloud().start()
+                started = self.cloud.start()
                 stage.say(f"started {len(started)} things" if started else "runs", changed=bool(started))
             for scope in scopes_of(self.folder):
                 with run.stage(scope) as stage:
@@ -168,7 +168,7 @@ class Lifecycle:
                 self._purge(run)
             else:
                 with run.stage("cloud") as stage:
-                    self._cloud().stop()
+                    self.cloud.stop()
                     stage.say("stopped; data stays, make up serves the same cases")
         if purge:
             shutil.rmtree(self.folder.root)
@@ -178,7 +178,7 @@ class Lifecycle:
         done = environments.ensure(self.folder, self.overlay)
         if install_plugin(self.folder.pulumi_home, Path(sys.executable), str(cache() / "bin" / "pulumi")):
             done.append("provider plugin")
-        self._cloud().configure(self._cloud_settings())
+        self.cloud.configure(self._cloud_settings())
         made = [
             scope
             for scope in scopes_of(self.folder)
@@ -188,7 +188,8 @@ class Lifecycle:
             done.append(f"settings of {', '.join(made)}")
         stage.say(", ".join(done) or "all there", changed=bool(done))
 
-    def _cloud(self) -> Cloud:
+    @property
+    def cloud(self) -> Cloud:
         return Cloud(self.folder.cloud, self.environment)
 
     def _cloud_settings(self) -> CloudSettings:
@@ -231,7 +232,7 @@ class Lifecycle:
     def _purge(self, run: Run) -> None:
         """Destroys through the engine what it made, in the reverse order, then whatever is left of the cloud."""
         with run.stage("cloud") as stage:
-            cloud = self._cloud()
+            cloud = self.cloud
             destroyed = []
             if environments.choice_path(self.folder).exists():
                 cloud.start()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +47,29 @@ class Living:
         """The secret output of one stack."""
         found: dict[str, Any] = self.engine.outputs(scope, secrets=True)["secrets"]
         return found
+
+    def on_host(self, name: str, command: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command on a host as its operator does: over SSH."""
+        foundation = self.outputs.foundation
+        address = next(host.address for cell in self.outputs.cells for host in cell.hosts if host.name == name)
+        words = ["ssh", "-i", str(self.life.folder.ssh_key), *shlex.split(foundation.ssh_arguments)]
+        return subprocess.run(
+            [*words, f"{foundation.ssh_user}@{address}", command], capture_output=True, text=True, check=False
+        )
+
+    def kill_managed(self, cell: str, what: str) -> None:
+        """SIGKILL for every process of a cell's managed database or cache."""
+        kind = {"database": "DatabaseInstance", "cache": "Cache"}[what]
+        stack = self.engine.stack(cell)
+        found = [one for one in self.life.cloud.inventory() if one.kind == kind and one.owner.stack == stack]
+        for record in found:
+            subprocess.run(["podman", "kill", "--signal", "KILL", f"yw-{self.name}-{record.id}"], check=True)
+
+    def kill_host(self, name: str) -> None:
+        """SIGKILL for every process of a host: its power is cut."""
+        found = [one for one in self.life.cloud.inventory() if one.kind == "Host" and one.owner.name.endswith(name)]
+        for record in found:
+            subprocess.run(["podman", "kill", "--signal", "KILL", f"yw-{self.name}-{record.spec.name}"], check=True)
 
     @property
     def described(self) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""A real browser: Debian's Chromium, which trusts an environment's sites as a person's would, and keeps pictures.
+
+`YIWANG_SCREENSHOTS=<folder>` keeps a picture of every page that a journey names.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESK = ViewportSize(width=1280, height=860)
+PHONE = ViewportSize(width=390, height=844)
+# A page waits for services on a fraction of a core.
+PATIENCE_MILLISECONDS = 30_000
+
+
+@contextmanager
+def chromium(environment: dict[str, Any]) -> Iterator[Browser]:
+    """Chromium, trusting exactly the certificate that the environment's sites show, once its authority vouched."""
+    arguments = [*QUIET]
+    if environment["ca_file"]:
+        arguments.append(f"--ignore-certificate-errors-spki-list={vouched_key(environment)}")
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+def vouched_key(environment: dict[str, Any]) -> str:
+    """The hash of the sites' public key, seen over a connection that the environment's authority vouches for."""
+    site = urlsplit(environment["issuer"])
+    assert site.hostname
+    context = ssl.create_default_context(cafile=environment["ca_file"])
+    with (
+        socket.create_connection((site.hostname, site.port or 443), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=site.hostname) as secured,
+    ):
+        certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+@dataclass
+class Camera:
+    """Pictures of pages, numbered as they were taken, of the desk's width and of a phone's."""
+
+    folder: Path | None = field(
+        default_factory=lambda: Path(os.environ["YIWANG_SCREENSHOTS"]) if "YIWANG_SCREENSHOTS" in os.environ else None
+    )
+    taken: int = 0
+
+    def take(self, page: Page, name: str) -> None:
+        self.taken += 1
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for suffix, size in (("desk", DESK), ("phone", PHONE)):
+            page.set_viewport_size(size)
+            page.screenshot(path=self.folder / f"{self.taken:02d}-{name}-{suffix}.png", full_page=True)
+        page.set_viewport_size(DESK)
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser of their own: no cookie of anybody else's."""
+
+    context: BrowserContext
+    environment: dict[str, Any]
+    camera: Camera
+
+    @classmethod
+    def arrive(cls, browser: Browser, environment: dict[str, Any], camera: Camera) -> Visitor:
+        context = browser.new_context(viewport=DESK, locale="zh-CN")
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
+        return cls(context, environment, camera)
+
+    def open(self, code: str, path: str = "/") -> Page:
+        """A new tab on a tenant's site."""
+        page = self.context.new_page()
+        page.goto(self.url(code) + path)
+        return page
+
+    def url(self, code: str) -> str:
+        url: str = next(tenant["url"] for tenant in self.environment["tenants"] if tenant["code"] == code)
+        return url
+
+    def log_in(self, page: Page, person: dict[str, str]) -> None:
+        """Fill identity's form, on which the page stands."""
+        expect(page).to_have_url(re.compile(re.escape(self.environment["issuer"])))
+        part(page, "login").fill(person["username"])
+        part(page, "password").fill(person["password"])
+        part(page, "login-button").click()
+
+
+def part(page: Page, name: str) -> Any:
+    """A part of a page by its stable hook."""
+    return page.locator(f'[data-test="{name}"]')

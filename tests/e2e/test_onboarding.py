@@ -1,0 +1,48 @@
+"""A county goes live by one command: its own resources and no others; its site answers, its administrator is invited."""
+
+from __future__ import annotations
+
+import io
+
+import httpx
+import pytest
+from rich.console import Console
+
+from tests.e2e.clients import trust
+from tests.e2e.conftest import CHUNAN, Living
+from tests.e2e.test_stacks import preview, touched
+from tools.lifecycle import scopes_of
+
+
+@pytest.mark.timeout(300)
+def test_a_planned_county_goes_live_alone(living: Living) -> None:
+    before = {scope: _ids(living, scope) for scope in scopes_of(living.life.folder)}
+    run, invitation = living.life.onboard(CHUNAN, Console(file=io.StringIO()))
+    assert run.changed
+    added = {scope: _ids(living, scope) - before[scope] for scope in before}
+    assert added.pop("hangzhou"), "the county has resources now"
+    assert not any(added.values()), "no other stack has more"
+    tenant = next(one for one in living.outputs.tenants if one.code == CHUNAN)
+    assert invitation is not None
+    with httpx.Client(verify=trust(living), timeout=30, follow_redirects=True) as browser:
+        assert "淳安县" in browser.get(tenant.url).text
+        items = browser.get(f"{tenant.url}/api/affairs/items").json()["items"]
+        assert len(items) >= 8, "the catalogue was replayed"
+        assert browser.get(invitation["link"]).status_code == 200
+    changes, written = preview(living, "hangzhou")
+    assert not changes.any
+    assert touched(written, CHUNAN) == ([], [])
+
+
+@pytest.mark.timeout(300)
+def test_onboarding_again_changes_nothing_and_invites_nobody(living: Living) -> None:
+    life = living.life
+    life.onboard(CHUNAN, Console(file=io.StringIO()))
+    run, invitation = life.onboard(CHUNAN, Console(file=io.StringIO()))
+    assert invitation is None
+    assert not run.changed, run.rows
+
+
+def _ids(living: Living, scope: str) -> set[str]:
+    stack = living.engine.stack(scope)
+    return {record.id for record in living.life.cloud.inventory() if record.owner.stack == stack}

@@ -1,0 +1,136 @@
+"""Whatever is killed, the same command brings it back: the engine in mid-update, every process of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from infra.engine import REPOSITORY
+from infra.folder import cache
+from infra.recovery import compare, read_state, recover
+from infra.registry import set_status
+from tests.e2e.clients import Applicant, citizen_token, trust
+from tests.e2e.conftest import XIHU, Living
+from tests.e2e.databases import tenant_rows
+from tests.e2e.test_kills import KEYS, check_ledger
+from tests.e2e.test_stacks import preview
+from tests.waiting import wait_until
+from tools.stack_settings import machine_made
+
+WENZHOU = "330300"
+STEPS = range(1, 11)
+
+
+@pytest.fixture(scope="module")
+def fresh_stack(living: Living) -> Iterator[str]:
+    """A tenants stack of its own that comes and goes."""
+    overlay = living.life.folder.registry_overlay
+    before = overlay.read_text()
+    set_status(overlay, WENZHOU, "live")
+    living.engine.ensure_stack("wenzhou", machine_made(living.engine, "wenzhou"))
+    yield "wenzhou"
+    living.engine.destroy("wenzhou", io.StringIO())
+    living.engine.run(["stack", "rm", "--yes", living.engine.stack("wenzhou")])
+    overlay.write_text(before)
+
+
+def things_of(living: Living, scope: str) -> int:
+    stack = living.engine.stack(scope)
+    return sum(record.owner.stack == stack for record in living.life.cloud.inventory())
+
+
+def kill_at(living: Living, scope: str, step: int) -> None:
+    """`pulumi up`, its whole process group killed once the cloud has `step` things more than before."""
+    before = things_of(living, scope)
+    engine = subprocess.Popen(
+        [
+            cache() / "bin" / "pulumi",
+            "up",
+            "--yes",
+            "--skip-preview",
+            "--stack",
+            living.engine.stack(scope),
+            "--parallel",
+            "2",
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, **living.engine.variables()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_until(
+        lambda: engine.poll() is not None or things_of(living, scope) >= before + step, 60, f"step {step}", every=0.02
+    )
+    os.killpg(engine.pid, signal.SIGKILL)
+    engine.wait()
+
+
+@pytest.mark.timeout(500)
+def test_an_update_killed_at_ten_steps_is_recovered_each_time(living: Living, fresh_stack: str) -> None:
+    for step in STEPS:
+        log = io.StringIO()
+        kill_at(living, fresh_stack, step)
+        recover(living.engine, fresh_stack, log)
+        difference = compare(living.engine, fresh_stack)
+        assert not difference.missing and not difference.unknown, f"step {step}: {difference}"
+        assert read_state(living.engine, fresh_stack).pending == []
+        changes, written = preview(living, fresh_stack)
+        assert not changes.any, f"step {step}:\n{written}"
+        living.engine.destroy(fresh_stack, log)
+        assert things_of(living, fresh_stack) == 0
+
+
+def test_the_comparison_catches_a_thing_that_the_state_does_not_know(living: Living, fresh_stack: str) -> None:
+    log = io.StringIO()
+    recover(living.engine, fresh_stack, log)
+    state = living.engine.run(["stack", "export", "--stack", living.engine.stack(fresh_stack)]).stdout
+    living.engine.run(
+        ["state", "delete", "--yes", "--stack", living.engine.stack(fresh_stack), _leaf(living, fresh_stack)]
+    )
+    assert compare(living.engine, fresh_stack).unknown
+    living.engine.run(["stack", "import", "--stack", living.engine.stack(fresh_stack)], given=state)
+
+
+def _leaf(living: Living, scope: str) -> str:
+    """A resource that nothing depends on."""
+    import json
+
+    exported = json.loads(living.engine.run(["stack", "export", "--stack", living.engine.stack(scope)]).stdout)
+    return next(
+        one["urn"]
+        for one in exported["deployment"]["resources"]
+        if one["type"] == "alicloud:pvtz/zoneRecord:ZoneRecord"
+    )
+
+
+@pytest.mark.timeout(500)
+def test_every_process_killed_the_same_environment_comes_back(living: Living, tmp_path: Path) -> None:
+    tenant = next(one for one in living.outputs.tenants if one.code == XIHU)
+    applicant = Applicant(tenant.url, citizen_token(living, XIHU), trust(living), tmp_path / "ledger")
+    asyncio.run(applicant.file(20))
+    before = {record.id for record in living.life.cloud.inventory()}
+    names = subprocess.run(
+        ["podman", "ps", "--quiet", "--filter", f"label=yiwang.environment={living.name}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    subprocess.run(["podman", "kill", "--signal", "KILL", *names], check=True, capture_output=True)
+
+    living.life.up(Console(file=io.StringIO()))
+
+    assert {record.id for record in living.life.cloud.inventory()} == before
+    keys = list(applicant.acknowledged)
+    rows = tenant_rows(living, XIHU, KEYS, keys=keys)
+    assert check_ledger(applicant.acknowledged, rows, [[row[1]] for row in rows]) == []
+    asyncio.run(applicant.file(5))
+    assert applicant.failed == []
