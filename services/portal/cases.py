@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from fastapi import APIRouter
@@ -21,6 +21,7 @@ from services.portal import forms
 from services.portal.sealing import seal_text, unseal_text
 from services.portal.visit import AnyVisit, PersonVisit, Visit, go
 from services.portal.words import OPEN_STATUSES, grouped, moment
+from services.query.schema import CaseDetail
 
 router = APIRouter(tags=["cases"], default_response_class=HTMLResponse)
 log = structlog.get_logger(__name__)
@@ -148,7 +149,7 @@ async def my_cases(visit: PersonVisit, after: str = "") -> HTMLResponse:
     directory = visit.portal.kernel.directory
     found = await visit.portal.query.my_cases(visit.token, after)
     rows = [
-        Row(case.number, case.item_name, holder(directory, case), case.status, moment(case.changed_at))
+        Row(case.number, case.item_name, place_name(directory, case.holder), case.status, moment(case.changed_at))
         for case in found.cases
     ]
     return visit.page("cases.html", cases=rows, newer="/cases" if after else None, older=_older(found.next))
@@ -164,7 +165,7 @@ async def my_case(visit: PersonVisit, number: str) -> HTMLResponse:
     directory = visit.portal.kernel.directory
     details = await _details(visit, number)
     try:
-        case: Any = await visit.portal.query.my_case(number, visit.token)
+        case: CaseDetail | CaseView = await visit.portal.query.my_case(number, visit.token)
     except Problem:
         if details is None:
             raise
@@ -172,7 +173,7 @@ async def my_case(visit: PersonVisit, number: str) -> HTMLResponse:
     facts = [
         ("办件编号", number),
         ("受理单位", place_name(directory, number[:6])),
-        ("现在由谁办理", holder(directory, case)),
+        ("现在由谁办理", place_name(directory, case.holder)),
         ("提交时间", moment(case.filed_at)),
     ]
     if case.status == "filed" and details:
@@ -295,7 +296,8 @@ async def own_form(visit: Visit, case: CaseView) -> list[tuple[str, str]]:
     return people + [(labels.get(name, name), str(value)) for name, value in case.form.items()]
 
 
-def holder(directory: Directory, case: Any) -> str:
+def holder(directory: Directory, case: CaseView) -> str:
+    """Who holds the case, and while it is on its way, who is to get it."""
     name = place_name(directory, case.holder)
     return f"{name} → {place_name(directory, case.in_transit_to)}" if case.in_transit_to else name
 
