@@ -7,19 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.routing import Match
 
-from services.identity.errors import PageRoute
 from services.identity.housekeeping import keep_house
 from services.identity.invitations import api as invitations_api
 from services.identity.invitations import pages as invitations_pages
 from services.identity.people import api as people_api
 from services.identity.people import pages as people_pages
 from services.identity.protocol import api as protocol
-from services.identity.runtime import Identity
+from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions import pages as sessions_pages
 from services.identity.settings import IdentitySettings
 from services.kernel.http import Check, Service, create_app
-from services.kernel.problems import NotFound
+from services.kernel.problems import NotFound, Problem
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 
@@ -69,11 +70,15 @@ def _database_answers(kernel: Kernel) -> Check:
 
 
 def _otherwise() -> APIRouter:
-    """Last of all: an address that nobody knows is a page, too."""
-    router = APIRouter(route_class=PageRoute, include_in_schema=False)
+    """Last of all: an address that nobody knows, or not for reading. People get a page, programs a document."""
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/{path:path}")
-    async def unknown(path: str, request: Request) -> None:
-        raise NotFound()
+    async def unknown(path: str, request: Request, identity: CurrentIdentity) -> Response:
+        others = [route for route in request.app.router.routes if route.matches(request.scope)[0] == Match.PARTIAL]
+        problem = Problem(405, "http", "Method Not Allowed") if others else NotFound()
+        if path.startswith("api/"):
+            raise problem
+        return identity.site.problem(request, problem)
 
     return router

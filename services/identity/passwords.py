@@ -29,6 +29,8 @@ SHORTEST = 8
 LONGEST = 128
 
 EVALUATIONS = Counter("yiwang_password_evaluations", "Password hashes computed.", ["purpose"])
+for _purpose in ("hash", "verify"):
+    EVALUATIONS.labels(_purpose)
 
 # What guessers try first, of the length that we accept. A breached-password service is not reachable from the hosts.
 _COMMON = """

@@ -1,4 +1,4 @@
-"""The identity site as deployed: HAProxy with TLS, the service, PgBouncer, PostgreSQL; and a site that logs people in by it."""
+"""The identity site as deployed, TLS gateway and pooler included, and a tenant's site that logs people in by it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class IdentitySite:
     postgres: Postgres
     environment: dict[str, str] = field(default_factory=dict)
     pool_size: int = 8
+    bare_port: int | None = None  # a peer for measurements, behind the same gateway at /bare
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
     signing_key: str = field(default_factory=lambda: f"{secrets.randbits(250):064x}")
@@ -154,7 +155,11 @@ defaults
 frontend site
   bind 127.0.0.1:{self.tls_port} ssl crt {certificate}
   option forwardfor
+  {f"use_backend bare if {{ path /bare }}" if self.bare_port else ""}
   default_backend identity
+backend bare
+  http-reuse always
+  server bare 127.0.0.1:{self.bare_port or 9}
 backend identity
   http-reuse always
   server identity 127.0.0.1:{self.port}
@@ -213,7 +218,8 @@ backend identity
         return document
 
     def rows(self, sql: str) -> Any:
-        return json.loads(self.postgres.run(f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r", "identity"))
+        wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r"  # noqa: S608
+        return json.loads(self.postgres.run(wrapped, "identity"))
 
 
 def _tenant(code: str, name: str, level: str, parent: str | None) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from services.identity.passwords import Passwords
 from services.identity.sessions.store import Browser, Sessions
 
 LOG_INS = Counter("yiwang_log_ins", "Log-in attempts, by outcome.", ["outcome"])
+for _outcome in ("right", "wrong", "limited", "malformed"):
+    LOG_INS.labels(_outcome)  # so that a rate over it exists before the first one happens
 LONGEST = 256
 
 
