@@ -109,6 +109,7 @@ class CellSettings(SeededSettings):
     balancer_edition: Literal["Standard", "StandardWithWaf"] = Field("StandardWithWaf", description="with firewall")
     management_cidr: str = Field("", description="range that may use SSH beside the bastion's group; empty: none")
     backup_retention_days: int = Field(30, ge=7, le=730, description="how long backups and their logs are kept")
+    backup_region: str = Field("", description="a second region that also keeps the backups; empty: none")
 
     @field_validator("instance_types")
     @classmethod

@@ -28,6 +28,8 @@ class DatabaseArgs:
     key_id: pulumi.Input[str]
     account_id: pulumi.Input[str]
     backup_retention_days: int
+    backup_region: str
+    """A second region that also keeps the backups; empty: none."""
     privileged_password: pulumi.Input[str]
     deletion_protection: bool
 
@@ -74,6 +76,16 @@ class Database(pulumi.ComponentResource):
             log_backup_retention_period=args.backup_retention_days,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        settled: pulumi.Resource = backup
+        if args.backup_region:
+            settled = rds.RdsInstanceCrossBackupPolicy(
+                f"{name}-backup-elsewhere",
+                instance_id=self.instance.id,
+                cross_backup_region=args.backup_region,
+                retention=args.backup_retention_days,
+                log_backup_enabled="Enable",
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[backup]),
+            )
         self.privileged = rds.RdsAccount(
             f"{name}-privileged",
             db_instance_id=self.instance.id,
@@ -82,7 +94,7 @@ class Database(pulumi.ComponentResource):
             account_type="Super",
             account_description="database role of the playbooks",
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[backup], custom_timeouts=pulumi.CustomTimeouts(delete="10m")
+                parent=self, depends_on=[settled], custom_timeouts=pulumi.CustomTimeouts(delete="10m")
             ),
         )
         self.register_outputs({})

@@ -109,6 +109,7 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
             key_id=shared.key_id,
             account_id=shared.account_id,
             backup_retention_days=settings.backup_retention_days,
+            backup_region=settings.backup_region,
             privileged_password=privileged_password,
             deletion_protection=settings.protect,
         ),

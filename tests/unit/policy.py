@@ -101,6 +101,8 @@ ECS, RDS, CACHE = (
     "alicloud:kvstore/instance:Instance",
 )
 RULE_OF_GROUP, BACKUP = "alicloud:ecs/securityGroupRule:SecurityGroupRule", "alicloud:rds/backupPolicy:BackupPolicy"
+ELSEWHERE = "alicloud:rds/rdsInstanceCrossBackupPolicy:RdsInstanceCrossBackupPolicy"
+HOME = "cn-hangzhou"
 BALANCER, LISTENER = "alicloud:alb/loadBalancer:LoadBalancer", "alicloud:alb/listener:Listener"
 FULL_ACCESS = json.dumps({"Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]})
 OPEN_BUCKET = json.dumps({"Statement": [{"Effect": "Allow", "Principal": ["*"], "Action": ["oss:*"]}]})
@@ -137,6 +139,8 @@ RULES = [
     Rule("database kept", RDS, ("deletionProtection",), equals(True), False),
     Rule("log backup", BACKUP, ("enableBackupLog",), equals(True), False),
     Rule("backups a month", BACKUP, ("backupRetentionPeriod",), at_least(30), 7),
+    Rule("backups elsewhere too", ELSEWHERE, ("crossBackupRegion",), lambda v: v not in (ABSENT, HOME), "cn-hangzhou"),
+    Rule("logs elsewhere too", ELSEWHERE, ("logBackupEnabled",), equals("Enable"), "Disabled"),
     Rule("cache asks who", CACHE, ("vpcAuthMode",), equals("Open"), "Close"),
     Rule("cache TLS", CACHE, ("sslEnable",), equals("Enable"), "Disable"),
     Rule("cache over two zones", CACHE, ("secondaryZoneId",), is_set, ABSENT),
