@@ -59,8 +59,9 @@ class Filing:
         now = datetime.now(UTC)
         today = now.astimezone(SHANGHAI).date()
         number = numbers.case_number(tenant.code, today, await self._serials_of(tenant.code).take())
+        code = self.check_code(number)
         row = await self._batches_of(tenant.code).call(
-            *self._arguments(tenant, person, key, request, item, number, now, today)
+            *_arguments(tenant, person, key, request, item, number, code, now, today)
         )
         if not row["same_request"]:
             raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
@@ -68,7 +69,7 @@ class Filing:
             self._relay.wake(tenant.code, "query")
         return FilingReceipt.model_construct(
             number=row["number"],
-            check_code=numbers.check_code(self._check_code_key(tenant.code), row["number"]),
+            check_code=code if row["fresh"] else self.check_code(row["number"]),
             status="filed",
             filed_at=row["filed_at"],
             duplicate=not row["fresh"],
@@ -89,57 +90,10 @@ class Filing:
         receipt = await self.file(tenant, person, key.decode(), request)
         await answer_json(send, 200 if receipt.duplicate else 201, receipt.model_dump_json().encode())
 
-    def _arguments(
-        self,
-        tenant: Tenant,
-        person: Principal,
-        key: str,
-        request: FilingRequest,
-        item: Item,
-        number: str,
-        now: datetime,
-        today: date,
-    ) -> tuple[Any, ...]:
-        """The arguments of `affairs.file_cases` for one member, in its order."""
-        code_hash = numbers.check_code_hash(numbers.check_code(self._check_code_key(tenant.code), number))
-        steps = [{"version": 1, "tenant": tenant.code, "status": "filed", "at": now}]
-        snapshot = {
-            "number": number,
-            "version": 1,
-            "status": "filed",
-            "holder": tenant.code,
-            "path": [tenant.code],
-            "item": item.code,
-            "item_name": item.name,
-            "applicant": person.sub,
-            "filed_at": now,
-            "changed_at": now,
-            "steps": steps,
-            "check_code_hash": code_hash.hex(),
-        }
-        return (
-            person.sub,
-            key,
-            digest(request),
-            number,
-            item.code,
-            item.name,
-            item.version,
-            item.basis,
-            item.promised_working_days,
-            request.applicant.name,
-            request.applicant.phone,
-            to_json(request.form).decode(),
-            now,
-            after_working_days(today, tenant.settings.acceptance_working_days),
-            tenant.code,
-            to_json(steps).decode(),
-            code_hash,
-            to_json(snapshot).decode(),
-        )
-
-    def _check_code_key(self, code: str) -> bytes:
-        return self._kernel.directory.secrets_of(code).check_code_key.get_secret_value().encode()
+    def check_code(self, number: str) -> str:
+        """The check code of a case of this cell: its number begins with its tenant's code."""
+        key = self._kernel.directory.secrets_of(number[:6]).check_code_key.get_secret_value()
+        return numbers.check_code(key.encode(), number)
 
     def _batches_of(self, code: str) -> Batches:
         if code not in self._batches:
@@ -175,6 +129,56 @@ class Serials:
             block: int = await connection.fetchval("SELECT nextval('affairs.serial_blocks')")
         self._next = count(block * numbers.SERIALS_IN_BLOCK)
         self._left = numbers.SERIALS_IN_BLOCK
+
+
+def _arguments(
+    tenant: Tenant,
+    person: Principal,
+    key: str,
+    request: FilingRequest,
+    item: Item,
+    number: str,
+    check_code: str,
+    now: datetime,
+    today: date,
+) -> tuple[Any, ...]:
+    """The arguments of `affairs.file_cases` for one member, in its order."""
+    code_hash = numbers.check_code_hash(check_code)
+    steps = [{"version": 1, "tenant": tenant.code, "status": "filed", "at": now}]
+    snapshot = {
+        "number": number,
+        "version": 1,
+        "status": "filed",
+        "holder": tenant.code,
+        "path": [tenant.code],
+        "item": item.code,
+        "item_name": item.name,
+        "applicant": person.sub,
+        "filed_at": now,
+        "changed_at": now,
+        "steps": steps,
+        "check_code_hash": code_hash.hex(),
+    }
+    return (
+        person.sub,
+        key,
+        digest(request),
+        number,
+        item.code,
+        item.name,
+        item.version,
+        item.basis,
+        item.promised_working_days,
+        request.applicant.name,
+        request.applicant.phone,
+        to_json(request.form).decode(),
+        now,
+        after_working_days(today, tenant.settings.acceptance_working_days),
+        tenant.code,
+        to_json(steps).decode(),
+        code_hash,
+        to_json(snapshot).decode(),
+    )
 
 
 def check_form(item: Item, request: FilingRequest) -> None:

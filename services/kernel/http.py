@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from itertools import count
 from typing import Annotated, Any
 
 import asyncpg
@@ -63,7 +64,7 @@ class Service:
         if scope["type"] != "http":
             await self.api(scope, receive, send)
             return
-        scope["headers"] = headers = list(scope["headers"])
+        headers = scope["headers"]
         identifier = _request_id(headers)
         tenant = self.kernel.directory.by_host(_header(headers, b"host"))
         code = tenant.code if tenant else ""
@@ -81,18 +82,26 @@ class Service:
         started = time.perf_counter()
         telemetry.IN_FLIGHT.inc()
         try:
-            route = await self._answer(
-                scope, _limited(receive, headers, self._largest_body(scope["path"])), send_marked
-            )
+            route = await self._answer(scope, self._limited(receive, scope), send_marked)
         finally:
             telemetry.IN_FLIGHT.dec()
         seconds = time.perf_counter() - started
-        telemetry.REQUEST_SECONDS.labels(route).observe(seconds)
-        telemetry.REQUESTS.labels(code, telemetry.outcome(status)).inc()
+        telemetry.route_seconds(route).observe(seconds)
+        telemetry.requests_of(code, status).inc()
         self._access.write(route, scope["path"], status, seconds, code, identifier)
 
-    def _largest_body(self, path: str) -> int:
-        return next((size for ending, size in self._larger.items() if path.endswith(ending)), LARGEST_BODY)
+    def flush_log(self) -> None:
+        self._access.flush()
+
+    def _limited(self, receive: Receive, scope: Scope) -> Receive:
+        """`receive` that refuses a body beyond the largest: a body's length is known or counted."""
+        length = _header(scope["headers"], b"content-length")
+        if length.isdecimal() and int(length) <= LARGEST_BODY:
+            return receive
+        path = scope["path"]
+        return _counted(
+            receive, next((size for ending, size in self._larger.items() if path.endswith(ending)), LARGEST_BODY)
+        )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Answer the request and name its route: a template, so that the metrics stay bounded."""
@@ -143,6 +152,7 @@ def create_app(
             gc.freeze()
             yield
         await kernel.close()
+        service.flush_log()
 
     api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
     api.state.kernel = kernel
@@ -151,7 +161,8 @@ def create_app(
     for router in routers:
         api.include_router(router)
     api.include_router(_health(kernel, {name: make(kernel) for name, make in (checks or {}).items()}))
-    return Service(kernel, api, lean or {}, larger_bodies or {})
+    service = Service(kernel, api, lean or {}, larger_bodies or {})
+    return service
 
 
 async def bearer(kernel: Kernel, scope: Scope) -> Principal:
@@ -265,18 +276,18 @@ def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
     return ""
 
 
+_PROCESS = uuid.uuid4().hex[:16]
+_REQUESTS = count()
+
+
 def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
     for key, value in headers:
         if key == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return value.decode()
-    return uuid.uuid4().hex
+    return f"{_PROCESS}{next(_REQUESTS):016x}"
 
 
-def _limited(receive: Receive, headers: Sequence[tuple[bytes, bytes]], largest: int) -> Receive:
-    """`receive` that refuses a body beyond the largest: a body's length is known or counted."""
-    length = _header(headers, b"content-length")
-    if length.isdecimal() and int(length) <= largest:
-        return receive
+def _counted(receive: Receive, largest: int) -> Receive:
     read = 0
 
     async def counted() -> Message:

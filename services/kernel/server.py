@@ -21,6 +21,8 @@ def serve(service: Service) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        date_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.drain_seconds,
         backlog=4096,

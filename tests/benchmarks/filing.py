@@ -194,7 +194,7 @@ class Bench:
             "PgBouncer": [_process(self.network.pooler.process)],
             "HAProxy": [_process(self.front.process)],
         }
-        self.file("warm", 2)
+        self.file("warming", 2)
         spent: dict[str, list[float]] = {name: [] for name in watched}
         for number in range(rounds):
             self.empty()
