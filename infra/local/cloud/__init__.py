@@ -163,51 +163,53 @@ class Cloud:
             vpc = context.vpc
             done: list[str] = []
             if vpc is not None and vpc.ready:
-                done += self._start_network(vpc)
-                done += self._start_things()
+                seen = context.containers.seen()  # mends podman's picture, too, before the network is touched
+                done += self._start_network(vpc, seen)
+                done += self._start_things(seen)
             context.mark(RUNNING)
             return done
 
-    def _start_network(self, vpc: Record[Any]) -> list[str]:
+    def _start_network(self, vpc: Record[Any], seen: dict[str, Seen]) -> list[str]:
         context = self._context
-        seen = context.containers.seen()  # also mends podman's picture before the network is touched
         done = ["network"] if ensure_network(context, vpc) else []
         if done:
             # The bridge is another one: containers of the old one have no way out.
             for name, one in seen.items():
                 context.containers.remove(name, one)
+            seen.clear()
         if not self._firewall.loaded():
             self._firewall.renew(force=True)
             done.append("firewall")
-        if self._name_server.start():
+        if self._name_server.start(seen.get(self._name_server.container_name)):
             done.append("name server")
         return done
 
-    def _start_things(self) -> list[str]:
+    def _start_things(self, seen: dict[str, Seen]) -> list[str]:
         context = self._context
-        seen = context.containers.seen()
         work: list[tuple[str, Callable[[], bool]]] = []
         for kind in _RUNNING_KINDS:
             for record in context.store.of_kind(kind):
                 if record.ready:
                     work.append((f"{kind} {record.owner.name}", self._starter(record, seen)))
         if context.store.count("Bucket"):
-            work.append(("object store", self._object_store.make_run))
+            store = seen.get(self._object_store.container_name)
+            work.append(("object store", lambda: self._object_store.make_run(store)))
         with ThreadPoolExecutor(max_workers=4) as pool:
             results = list(pool.map(lambda item: (item[0], item[1]()), work))
         done = [name for name, changed in results if changed]
-        if self._front_door.renew():
+        if self._front_door.renew(seen.get(self._front_door.container_name)):
             done.append("front door")
         return done
 
     def _starter(self, record: Record[Any], seen: dict[str, Seen]) -> Callable[[], bool]:
         if record.kind == "Host":
-            return lambda: bool(self.hosts.run(record, seen.get(self.hosts.container_name(record))))
+            return lambda: self.hosts.run(record, seen.get(self.hosts.container_name(record)))
+        one = seen.get(self._context.containers.name(record.id))
         if record.kind == "DatabaseInstance":
-            return lambda: bool(self.database_instances.run(record))
+            return lambda: self.database_instances.run(record, one)
         if record.kind == "Cache":
-            return lambda: bool(self.caches.run(record))
-        return lambda: self._balancer_containers.renew_one(record)
+            return lambda: self.caches.run(record, one)
+        return lambda: self._balancer_containers.renew_one(record, one)
 
     def stop(self) -> None:
         """End and remove everything that runs: containers, network, firewall, mounts. Data and store stay."""

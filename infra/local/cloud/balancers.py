@@ -19,7 +19,7 @@ from typing import Any
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from infra.local.cloud.containers import Container
+from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.kind import Kind
@@ -439,11 +439,11 @@ class BalancerContainers:
             if "address" in balancer.attributes:
                 self.renew_one(balancer)
 
-    def renew_one(self, balancer: Record[Any]) -> bool:
+    def renew_one(self, balancer: Record[Any], seen: Seen | None = None) -> bool:
         with self._context.store.lock(f"balancer-{balancer.id}"):
             parts = _parts(self._context, balancer)
             changed = self._write(balancer, parts)
-            made = self._context.containers.ensure(self._container(balancer))
+            made = self._context.containers.ensure(self._container(balancer), seen)
             if changed and not made:
                 self._reload(balancer)
             if changed or made:

@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from infra.local.cloud.containers import Container
+from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.databases import check_password
 from infra.local.cloud.errors import CloudError
@@ -39,7 +39,7 @@ _RIGHTS = {
 class CacheSpec:
     instance_class: str = ""
     engine_version: str = "7.0"
-    switch_id: str = fixed_reference("Switch")
+    switch_id: str = fixed_reference("Switch", "")
     security_ips: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = reference("SecurityGroup", ())
     password: str = secret("")  # of the default account; none: it is off
@@ -108,11 +108,10 @@ class Caches(Kind[CacheSpec]):
     def folder(self, record: Record[CacheSpec]) -> Path:
         return self.context.root / "caches" / record.id
 
-    def run(self, record: Record[CacheSpec]) -> bool:
+    def run(self, record: Record[CacheSpec], seen: Seen | None = None) -> bool:
         """Make Redis run with its accounts and wait until it answers; True where something was done."""
         settings = write_atomically(self._prepared(record) / "redis.conf", _settings(record.spec))
         accounts = self._write_accounts(record)
-        seen = self.context.containers.look(self.container_name(record))
         made = self.context.containers.ensure(self._container(record), seen, fresh=settings)
         if made:
             self._wait(record)
@@ -250,10 +249,13 @@ class CacheAccounts(Kind[CacheAccountSpec]):
             self._caches.load_accounts(cache)
 
     def observe(self, record: Record[CacheAccountSpec]) -> Record[CacheAccountSpec] | None:
-        cache = self._caches.read(record.spec.instance_id)
+        cache = self.store.get(record.spec.instance_id)
         if cache is None:
             return None
-        if self.context.stopped or cache.attributes["status"] != "Normal":
+        if self.context.stopped:
             return record
-        known = self._caches.administrator(cache).acl_users()
+        try:
+            known = self._caches.administrator(cache).acl_users()
+        except redis.RedisError:
+            return None if self._caches.read(cache.id) is None else record
         return record if record.spec.account_name in known else None

@@ -25,7 +25,7 @@ from pg8000.native import Connection, literal
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from infra.local.cloud.certificates import self_signed
-from infra.local.cloud.containers import Container
+from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.instance_types import database_class
@@ -140,10 +140,9 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
     def folder(self, record: Record[DatabaseInstanceSpec]) -> Path:
         return self.context.root / "databases" / record.id
 
-    def run(self, record: Record[DatabaseInstanceSpec]) -> bool:
+    def run(self, record: Record[DatabaseInstanceSpec], seen: Seen | None = None) -> bool:
         """Make PostgreSQL run as specified and wait until it answers; True where something was done."""
         changed = self._write_settings(record)
-        seen = self.context.containers.look(self.container_name(record))
         made = self.context.containers.ensure(self._container(record), seen, fresh=changed)
         if made:
             self._wait(record)
@@ -337,6 +336,9 @@ class _InInstance(Kind[Any]):
         """True: it answers. False: there is none. None: it is there and does not run, so nothing can be seen."""
         if self.context.stopped:
             return None
+        with contextlib.suppress(dbapi.InterfaceError, dbapi.DatabaseError, OSError):
+            self.admin(instance).run("SELECT 1")
+            return True
         seen = self.context.containers.look(self.context.containers.name(instance))
         return False if seen is None else (True if seen.alive else None)
 

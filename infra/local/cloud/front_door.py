@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from infra.local.cloud.balancers import wait_for_port
-from infra.local.cloud.containers import Container
+from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.zones import public_names, resolve, service_names
@@ -38,12 +38,12 @@ class FrontDoor:
                 exact[name] = addresses[0]
         return exact, suffixes
 
-    def renew(self) -> bool:
+    def renew(self, known: Seen | None = None) -> bool:
         with self._context.store.lock("front-door"):
             if self._context.vpc is None or not self._context.store.count("PublicRecord"):
                 self._context.containers.remove(self.container_name)
                 return False
-            seen = self._context.containers.look(self.container_name)
+            seen = known or self._context.containers.look(self.container_name)
             if seen is None or not seen.alive:
                 self._refuse_taken_port()
             changed = self._write()

@@ -54,7 +54,7 @@ class HostSpec:
 
     name: str = fixed()
     instance_type: str = ""
-    switch_id: str = fixed_reference("Switch")
+    switch_id: str = fixed_reference("Switch", "")
     security_group_ids: tuple[str, ...] = reference("SecurityGroup", ())
     key_name: str = ""
     private_ip: str = fixed("")

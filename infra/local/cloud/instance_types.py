@@ -77,6 +77,9 @@ _DATABASE_SIZE = re.compile(
     r"^pg\.(?P<series>n2|n4|n8|x2|x4|x8)[a-z]*\.(?P<size>small|medium|large|xlarge|\dxlarge|\d+large)\.(?:1|2c)$"
 )
 
+# General-purpose classes: pg.n4.2c.2m has 2 cores and 4 GiB a core, in two zones (infra/database_classes.py, same source).
+_DATABASE_GENERAL = re.compile(r"^pg\.n(?P<gib>[248])\.(?P<cores>\d+)c\.[12]m$")
+
 
 def database_class(name: str) -> DatabaseClass:
     """
@@ -85,6 +88,9 @@ def database_class(name: str) -> DatabaseClass:
     """
     if name in _DATABASE_CLASSES:
         return DatabaseClass(name, *_DATABASE_CLASSES[name])
+    general = _DATABASE_GENERAL.match(name)
+    if general:
+        return DatabaseClass(name, int(general["cores"]), int(general["cores"]) * int(general["gib"]))
     match = _DATABASE_SIZE.match(name)
     if not match:
         raise CloudError("InvalidDBInstanceClass.NotFound", f"{name!r} is no PostgreSQL instance class of this cloud")

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from infra.local.cloud.containers import Container
+from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
 from infra.local.images import CLOUD_IMAGE
@@ -169,10 +169,10 @@ class ObjectStore:
 
     # --- running it
 
-    def make_run(self) -> bool:
+    def make_run(self, seen: Seen | None = None) -> bool:
         with self._context.store.lock("object-store"):
             changed = self._write_settings()
-            made = self._context.containers.ensure(self._container(), fresh=changed)
+            made = self._context.containers.ensure(self._container(), seen, fresh=changed)
             if made:
                 self._wait()
             return made

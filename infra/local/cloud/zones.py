@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from infra.local.cloud.containers import Container
+from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.kind import Kind
@@ -289,19 +289,18 @@ class NameServer:
             settings_changed, names_changed = self._write()
             self._make_run(settings_changed, names_changed)
 
-    def start(self) -> bool:
+    def start(self, seen: Seen | None) -> bool:
         """Make it run again after a stop; True where something was done."""
         with self._context.store.lock("name-server"):
             settings_changed, names_changed = self._write()
-            return self._make_run(settings_changed, names_changed)
+            return self._make_run(settings_changed, names_changed, seen)
 
     def _write(self) -> tuple[bool, bool]:
         zones, names = seen_inside(self._context)
         settings = write_atomically(self._folder / "dnsmasq.conf", self._settings(zones, names))
         return settings, write_atomically(self._folder / "names", _hosts_file(names))
 
-    def _make_run(self, settings_changed: bool, names_changed: bool) -> bool:
-        seen = self._context.containers.look(self.container_name)
+    def _make_run(self, settings_changed: bool, names_changed: bool, seen: Seen | None = None) -> bool:
         if self._context.containers.ensure(self._container(), seen, fresh=settings_changed):
             return True
         if names_changed:
