@@ -65,17 +65,6 @@ def declare(stack: Stack[FoundationSettings]) -> None:
         ),
         opts,
     )
-    log_bucket = Bucket(
-        "access-logs",
-        BucketArgs(
-            bucket=names.bucket(environment, "logs", settings.account_suffix),
-            resource_group_id=group.id,
-            key_id=key.key_id,
-            log_bucket=None,
-            may_lose_objects=not settings.protect,
-        ),
-        opts,
-    )
     network = Network(
         "network",
         NetworkArgs(
@@ -88,6 +77,18 @@ def declare(stack: Stack[FoundationSettings]) -> None:
             deletion_protection=settings.protect,
         ),
         opts,
+    )
+    log_bucket = Bucket(
+        "access-logs",
+        BucketArgs(
+            bucket=names.bucket(environment, "logs", settings.account_suffix),
+            resource_group_id=group.id,
+            key_id=key.key_id,
+            log_bucket=None,
+            may_lose_objects=not settings.protect,
+        ),
+        # A cloud in one machine serves its object store inside the network; elsewhere the order costs nothing.
+        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[network.vpc])),
     )
     zones = Zones(
         "names",
