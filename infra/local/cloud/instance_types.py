@@ -77,7 +77,7 @@ _DATABASE_SIZE = re.compile(
     r"^pg\.(?P<series>n2|n4|n8|x2|x4|x8)[a-z]*\.(?P<size>small|medium|large|xlarge|\dxlarge|\d+large)\.(?:1|2c)$"
 )
 
-# General-purpose classes: pg.n4.2c.2m has 2 cores and 4 GiB a core, in two zones (infra/database_classes.py, same source).
+# General-purpose classes, as infra/database_classes.py has them: pg.n4.2c.2m is 2 cores with 4 GiB each.
 _DATABASE_GENERAL = re.compile(r"^pg\.n(?P<gib>[248])\.(?P<cores>\d+)c\.[12]m$")
 
 

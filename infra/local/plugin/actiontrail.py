@@ -9,8 +9,6 @@ from infra.local.plugin.values import Values
 TRAIL = "alicloud:actiontrail/trail:Trail"
 OLD = "alicloud:actiontrail/trailDeprecated:TrailDeprecated"
 PAGE = "[P] actiontrail_trail"
-QUOTA = 5
-"""Single trails of a region [A]."""
 
 
 def _trail_id(identity: Identity, inputs: Values) -> str:
@@ -49,4 +47,4 @@ RULES = {
     ),
     OLD: ClassRules(OLD, refused="is retired: use actiontrail.Trail [D]"),
 }
-CLASSES = {TRAIL: KeptClass(make_id=_trail_id, compute=_trail, most=QUOTA)}
+CLASSES = {TRAIL: KeptClass(make_id=_trail_id, compute=_trail)}

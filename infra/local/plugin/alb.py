@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
-from infra.local.plugin.realised import RealClass
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.cas import CERTIFICATE
+from infra.local.plugin.realised import AnyRecord, Field, RealClass, Resolve
 from infra.local.plugin.rules import ClassRules, Failure, items, known, needs, number, on, one_of, tags, text, whole
 from infra.local.plugin.values import Values
 
@@ -50,20 +55,113 @@ def _one_final_action(inputs: Values) -> Failure | None:
     return None
 
 
-def _load_balancer(id: str, inputs: Values, identity: Identity) -> Values:
-    mappings = [{**mapping, "status": "Active", "loadBalancerAddresses": []} for mapping in inputs["zoneMappings"]]
+def _zone_mappings(mappings: list[Values]) -> list[Values]:
+    return [{"zone_id": one["zoneId"], "switch_id": one["vswitchId"]} for one in mappings]
+
+
+def _zone_mappings_back(mappings: Sequence[Any]) -> list[Values]:
+    return [{"vswitchId": one.switch_id, "zoneId": one.zone_id} for one in mappings]
+
+
+def _balancer(record: AnyRecord) -> Values:
+    """The balancer has one address, in its first zone; the cloud's has one in each."""
+    address = record.attributes.get("address", "")
+    mappings = _zone_mappings_back(record.spec.zone_mappings)
+    mappings[0]["loadBalancerAddresses"] = [{"intranetAddress": address, "address": address}]
     return {
-        "dnsName": f"{id}.alb.yiwang.internal",
-        "status": "Active",
-        "createTime": "2026-01-01T00:00:00Z",
+        "dnsName": record.attributes.get("dns_name", ""),
+        "status": record.attributes.get("status", "Active"),
         "zoneMappings": mappings,
     }
 
 
-def _protected(inputs: Values) -> str | None:
-    if inputs.get("deletionProtectionEnabled"):
-        return "deletionProtectionEnabled is on: turn it off, update, then delete"
-    return None
+def _servers(servers: list[Values]) -> list[Values]:
+    """Unset, a weight is 0 and a server gets no traffic [P]."""
+    return [
+        {
+            "server_id": one["serverId"],
+            "port": one.get("port", 0),
+            "weight": one.get("weight", 0),
+            "server_type": one["serverType"],
+            "description": one.get("description", ""),
+        }
+        for one in servers
+    ]
+
+
+def _server_back(server: Any) -> Values:
+    return {
+        "serverId": server.server_id,
+        "serverType": server.server_type,
+        "port": server.port,
+        "weight": server.weight,
+        "description": server.description,
+    }
+
+
+def _servers_seen(record: AnyRecord, declared: Values) -> Values:
+    """Servers as they were declared, unless somebody changed what the cloud knows of them."""
+    if _servers(declared.get("servers", [])) == [asdict(server) for server in record.spec.servers]:
+        return {"servers": declared["servers"]} if "servers" in declared else {}
+    return {"servers": [_server_back(server) for server in record.spec.servers]}
+
+
+def _health_check(config: Values) -> Values:
+    names = {
+        "healthCheckEnabled": "enabled",
+        "healthCheckProtocol": "protocol",
+        "healthCheckPath": "path",
+        "healthCheckMethod": "method",
+        "healthCheckHost": "host",
+        "healthCheckConnectPort": "port",
+        "healthCheckInterval": "interval",
+        "healthCheckTimeout": "timeout",
+        "healthyThreshold": "healthy_threshold",
+        "unhealthyThreshold": "unhealthy_threshold",
+    }
+    given = {field: config[input] for input, field in names.items() if config.get(input) is not None}
+    if config.get("healthCheckCodes"):
+        given["codes"] = config["healthCheckCodes"]
+    return given
+
+
+def _listener(inputs: Values, resolve: Resolve) -> Values:
+    """The certificate's number and its region; the group of the one default action."""
+    certificate = inputs.get("certificates", {}).get("certificateId")
+    number = certificate.partition("-")[0] if certificate else None
+    forward = inputs["defaultActions"][0].get("forwardGroupConfig") or {}
+    groups = [one["serverGroupId"] for one in forward.get("serverGroupTuples", [])]
+    return {
+        "certificate_ids": [resolve(CERTIFICATE, number)] if number else [],
+        "default_server_group_id": groups[0] if groups else "",
+    }
+
+
+def _rule(inputs: Values, resolve: Resolve) -> Values:
+    conditions = [_condition(one) for one in inputs["ruleConditions"]]
+    final = next(one for one in inputs["ruleActions"] if one["type"] in FINAL_ACTIONS)
+    return {"conditions": conditions, "action": _action(final)}
+
+
+def _condition(condition: Values) -> Values:
+    values: list[str] = next(
+        (condition[name]["values"] for name in ("hostConfig", "pathConfig") if condition.get(name)), []
+    )
+    return {"type": condition["type"], "values": values}
+
+
+def _action(action: Values) -> Values:
+    fixed, redirect = action.get("fixedResponseConfig") or {}, action.get("redirectConfig") or {}
+    forward = action.get("forwardGroupConfig") or {}
+    groups = [one["serverGroupId"] for one in forward.get("serverGroupTuples", [])]
+    return {
+        "type": action["type"],
+        "server_group_id": groups[0] if groups else "",
+        "http_code": int(fixed.get("httpCode") or redirect.get("httpCode") or 0),
+        "content": fixed.get("content", ""),
+        "content_type": fixed.get("contentType", "text/plain"),
+        "location": redirect.get("path", ""),
+    }
 
 
 RULES: dict[str, ClassRules] = {
@@ -183,12 +281,52 @@ RULES: dict[str, ClassRules] = {
     ),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    LOAD_BALANCER: KeptClass(
-        make_id=lambda identity, _: identity.fresh("alb-", 18), compute=_load_balancer, protected=_protected
+    LOAD_BALANCER: RealClass(
+        "Balancer",
+        {
+            "vpcId": "vpc_id",
+            "loadBalancerName": "name",
+            "addressType": "address_type",
+            "loadBalancerEdition": "edition",
+            "deletionProtectionEnabled": "deletion_protection",
+            "zoneMappings": Field("zone_mappings", _zone_mappings, _zone_mappings_back),
+            "tags": "tags",
+        },
+        outputs=_balancer,
     ),
-    SERVER_GROUP: KeptClass(
-        make_id=lambda identity, _: identity.fresh("sgp-", 18), compute=lambda *_: {"status": "Available"}
+    SERVER_GROUP: RealClass(
+        "ServerGroup",
+        {
+            "vpcId": "vpc_id",
+            "serverGroupName": "name",
+            "protocol": "protocol",
+            "scheduler": "scheduler",
+            "servers": Field("servers", _servers, lambda servers: [_server_back(server) for server in servers]),
+            "tags": "tags",
+        },
+        more=lambda inputs, _: {"health_check": _health_check(inputs["healthCheckConfig"])},
+        outputs=lambda record: {"status": "Available"},
+        seen=_servers_seen,
     ),
-    LISTENER: KeptClass(make_id=lambda identity, _: identity.fresh("lsn-", 18)),
-    RULE: KeptClass(make_id=lambda identity, _: identity.fresh("rule-", 18)),
+    LISTENER: RealClass(
+        "Listener",
+        {
+            "loadBalancerId": "load_balancer_id",
+            "listenerPort": "port",
+            "listenerProtocol": "protocol",
+            "idleTimeout": "idle_timeout",
+            "requestTimeout": "request_timeout",
+            "securityPolicyId": "security_policy_id",
+            "listenerDescription": "description",
+            "tags": "tags",
+        },
+        more=_listener,
+        outputs=lambda record: {"status": "Running"},
+    ),
+    RULE: RealClass(
+        "ListenerRule",
+        {"listenerId": "listener_id", "priority": "priority", "ruleName": "name"},
+        more=_rule,
+        outputs=lambda record: {"status": "Available"},
+    ),
 }

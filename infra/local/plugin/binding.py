@@ -1,16 +1,13 @@
-"""How one class of the engine becomes one kind of thing in the cloud: the seam that each service's module fills.
-
-A class that nothing realises is `Kept`: checked like the real one, remembered, and that is all.
-"""
+"""How one class of the engine becomes one kind of thing in the cloud: the seam that each service's module fills."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.values import Values
 
 
@@ -20,6 +17,24 @@ class Refused(Exception):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
+
+
+class Gone(Refused):
+    """What should change does not exist any more."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__("NotFound", f"{id} is gone, deleted by hand perhaps; `pulumi refresh` takes note of it")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """The cloud's refusals in the plugin's words."""
+    from infra.local.cloud.errors import CloudError  # late: a preview without changes never loads the cloud
+
+    try:
+        yield
+    except CloudError as error:
+        raise Refused(error.code, error.message) from error
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class Binding(Protocol):
 
     def read(self, id: str) -> Realised | None: ...
 
-    def update(self, id: str, inputs: Values) -> Realised: ...
+    def update(self, identity: Identity, id: str, inputs: Values) -> Realised: ...
 
     def delete(self, id: str) -> None: ...
 
@@ -95,62 +110,8 @@ def nothing(id: str, inputs: Values, identity: Identity) -> Values:
 
 @dataclass(frozen=True)
 class KeptClass:
-    """What the store must know of a class that it keeps: how ids look, what is computed, what forbids a delete."""
+    """A class that nothing realises: checked like the real one, kept by the cloud, and that is all."""
 
     make_id: MakeId = plain_id
     compute: Compute = nothing
-    most: int | None = None
-    """The cloud's quota of this class."""
     protected: Protected = unprotected
-
-
-class Kept:
-    """A class that lives in the plugin's own store."""
-
-    def __init__(self, token: str, kept: KeptClass, store: DeclaredStore) -> None:
-        self._token, self._kept, self._store = token, kept, store
-
-    def create(self, identity: Identity, inputs: Values) -> Realised:
-        id = self._kept.make_id(identity, inputs)
-        self._refuse_beyond_quota(id)
-        computed = self._kept.compute(id, inputs, identity)
-        fresh = Declared(self._token, id, identity.urn, inputs, computed, identity.replaces)
-        taken = self._store.add(fresh)
-        if taken and (taken.urn, taken.replaces) != (identity.urn, identity.replaces):
-            raise Refused(
-                "EntityAlreadyExists",
-                f"{id!r} exists, declared by {taken.urn}; give it another name, or import it",
-            )
-        if taken:
-            self._store.put(fresh)
-        return Realised(id, inputs, computed)
-
-    def read(self, id: str) -> Realised | None:
-        found = self._store.get(self._token, id)
-        return Realised(id, found.inputs, found.computed) if found else None
-
-    def update(self, id: str, inputs: Values) -> Realised:
-        found = self._store.get(self._token, id)
-        if not found:
-            raise Refused("NotFound", f"{id} is gone, deleted by hand perhaps; `pulumi refresh` takes note of it")
-        computed = {**found.computed, **self._kept.compute(id, inputs, Identity(found.urn, found.replaces))}
-        self._store.put(Declared(self._token, id, found.urn, inputs, computed, found.replaces))
-        return Realised(id, inputs, computed)
-
-    def delete(self, id: str) -> None:
-        found = self._store.get(self._token, id)
-        if found is None:
-            return
-        if reason := self._kept.protected(found.inputs):
-            raise Refused("DeletionProtection", reason)
-        self._store.remove(self._token, id)
-
-    def _refuse_beyond_quota(self, id: str) -> None:
-        if self._kept.most is None:
-            return
-        others = [other for other in self._store.of_class(self._token) if other.id != id]
-        if len(others) >= self._kept.most:
-            leaf = self._token.rpartition(":")[2]
-            raise Refused(
-                "QuotaExceeded", f"an account has at most {self._kept.most} of {leaf}; ask for a higher quota"
-            )

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
-from infra.local.plugin.realised import RealClass
+import re
+from collections.abc import Callable
+
+from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.realised import AnyRecord, RealClass
 from infra.local.plugin.rules import ClassRules, on, tags, text
-from infra.local.plugin.values import Values
 
 CERTIFICATE = "alicloud:cas/serviceCertificate:ServiceCertificate"
 OLD = "alicloud:cas/certificate:Certificate"
 PAGE = "[P] ssl_certificates_service_certificate"
 
 
-def _pem(marker: str):  # type: ignore[no-untyped-def]
+def _pem(marker: str) -> Callable[[object], str | None]:
     def verdict(value: object) -> str | None:
-        return None if f"-----BEGIN {marker}" in str(value) or marker in str(value) else f"holds no {marker} in PEM"
+        return None if re.search(f"-----BEGIN ([A-Z ]+ )?{marker}-----", str(value)) else f"holds no {marker} in PEM"
 
     return verdict
 
 
-def _certificate(id: str, inputs: Values, identity: Identity) -> Values:
-    return {}
+def number_of(record: AnyRecord) -> str:
+    """Certificates are numbered; balancers name one by its number and the region of the certificate service."""
+    return str(10_000_000 + int(record.id.rpartition("-")[2], 16) % 90_000_000)
 
 
 RULES = {
@@ -39,5 +42,9 @@ RULES = {
     OLD: ClassRules(OLD, refused="is retired: use cas.ServiceCertificate [D]"),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    CERTIFICATE: KeptClass(make_id=lambda identity, _: identity.number(8), compute=_certificate)
+    CERTIFICATE: RealClass(
+        "Certificate",
+        {"certificateName": "name", "cert": "certificate", "key": "private_key", "tags": "tags"},
+        id_of=number_of,
+    )
 }

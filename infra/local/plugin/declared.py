@@ -104,6 +104,13 @@ class DeclaredStore:
                 row,
             )
 
+    def claim(self, token: str, id: str, urn: str) -> None:
+        """Note the URN that has it now: a program may rename a resource by an alias."""
+        with self._connection() as connection:
+            row = connection.execute("SELECT urn FROM declared WHERE token = ? AND id = ?", (token, id)).fetchone()
+            if row and row[0] != urn:
+                connection.execute("UPDATE declared SET urn = ? WHERE token = ? AND id = ?", (urn, token, id))
+
     def remove(self, token: str, id: str) -> None:
         with self._connection() as connection:
             connection.execute("DELETE FROM declared WHERE token = ? AND id = ?", (token, id))

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.realised import RealClass
 from infra.local.plugin.rules import ClassRules, number, one_of, text
-from infra.local.plugin.values import Values
 
 DOMAIN = "alicloud:dns/alidnsDomain:AlidnsDomain"
 RECORD = "alicloud:dns/alidnsRecord:AlidnsRecord"
 OLD_DOMAIN = "alicloud:dns/dnsDomain:DnsDomain"
 OLD_RECORD = "alicloud:dns/record:Record"
 TYPES = ("A", "NS", "MX", "TXT", "CNAME", "SRV", "AAAA", "CAA", "REDIRECT_URL", "FORWORD_URL", "FORWARD_URL")
-
-
-def _domain(id: str, inputs: Values, identity: Identity) -> Values:
-    return {"domainId": identity.number(), "punyCode": id, "dnsServers": ["dns9.hichina.com", "dns10.hichina.com"]}
-
-
-def _record(id: str, inputs: Values, identity: Identity) -> Values:
-    return {"status": inputs.get("status", "ENABLE")}
 
 
 RULES = {
@@ -61,6 +52,24 @@ RULES = {
     OLD_RECORD: ClassRules(OLD_RECORD, refused="is retired: use dns.AlidnsRecord [D]"),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    DOMAIN: KeptClass(make_id=lambda _, inputs: str(inputs["domainName"]), compute=_domain),
-    RECORD: KeptClass(make_id=lambda identity, _: identity.number(), compute=_record),
+    DOMAIN: RealClass(
+        "PublicDomain",
+        {"domainName": "domain_name", "remark": "remark", "tags": "tags"},
+        outputs=lambda record: {"domainId": record.id, "punyCode": record.spec.domain_name},
+        id_of=lambda record: str(record.spec.domain_name),
+    ),
+    RECORD: RealClass(
+        "PublicRecord",
+        {
+            "domainName": "domain_name",
+            "rr": "rr",
+            "type": "type",
+            "value": "value",
+            "ttl": "ttl",
+            "priority": "priority",
+            "status": "status",
+            "remark": "remark",
+        },
+        outputs=lambda record: {"status": record.spec.status},
+    ),
 }

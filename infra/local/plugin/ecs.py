@@ -7,7 +7,7 @@ import ipaddress
 import re
 
 from infra.local.plugin.binding import Identity, KeptClass
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.realised import AnyRecord, RealClass, listed
 from infra.local.plugin.rules import (
     ClassRules,
     Failure,
@@ -104,9 +104,9 @@ def _one_way_in(inputs: Values) -> Failure | None:
     return None
 
 
-def _instance(id: str, inputs: Values, identity: Identity) -> Values:
-    last = int(hashlib.sha256(id.encode()).hexdigest()[:4], 16)
-    return {"primaryIpAddress": f"10.{last % 200}.{last // 256}.10", "privateIp": f"10.{last % 200}.1.10"}
+def _instance(record: AnyRecord) -> Values:
+    address = record.attributes.get("address", "")
+    return {"primaryIpAddress": address, "privateIp": address, "status": record.attributes.get("status", "Running")}
 
 
 def _eip(id: str, inputs: Values, identity: Identity) -> Values:
@@ -119,8 +119,8 @@ def _eip_protected(inputs: Values) -> str | None:
     return "deletionProtection is on: turn it off, update, then delete" if inputs.get("deletionProtection") else None
 
 
-def _key_pair(id: str, inputs: Values, identity: Identity) -> Values:
-    return {"fingerPrint": hashlib.md5(str(inputs.get("publicKey")).encode()).hexdigest()}  # noqa: S324
+def _key_pair(record: AnyRecord) -> Values:
+    return {"fingerPrint": hashlib.md5(record.spec.public_key.encode()).hexdigest()}  # noqa: S324
 
 
 RULES: dict[str, ClassRules] = {
@@ -294,11 +294,56 @@ RULES: dict[str, ClassRules] = {
     **{old: ClassRules(old, refused=f"is retired: use {new} [D]") for old, new in RETIRED.items()},
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    INSTANCE: KeptClass(make_id=lambda identity, _: identity.fresh("i-bp1"), compute=_instance),
-    SECURITY_GROUP: KeptClass(make_id=lambda identity, _: identity.fresh("sg-bp1")),
-    SECURITY_GROUP_RULE: KeptClass(make_id=lambda identity, _: identity.fresh("sgr-bp1")),
+    INSTANCE: RealClass(
+        "Host",
+        {
+            "instanceType": "instance_type",
+            "vswitchId": "switch_id",
+            "securityGroups": listed("security_group_ids"),
+            "keyName": "key_name",
+            "privateIp": "private_ip",
+            "imageId": "image_id",
+            "userData": "user_data",
+            "deletionProtection": "deletion_protection",
+            "description": "description",
+            "tags": "tags",
+        },
+        more=lambda inputs, _: {"name": inputs.get("hostName") or inputs.get("instanceName") or ""},
+        outputs=_instance,
+    ),
+    SECURITY_GROUP: RealClass(
+        "SecurityGroup",
+        {
+            "vpcId": "vpc_id",
+            "securityGroupName": "name",
+            "description": "description",
+            "securityGroupType": "security_group_type",
+            "innerAccessPolicy": "inner_access_policy",
+            "tags": "tags",
+        },
+    ),
+    SECURITY_GROUP_RULE: RealClass(
+        "SecurityRule",
+        {
+            "securityGroupId": "security_group_id",
+            "type": "type",
+            "ipProtocol": "ip_protocol",
+            "portRange": "port_range",
+            "cidrIp": "cidr_ip",
+            "sourceSecurityGroupId": "source_security_group_id",
+            "policy": "policy",
+            "priority": "priority",
+            "description": "description",
+        },
+        outputs=lambda record: {"securityGroupRuleId": record.id},
+    ),
     DEPLOYMENT_SET: KeptClass(make_id=lambda identity, _: identity.fresh("ds-bp1")),
-    KEY_PAIR: KeptClass(make_id=lambda _, inputs: str(inputs["keyPairName"]), compute=_key_pair),
+    KEY_PAIR: RealClass(
+        "KeyPair",
+        {"keyPairName": "name", "publicKey": "public_key", "tags": "tags"},
+        outputs=_key_pair,
+        id_of=lambda record: str(record.spec.name),
+    ),
     SNAPSHOT_POLICY: KeptClass(
         make_id=lambda identity, _: identity.fresh("sp-bp1"), compute=lambda *_: {"status": "Normal"}
     ),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from infra.folder import EnvironmentFolder
 from infra.local.plugin import services
-from infra.local.plugin.binding import Binding, Identity, Kept
+from infra.local.plugin.binding import Binding, Identity
 from infra.local.plugin.declared import DeclaredStore
-from infra.local.plugin.realised import RealClass, RealThing
+from infra.local.plugin.realised import RealClass
 
 if TYPE_CHECKING:
     from infra.local.cloud import Cloud
@@ -39,10 +39,14 @@ class Environments:
             return self._bindings[key]
 
     def _bind(self, environment: str, token: str) -> Binding:
+        # Late: a preview without changes never loads the cloud, which is most of this plugin's weight.
+        from infra.local.plugin.kept import Kept
+        from infra.local.plugin.realthing import RealThing
+
         shape, store = services.shape_of(token), self.store(environment)
         if isinstance(shape, RealClass):
             return RealThing(token, shape, self._cloud(environment), store)
-        return Kept(token, shape, store)
+        return Kept(token, shape, self._cloud(environment), store, services.secrets_of(token))
 
     def _cloud(self, environment: str) -> Cloud:
         if environment not in self._clouds:

@@ -27,8 +27,11 @@ def things(environment: str, stack: str) -> set[Thing]:
     found = {Thing(token, id, Identity(urn).name) for urn, token, id in declared if Identity(urn).stack == stack}
     remembered = {(token, id) for _, token, id in declared}
     cloud = Cloud(folder, environment)
+    for kept in cloud.kept.list():
+        if kept.owner.stack == stack and (kept.spec.type, kept.spec.unique_name) not in remembered:
+            found.add(Thing(kept.spec.type, kept.spec.unique_name, kept.owner.name))
     for token, real in services.real_classes().items():
-        for record in real.kind(cloud).list():
+        for record in cloud.kind(real.kind).list():
             id = real.id_of(record)
             if record.owner.stack == stack and (token, id) not in remembered:
                 found.add(Thing(token, id, record.owner.name))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.rds import strong_password
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.realised import AnyRecord, RealClass, listed, with_commas
 from infra.local.plugin.rules import ClassRules, on, one_of, tags, text
 from infra.local.plugin.values import Values
 
@@ -16,16 +16,12 @@ SECURITY_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"
 SWITCH = "alicloud:vpc/switch:Switch"
 
 
-def account_id(inputs: Values) -> str:
-    return f"{inputs['instanceId']}:{inputs['accountName']}"
-
-
-def _instance(id: str, inputs: Values, identity: Identity) -> Values:
+def _instance(record: AnyRecord) -> Values:
+    attributes = record.attributes
     return {
-        "connectionDomain": f"{id}.redis.rds.yiwang.internal",
-        "privateConnectionPort": "6379",
-        "status": "Normal",
-        "endTime": "",
+        "connectionDomain": attributes.get("connection_domain", ""),
+        "privateConnectionPort": str(attributes.get("port", "")),
+        "status": attributes.get("status", "Normal"),
     }
 
 
@@ -71,6 +67,31 @@ RULES: dict[str, ClassRules] = {
     BACKUP: ClassRules(BACKUP, refused="is retired: use the instance's backupPeriods and backupTime [D]"),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    INSTANCE: KeptClass(make_id=lambda identity, _: identity.fresh("r-bp1"), compute=_instance),
-    ACCOUNT: KeptClass(make_id=lambda _, inputs: account_id(inputs), compute=lambda *_: {"status": "Available"}),
+    INSTANCE: RealClass(
+        "Cache",
+        {
+            "instanceClass": "instance_class",
+            "engineVersion": "engine_version",
+            "vswitchId": "switch_id",
+            "securityIps": listed("security_ips"),
+            "securityGroupId": with_commas("security_group_ids"),
+            "password": "password",
+            "instanceReleaseProtection": "release_protection",
+            "dbInstanceName": "name",
+            "tags": "tags",
+        },
+        outputs=_instance,
+    ),
+    ACCOUNT: RealClass(
+        "CacheAccount",
+        {
+            "instanceId": "instance_id",
+            "accountName": "account_name",
+            "accountPassword": "password",
+            "accountPrivilege": "privilege",
+            "description": "description",
+        },
+        outputs=lambda record: {"status": "Available"},
+        id_of=lambda record: f"{record.spec.instance_id}:{record.spec.account_name}",
+    ),
 }

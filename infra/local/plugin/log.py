@@ -8,8 +8,6 @@ from infra.local.plugin.values import Values
 
 PROJECT = "alicloud:log/project:Project"
 STORE = "alicloud:log/store:Store"
-QUOTA = 50
-"""Projects of an account and region [A]."""
 
 
 def _project_id(identity: Identity, inputs: Values) -> str:
@@ -73,6 +71,6 @@ RULES = {
     ),
 }
 CLASSES = {
-    PROJECT: KeptClass(make_id=_project_id, compute=_project, most=QUOTA),
+    PROJECT: KeptClass(make_id=_project_id, compute=_project),
     STORE: KeptClass(make_id=_store_id, compute=_store),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from infra.local.plugin.binding import Identity, KeptClass
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.invokes import ACCOUNT
+from infra.local.plugin.realised import AnyRecord, RealClass
 from infra.local.plugin.rules import ClassRules, Verdict, document, on, one_of, tags, text
 from infra.local.plugin.values import Values
 
@@ -19,18 +20,18 @@ ENCRYPTION = "alicloud:oss/bucketServerSideEncryption:BucketServerSideEncryption
 HTTPS = "alicloud:oss/bucketHttpsConfig:BucketHttpsConfig"
 LOGGING = "alicloud:oss/bucketLogging:BucketLogging"
 KMS_KEY = "alicloud:kms/key:Key"
-BUCKETS = 100
 MOST_POLICY_BYTES = 16 * 1024
 PARTS = (ACL, VERSIONING, POLICY, PUBLIC_ACCESS_BLOCK, ENCRYPTION, HTTPS, LOGGING)
 
 
-def _bucket(id: str, inputs: Values, identity: Identity) -> Values:
+def _bucket(record: AnyRecord) -> Values:
+    """Endpoints without the scheme, as the cloud tells them."""
+    endpoint = str(record.attributes.get("endpoint", "")).partition("://")[2]
     return {
-        "creationDate": "2026-01-01",
-        "location": "oss-cn-hangzhou",
-        "owner": "1000000000000001",
-        "intranetEndpoint": "oss-cn-hangzhou-internal.aliyuncs.com",
-        "extranetEndpoint": "oss-cn-hangzhou.aliyuncs.com",
+        "location": record.attributes.get("location", ""),
+        "intranetEndpoint": endpoint,
+        "extranetEndpoint": endpoint,
+        "owner": ACCOUNT,
     }
 
 
@@ -120,6 +121,17 @@ RULES: dict[str, ClassRules] = {
     ),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    BUCKET: KeptClass(make_id=lambda _, inputs: str(inputs["bucket"]), compute=_bucket, most=BUCKETS),
+    BUCKET: RealClass(
+        "Bucket",
+        {
+            "bucket": "bucket",
+            "storageClass": "storage_class",
+            "redundancyType": "redundancy_type",
+            "forceDestroy": "force_destroy",
+            "tags": "tags",
+        },
+        outputs=_bucket,
+        id_of=lambda record: str(record.spec.bucket),
+    ),
     **{part: KeptClass(make_id=lambda _, inputs: str(inputs["bucket"])) for part in PARTS},
 }

@@ -120,11 +120,12 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         rules = services.rules_of(token)
         failures = list(check_object(news, definition.inputs)) or list(rules.failures(news))
         self._warn_of_old(request.urn, definition, news)
-        inputs = wrap(news, definition.secrets | rules.secrets)
+        inputs = wrap(news, services.secrets_of(token))
         return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
 
     def Diff(self, request: Any, context: Any) -> Any:
         self._in_state.seen(request.urn, request.id)
+        self._store(request.urn).claim(_token(request.urn), request.id, request.urn)
         replace = services.rules_of(_token(request.urn)).replace
         ignored = set(request.ignoreChanges)
         found = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
@@ -144,6 +145,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         with self._answering(context, request.urn):
             found = self._binding(request.urn).read(request.id)
             if found is None:
+                self._in_state.gone(request.urn, request.id)
                 return provider_pb2.ReadResponse(id="")
             if request.properties.fields:
                 self._in_state.seen(request.urn, request.id)
@@ -161,7 +163,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.UpdateResponse(properties=to_struct({**kept, **news}))
         with self._answering(context, request.urn):
             references.refuse_missing(self._store(request.urn), token, plain(news))
-            made = self._binding(request.urn).update(request.id, plain(news))
+            made = self._binding(request.urn).update(Identity(request.urn), request.id, plain(news))
             return provider_pb2.UpdateResponse(properties=to_struct(_outputs(token, made, news)))
 
     def Delete(self, request: Any, context: Any) -> Any:
@@ -266,22 +268,18 @@ def _foreseen(definition: ResourceClass, inputs: Values) -> Values:
     return {**dict.fromkeys(definition.state, UNKNOWN), **given}
 
 
-def _secret_names(token: str) -> frozenset[str]:
-    return resource_class(token).secrets | services.rules_of(token).secrets
-
-
 def _outputs(token: str, made: Realised, inputs: Values) -> Values:
     """What the state keeps: inputs as they were wrapped, and the computed values, the secret ones wrapped."""
-    return wrap({**inputs, **made.computed}, _secret_names(token))
+    return wrap({**inputs, **made.computed}, services.secrets_of(token))
 
 
 def _seen_inputs(token: str, old: Values, found: Values) -> Values:
     """The inputs as they are now: what has not changed as the engine gave it, so that its secrets stay wrapped."""
     if not old:
-        return wrap(found, _secret_names(token))
+        return wrap(found, services.secrets_of(token))
     seen: Values = {}
     for name, value in found.items():
         before = old.get(name)
         unchanged = before is not None and plain(before) == value
         seen[name] = before if unchanged else wrap_like(value, before)
-    return wrap(seen, _secret_names(token))
+    return wrap(seen, services.secrets_of(token))

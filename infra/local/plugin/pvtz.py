@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.realised import AnyRecord, RealClass, Resolve
 from infra.local.plugin.rules import ClassRules, Failure, exactly_one, items, needs, number, one_of, text, whole
 from infra.local.plugin.values import Values
 
 ZONE = "alicloud:pvtz/zone:Zone"
 ATTACHMENT = "alicloud:pvtz/zoneAttachment:ZoneAttachment"
 RECORD = "alicloud:pvtz/zoneRecord:ZoneRecord"
-ZONES = 500
 TYPES = ("A", "AAAA", "CNAME", "MX", "PTR", "SRV", "TXT")
 
 
-def _zone(id: str, inputs: Values, identity: Identity) -> Values:
-    return {"isPtr": False, "recordCount": 0}
+def _attached(inputs: Values, resolve: Resolve) -> Values:
+    return {"vpc_ids": tuple(inputs.get("vpcIds") or [one["vpcId"] for one in inputs.get("vpcs", [])])}
 
 
-def _record(id: str, inputs: Values, identity: Identity) -> Values:
-    return {"recordId": id.partition(":")[0]}
+def _attached_seen(record: AnyRecord, declared: Values) -> Values:
+    """Networks that somebody attached or detached by hand; the regions stay as declared."""
+    regions = {one["vpcId"]: one for one in declared.get("vpcs", [])}
+    return {"vpcs": [regions.get(id, {"vpcId": id}) for id in record.spec.vpc_ids]} if "vpcIds" not in declared else {}
 
 
 def _named(inputs: Values) -> Failure | None:
@@ -67,13 +68,36 @@ RULES = {
                 because="for a record of a zone",
             ),
         ),
-        replace=frozenset({"zoneId"}),
+        replace=frozenset({"zoneId", "rr", "resourceRecord"}),
         replace_source="[S] resource_alicloud_pvtz_zone_record.go",
         refers={"zoneId": ZONE},
     ),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    ZONE: KeptClass(make_id=lambda identity, _: identity.fresh("", 32), compute=_zone, most=ZONES),
-    ATTACHMENT: KeptClass(make_id=lambda _, inputs: str(inputs["zoneId"])),
-    RECORD: KeptClass(make_id=lambda identity, i: f"{identity.number(10)}:{i['zoneId']}", compute=_record),
+    ZONE: RealClass(
+        "PrivateZone",
+        {"zoneName": "zone_name", "remark": "remark", "proxyPattern": "proxy_pattern", "tags": "tags"},
+        outputs=lambda record: {"isPtr": False},
+    ),
+    ATTACHMENT: RealClass(
+        "ZoneAttachment",
+        {"zoneId": "zone_id"},
+        more=_attached,
+        seen=_attached_seen,
+        id_of=lambda record: str(record.spec.zone_id),
+    ),
+    RECORD: RealClass(
+        "ZoneRecord",
+        {
+            "zoneId": "zone_id",
+            "rr": "rr",
+            "type": "type",
+            "value": "value",
+            "ttl": "ttl",
+            "priority": "priority",
+            "remark": "remark",
+        },
+        outputs=lambda record: {"recordId": record.id, "status": "ENABLE"},
+        id_of=lambda record: f"{record.id}:{record.spec.zone_id}",
+    ),
 }

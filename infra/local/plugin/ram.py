@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.realised import RealClass
 from infra.local.plugin.rules import ClassRules, document, one_of, text
-from infra.local.plugin.values import Values
 
 USER = "alicloud:ram/user:User"
 POLICY = "alicloud:ram/policy:Policy"
@@ -18,24 +14,6 @@ LOGIN = "alicloud:ram/loginProfile:LoginProfile"
 GROUP_MEMBERSHIP = "alicloud:ram/groupMembership:GroupMembership"
 ROLE_ATTACHMENT = "alicloud:ram/roleAttachment:RoleAttachment"
 MOST_POLICY_BYTES = 6144
-MOST_POLICIES = 1500
-
-
-def attachment_id(user: object, policy: object, kind: object) -> str:
-    return f"user:{policy}:{kind}:{user}"
-
-
-def _user(id: str, inputs: Values, identity: Identity) -> Values:
-    return {}
-
-
-def _policy(id: str, inputs: Values, identity: Identity) -> Values:
-    return {"type": "Custom", "attachmentCount": 0, "defaultVersion": "v1", "versionId": "v1"}
-
-
-def _access_key(id: str, inputs: Values, identity: Identity) -> Values:
-    digest = hashlib.sha256(f"{identity.urn} {id}".encode()).digest()
-    return {"secret": base64.b32encode(digest).decode()[:30]}
 
 
 RULES = {
@@ -85,13 +63,36 @@ RULES = {
         replace_source="[S] resource_alicloud_ram_access_key.go",
         secrets=frozenset({"secret", "encryptedSecret"}),
     ),
-    LOGIN: ClassRules(LOGIN, replace=frozenset({"userName"}), secrets=frozenset({"password"})),
+    LOGIN: ClassRules(
+        LOGIN,
+        replace=frozenset({"userName"}),
+        replace_source="[S] resource_alicloud_ram_login_profile.go",
+        secrets=frozenset({"password"}),
+    ),
     GROUP_MEMBERSHIP: ClassRules(GROUP_MEMBERSHIP, refused="is retired: use ram.UserGroupAttachment [D]"),
     ROLE_ATTACHMENT: ClassRules(ROLE_ATTACHMENT, refused="is retired: use ecs.RamRoleAttachment [D]"),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    USER: KeptClass(make_id=lambda identity, _: identity.number(18), compute=_user),
-    POLICY: KeptClass(make_id=lambda _, i: str(i.get("policyName") or i["name"]), compute=_policy, most=MOST_POLICIES),
-    ATTACHMENT: KeptClass(make_id=lambda _, i: attachment_id(i["userName"], i["policyName"], i["policyType"])),
-    ACCESS_KEY: KeptClass(make_id=lambda identity, _: identity.fresh("LTAI5t", 18), compute=_access_key),
+    USER: RealClass(
+        "User",
+        {"name": "name", "displayName": "display_name", "comments": "comments", "tags": "tags"},
+        id_of=lambda record: str(record.attributes.get("user_id", record.id)),
+    ),
+    POLICY: RealClass(
+        "Policy",
+        {"policyName": "name", "policyDocument": "document", "description": "description", "tags": "tags"},
+        outputs=lambda record: {"type": "Custom", "defaultVersion": "v1", "versionId": "v1"},
+        id_of=lambda record: str(record.spec.name),
+    ),
+    ATTACHMENT: RealClass(
+        "PolicyAttachment",
+        {"userName": "user_name", "policyName": "policy_name", "policyType": "policy_type"},
+        id_of=lambda record: f"user:{record.spec.policy_name}:{record.spec.policy_type}:{record.spec.user_name}",
+    ),
+    ACCESS_KEY: RealClass(
+        "AccessKey",
+        {"userName": "user_name", "status": "status"},
+        outputs=lambda record: {"secret": record.attributes.get("secret_access_key")},
+        id_of=lambda record: str(record.attributes.get("access_key_id", record.id)),
+    ),
 }

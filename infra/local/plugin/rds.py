@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from infra.local.plugin.binding import Identity, KeptClass
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.realised import AnyRecord, RealClass, listed, switched, with_commas
 from infra.local.plugin.rules import ClassRules, Failure, Verdict, known, number, on, one_of, tags, text, whole
 from infra.local.plugin.values import Values
 
@@ -80,24 +80,12 @@ def _log_retention(inputs: Values) -> Failure | None:
     return Failure("logBackupRetentionPeriod", "is longer than backupRetentionPeriod, and would be cut to it")
 
 
-def account_id(inputs: Values) -> str:
-    return f"{inputs['dbInstanceId']}:{inputs['accountName']}"
-
-
-def database_id(inputs: Values) -> str:
-    return f"{inputs['instanceId']}:{inputs.get('dataBaseName') or inputs.get('name')}"
-
-
-def privilege_id(inputs: Values) -> str:
-    return f"{inputs['instanceId']}:{inputs['accountName']}:{inputs.get('privilege', 'ReadOnly')}"
-
-
-def _instance(id: str, inputs: Values, identity: Identity) -> Values:
+def _instance(record: AnyRecord) -> Values:
+    attributes = record.attributes
     return {
-        "connectionString": f"{id}.pg.rds.yiwang.internal",
-        "port": inputs.get("port", "5432"),
-        "status": "Running",
-        "createTime": "2026-01-01T00:00:00Z",
+        "connectionString": attributes.get("connection_string", ""),
+        "port": str(attributes.get("port", "")),
+        "status": attributes.get("status", "Running"),
     }
 
 
@@ -206,9 +194,57 @@ RULES: dict[str, ClassRules] = {
 
 
 CLASSES: dict[str, KeptClass | RealClass] = {
-    INSTANCE: KeptClass(make_id=lambda identity, _: identity.fresh("pgm-bp1"), compute=_instance),
-    ACCOUNT: KeptClass(make_id=lambda _, inputs: account_id(inputs), compute=lambda *_: {"status": "Available"}),
-    DATABASE: KeptClass(make_id=lambda _, inputs: database_id(inputs)),
-    PRIVILEGE: KeptClass(make_id=lambda _, inputs: privilege_id(inputs)),
+    INSTANCE: RealClass(
+        "DatabaseInstance",
+        {
+            "instanceType": "instance_class",
+            "engine": "engine",
+            "engineVersion": "engine_version",
+            "instanceStorage": "storage_gb",
+            "vswitchId": with_commas("switch_ids"),
+            "securityIps": listed("security_ips"),
+            "securityGroupIds": listed("security_group_ids"),
+            "sslAction": switched("ssl", "Open", "Close"),
+            "deletionProtection": "deletion_protection",
+            "instanceName": "name",
+            "tags": "tags",
+        },
+        more=lambda inputs, _: {"parameters": {one["name"]: one["value"] for one in inputs.get("parameters", [])}},
+        outputs=_instance,
+    ),
+    ACCOUNT: RealClass(
+        "DatabaseAccount",
+        {
+            "dbInstanceId": "instance_id",
+            "accountName": "account_name",
+            "accountType": "account_type",
+            "accountPassword": "password",
+            "accountDescription": "description",
+        },
+        outputs=lambda record: {"status": "Available"},
+        id_of=lambda record: f"{record.spec.instance_id}:{record.spec.account_name}",
+    ),
+    DATABASE: RealClass(
+        "Database",
+        {
+            "instanceId": "instance_id",
+            "dataBaseName": "database_name",
+            "characterSet": "character_set",
+            "description": "description",
+        },
+        outputs=lambda record: {"status": "Running"},
+        id_of=lambda record: f"{record.spec.instance_id}:{record.spec.database_name}",
+    ),
+    PRIVILEGE: RealClass(
+        "Grant",
+        {
+            "instanceId": "instance_id",
+            "accountName": "account_name",
+            "dbNames": listed("database_names"),
+        },
+        # The provider's own default, which PostgreSQL does not take.
+        more=lambda inputs, _: {"privilege": inputs.get("privilege", "ReadOnly")},
+        id_of=lambda record: f"{record.spec.instance_id}:{record.spec.account_name}:{record.spec.privilege}",
+    ),
     BACKUP: KeptClass(make_id=lambda _, inputs: str(inputs["instanceId"])),
 }

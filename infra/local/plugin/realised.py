@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from infra.local.cloud.errors import CloudError
-from infra.local.cloud.records import Owner, Record
-from infra.local.plugin.binding import Identity, Realised, Refused
-from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.values import Values
 
-if TYPE_CHECKING:
-    from infra.local.cloud import Cloud
-    from infra.local.cloud.kind import Kind
+AnyRecord = Any
+"""A `Record` of any kind: the cloud's modules are not loaded by these declarations."""
 
-AnyRecord = Record[Any]
+
+@dataclass(frozen=True)
+class Field:
+    """One input and the field of the specification that it becomes; `back` is the way round, for what is observed."""
+
+    name: str
+    to: Callable[[Any], Any] = lambda value: value
+    back: Callable[[Any], Any] = lambda value: value
+
+
+def listed(name: str) -> Field:
+    return Field(name, tuple, list)
+
+
+def with_commas(name: str) -> Field:
+    """Several ids in one text."""
+    return Field(name, lambda text: tuple(part for part in text.split(",") if part), ",".join)
+
+
+def switched(name: str, on: str, off: str) -> Field:
+    return Field(name, lambda word: word == on, lambda value: on if value else off)
 
 
 def record_id(record: AnyRecord) -> str:
-    return record.id
+    return str(record.id)
 
 
-def no_observation(record: AnyRecord, declared: Values) -> Values:
+def nothing_more(inputs: Values, resolve: Resolve) -> Values:
     return {}
 
 
@@ -31,75 +47,53 @@ def no_outputs(record: AnyRecord) -> Values:
     return {}
 
 
+def nothing_else_seen(record: AnyRecord, declared: Values) -> Values:
+    return {}
+
+
+Resolve = Callable[[str, str], str]
+"""(class, id) → the record's own id, for a reference by an id of another form."""
+
+
 @dataclass(frozen=True)
 class RealClass:
-    """How one class maps to one kind of thing.
+    """How one class maps to one kind of thing. Inputs that the kind does not have stay as they were declared."""
 
-    `observe` gives the inputs that the cloud can see, so that a refresh notices what somebody changed by hand; inputs
-    that the kind does not have (a description) stay as they were declared.
-    """
-
-    kind: Callable[[Cloud], Kind[Any]]
-    spec: Callable[[Cloud, Values], Any]
+    kind: str
+    fields: Mapping[str, Field | str] = field(default_factory=dict)
+    """input → field of the specification."""
+    more: Callable[[Values, Resolve], Values] = nothing_more
+    """Further fields of the specification, from several inputs."""
     outputs: Callable[[AnyRecord], Values] = no_outputs
-    observe: Callable[[AnyRecord, Values], Values] = no_observation
+    seen: Callable[[AnyRecord, Values], Values] = nothing_else_seen
+    """Further inputs that can be told from a record."""
     id_of: Callable[[AnyRecord], str] = record_id
-    physical_of: Callable[[str], str] | None = None
-    """The kind's physical name, from an id that is made of names; without it the id is the record's own."""
+
+    def specification(self, inputs: Values, resolve: Resolve) -> Values:
+        given = {
+            mapped.name: mapped.to(inputs[input]) for input, mapped in self._mapped() if inputs.get(input) is not None
+        }
+        return {**given, **self.more(inputs, resolve)}
+
+    def observed(self, record: AnyRecord, declared: Values) -> Values:
+        """The inputs as the cloud has them: what was declared, overlaid with what differs by now."""
+        defaults = {one.name: one.default for one in dataclasses.fields(record.spec)}
+        found = dict(declared)
+        for input, mapped in self._mapped():
+            actual = getattr(record.spec, mapped.name)
+            if input not in declared and (actual == defaults[mapped.name] or not actual):
+                continue
+            value = mapped.back(actual) if actual is not None else None
+            if not _same(declared.get(input), value):
+                found[input] = value
+        return {**found, **self.seen(record, declared)}
+
+    def _mapped(self) -> list[tuple[str, Field]]:
+        return [(input, Field(one) if isinstance(one, str) else one) for input, one in self.fields.items()]
 
 
-class RealThing:
-    """The binding of such a class."""
-
-    def __init__(self, token: str, real: RealClass, cloud: Cloud, store: DeclaredStore) -> None:
-        self._token, self._real, self._cloud, self._store = token, real, cloud, store
-        self._kind = real.kind(cloud)
-
-    def create(self, identity: Identity, inputs: Values) -> Realised:
-        name = identity.name + (f"~{identity.replaces}" if identity.replaces else "")
-        try:
-            record = self._kind.create(Owner(identity.stack, name), self._real.spec(self._cloud, inputs))
-        except CloudError as error:
-            raise Refused(error.code, error.message) from error
-        return self._remember(record, inputs, identity.urn, identity.replaces)
-
-    def read(self, id: str) -> Realised | None:
-        record = self._record(id)
-        seen = self._kind.read(record.id) if record else None
-        if seen is None:
-            return None
-        declared = self._store.get(self._token, id)
-        inputs = declared.inputs if declared else {}
-        return Realised(id, {**inputs, **self._real.observe(seen, inputs)}, self._real.outputs(seen))
-
-    def update(self, id: str, inputs: Values) -> Realised:
-        record = self._record(id)
-        if record is None:
-            raise Refused("NotFound", f"{id} is gone, deleted by hand perhaps; `pulumi refresh` takes note of it")
-        try:
-            changed = self._kind.update(record.id, self._real.spec(self._cloud, inputs))
-        except CloudError as error:
-            raise Refused(error.code, error.message) from error
-        declared = self._store.get(self._token, id)
-        urn, replaces = (declared.urn, declared.replaces) if declared else (record.owner.name, None)
-        return self._remember(changed, inputs, urn, replaces)
-
-    def delete(self, id: str) -> None:
-        record = self._record(id)
-        try:
-            if record is not None:
-                self._kind.delete(record.id)
-        except CloudError as error:
-            raise Refused(error.code, error.message) from error
-        self._store.remove(self._token, id)
-
-    def _record(self, id: str) -> AnyRecord | None:
-        if self._real.physical_of is None:
-            record = self._cloud.store.get(id)
-            return record if record is not None and record.kind == self._kind.name else None
-        return self._kind.find(self._real.physical_of(id))
-
-    def _remember(self, record: AnyRecord, inputs: Values, urn: str, replaces: str | None) -> Realised:
-        id, computed = self._real.id_of(record), self._real.outputs(record)
-        self._store.put(Declared(self._token, id, urn, inputs, {}, replaces))
-        return Realised(id, inputs, computed)
+def _same(declared: Any, actual: Any) -> bool:
+    """Lists of the cloud are sets: their order tells nothing. What is absent equals what is empty."""
+    if isinstance(declared, list) and isinstance(actual, list):
+        return sorted(map(str, declared)) == sorted(map(str, actual))
+    return bool(declared == actual) or (not declared and not actual)

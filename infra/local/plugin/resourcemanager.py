@@ -9,8 +9,6 @@ from infra.local.plugin.values import Values
 
 GROUP = "alicloud:resourcemanager/resourceGroup:ResourceGroup"
 PAGE = "[P] resource_manager_resource_group"
-QUOTA = 30
-"""Resource groups of an account [A, page of 2024]."""
 
 
 def _group(id: str, inputs: Values, identity: Identity) -> Values:
@@ -36,4 +34,4 @@ RULES = {
         replace_source="[S] resource_alicloud_resource_manager_resource_group.go",
     )
 }
-CLASSES = {GROUP: KeptClass(make_id=lambda identity, _: identity.fresh("rg-acfm", 11), compute=_group, most=QUOTA)}
+CLASSES = {GROUP: KeptClass(make_id=lambda identity, _: identity.fresh("rg-acfm", 11), compute=_group)}

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from infra.local.plugin.binding import KeptClass
+from infra.local.plugin.classes import resource_class
 from infra.local.plugin.realised import RealClass
 from infra.local.plugin.rules import ClassRules
 
@@ -45,6 +46,11 @@ def rules_of(token: str) -> ClassRules:
     service = service_of(token)
     known: Mapping[str, ClassRules] = _module(service).RULES if service in MODULES else {}
     return known.get(token) or ClassRules(token)
+
+
+def secrets_of(token: str) -> frozenset[str]:
+    """Inputs and outputs that are secret by the SDK's word or by ours."""
+    return resource_class(token).secrets | rules_of(token).secrets
 
 
 def shape_of(token: str) -> KeptClass | RealClass:

@@ -14,7 +14,6 @@ SNAT = "alicloud:vpc/snatEntry:SnatEntry"
 FLOW_LOG = "alicloud:vpc/flowLog:FlowLog"
 PROJECT = "alicloud:log/project:Project"
 EIP = "alicloud:ecs/eipAddress:EipAddress"
-VPCS = 10
 NAMED = r"(?!https?://).*"
 
 RETIRED = {
@@ -124,8 +123,23 @@ RULES: dict[str, ClassRules] = {
     **{old: ClassRules(old, refused=f"is retired: use {new} [D]") for old, new in RETIRED.items()},
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
-    NETWORK: KeptClass(make_id=lambda identity, _: identity.fresh("vpc-bp1"), most=VPCS),
-    SWITCH: KeptClass(make_id=lambda identity, _: identity.fresh("vsw-bp1")),
+    NETWORK: RealClass(
+        "Network",
+        {"cidrBlock": "cidr", "vpcName": "name", "description": "description", "tags": "tags"},
+        outputs=lambda record: {"status": "Available"},
+    ),
+    SWITCH: RealClass(
+        "Switch",
+        {
+            "vpcId": "vpc_id",
+            "cidrBlock": "cidr",
+            "zoneId": "zone_id",
+            "vswitchName": "name",
+            "description": "description",
+            "tags": "tags",
+        },
+        outputs=lambda record: {"status": "Available"},
+    ),
     NAT: KeptClass(make_id=lambda identity, _: identity.fresh("ngw-bp1"), compute=_nat, protected=_nat_protected),
     SNAT: KeptClass(
         make_id=lambda identity, inputs: f"{inputs['snatTableId']}:{identity.fresh('snat-bp1')}", compute=_snat

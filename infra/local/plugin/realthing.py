@@ -1,0 +1,91 @@
+"""The binding of a class that the cloud really makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from infra.local.cloud.records import Owner, Record
+from infra.local.plugin.binding import Gone, Identity, Realised, refusals
+from infra.local.plugin.declared import Declared, DeclaredStore
+from infra.local.plugin.realised import RealClass
+from infra.local.plugin.values import Values
+
+if TYPE_CHECKING:
+    from infra.local.cloud import Cloud
+    from infra.local.cloud.kind import Kind
+
+THING = "thing"
+"""What the plugin remembers of a resource: the record's own id, where the class's ids look otherwise."""
+
+
+class RealThing:
+    """Creates, reads, updates and deletes the records of one kind for the resources of one class."""
+
+    def __init__(self, token: str, real: RealClass, cloud: Cloud, store: DeclaredStore) -> None:
+        self._token, self._real, self._store = token, real, store
+        self._kind: Kind[Any] = cloud.kind(real.kind)
+        self._records = self._kind.store
+        self._specifications: TypeAdapter[Any] = TypeAdapter(self._kind.spec_type)
+
+    def create(self, identity: Identity, inputs: Values) -> Realised:
+        with refusals():
+            record = self._kind.create(self._owner(identity), self._specification(inputs))
+        return self._remember(record, inputs, identity.urn, identity.replaces)
+
+    def read(self, id: str) -> Realised | None:
+        record = self._record(id)
+        seen = self._kind.read(record.id) if record else None
+        if seen is None:
+            return None
+        declared = self._store.get(self._token, id)
+        inputs = self._real.observed(seen, declared.inputs if declared else {})
+        return Realised(id, inputs, self._real.outputs(seen))
+
+    def update(self, identity: Identity, id: str, inputs: Values) -> Realised:
+        record = self._record(id)
+        if record is None:
+            raise Gone(id)
+        with refusals():
+            changed = self._kind.update(record.id, self._specification(inputs))
+        declared = self._store.get(self._token, id)
+        return self._remember(changed, inputs, identity.urn, declared.replaces if declared else None)
+
+    def delete(self, id: str) -> None:
+        record = self._record(id)
+        with refusals():
+            if record is not None:
+                self._kind.delete(record.id)
+        self._store.remove(self._token, id)
+
+    def _owner(self, identity: Identity) -> Owner:
+        """Whose the thing is. A name that another resource has (renamed since, or of another parent) is left alone."""
+        name = identity.name + (f"~{identity.replaces}" if identity.replaces else "")
+        while self._is_of_another(self._kind.identity(Owner(identity.stack, name)), identity.urn):
+            name += "~"
+        return Owner(identity.stack, name)
+
+    def _is_of_another(self, key: str, urn: str) -> bool:
+        if self._records.get(key) is None:
+            return False
+        return any(one.computed.get(THING) == key and one.urn != urn for one in self._store.of_class(self._token))
+
+    def _specification(self, inputs: Values) -> Any:
+        return self._specifications.validate_python(self._real.specification(inputs, self._resolve))
+
+    def _resolve(self, token: str, id: str) -> str:
+        declared = self._store.get(token, id)
+        return str(declared.computed.get(THING, id)) if declared else id
+
+    def _record(self, id: str) -> Record[Any] | None:
+        """By what is remembered; else, for an import, by the look of the id."""
+        record = self._records.get(self._resolve(self._token, id))
+        if record is not None and record.kind == self._kind.name:
+            return record
+        return next((one for one in self._kind.list() if self._real.id_of(one) == id), None)
+
+    def _remember(self, record: Record[Any], inputs: Values, urn: str, replaces: str | None) -> Realised:
+        id = self._real.id_of(record)
+        self._store.put(Declared(self._token, id, urn, inputs, {THING: record.id}, replaces))
+        return Realised(id, inputs, self._real.outputs(record))
