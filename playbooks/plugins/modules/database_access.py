@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Who may do what in the databases of a cell, and the proof that nobody may more. Runs on the controller.
 
 The cloud's grant makes a tenant's account the owner of its database and leaves everybody connected to everything.
@@ -41,6 +41,8 @@ options:
 
 NO_RIGHT = "42501"
 MARK = "yiwang:"
+# beside the pools': for proving the role's rights while they are all in use
+SPARE_CONNECTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,13 @@ class Database:
     connections: int
 
     @property
+    def limit(self) -> int:
+        return self.connections + SPARE_CONNECTIONS
+
+    @property
     def mark(self) -> str:
         """The comment on the application's role once everything below has been done for it."""
-        wanted = f"2 {self.name} {self.application} {self.connections} {self.application_password}"
+        wanted = f"1 {self.name} {self.application} {self.limit} {self.application_password}"
         return MARK + hashlib.sha256(wanted.encode()).hexdigest()[:32]
 
 
@@ -121,7 +127,7 @@ def make_role(connection: Any, database: Database, exists: bool) -> None:
     verb = "ALTER" if exists else "CREATE"
     connection.run(
         f"{verb} ROLE {role} LOGIN NOCREATEDB NOCREATEROLE NOINHERIT"
-        f" CONNECTION LIMIT {int(database.connections)} PASSWORD {_text(database.application_password)}"
+        f" CONNECTION LIMIT {database.limit} PASSWORD {_text(database.application_password)}"
     )
     connection.run(f"ALTER ROLE {role} SET idle_in_transaction_session_timeout = '30s'")
     connection.run(f"ALTER ROLE {role} SET statement_timeout = '30s'")
@@ -202,7 +208,7 @@ def apply(instance: Instance, privileged: Any, databases: list[Database], check:
     wrong = [
         one
         for one in databases
-        if done.get(one.application) != f"{one.mark} {one.connections}" or one.name in exposed
+        if done.get(one.application) != f"{one.mark} {one.limit}" or one.name in exposed
     ]
     as_told = [one for one in databases if one not in wrong]
     drifted = complaints(instance, as_told, closed(privileged))

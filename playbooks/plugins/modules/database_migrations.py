@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Bring the schemas of all databases of an instance to a release, from the release's own tree, on the controller."""
 
 from __future__ import annotations

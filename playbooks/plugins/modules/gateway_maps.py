@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Map files of the gateway, on disk and in the running HAProxy, without a reload."""
 
 from __future__ import annotations

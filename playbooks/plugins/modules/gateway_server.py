@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Take a server out of a gateway's rotation and put it back, at run time, waiting until it is so."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """All files, folders and links of a role in one call: on a small host the number of calls is what takes time."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Debian packages that must be there. Asking dpkg is a hundredth of what opening apt's cache costs a small host."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """All units of a role in one call, with one question to systemd when nothing is to be done."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Releases on a host: `releases/<version>` beside each other, and the link `current` to the one that runs."""
 
 from __future__ import annotations
