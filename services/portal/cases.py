@@ -171,7 +171,7 @@ async def my_case(visit: PersonVisit, number: str) -> HTMLResponse:
             raise
         case = details
     facts = [
-        ("办件编号", number),
+        ("办件编号", grouped(number)),
         ("受理单位", place_name(directory, number[:6])),
         ("现在由谁办理", place_name(directory, case.holder)),
         ("提交时间", moment(case.filed_at)),
@@ -267,33 +267,37 @@ def timeline(directory: Directory, steps: Sequence[Step]) -> list[Mark]:
             state = "stopped"
         elif last and step.status in OPEN_STATUSES:
             state = "current"
-        marks.append(Mark(_title(steps, position), state, place_name(directory, step.tenant), moment(step.at)))
+        marks.append(
+            Mark(_title(directory, steps, position), state, place_name(directory, step.tenant), moment(step.at))
+        )
     if steps and steps[-1].status in OPEN_STATUSES:
         marks.append(Mark("办结", "todo"))
     return marks
 
 
-def _title(steps: Sequence[Step], position: int) -> str:
+def _title(directory: Directory, steps: Sequence[Step], position: int) -> str:
     step = steps[position]
+    before, after = steps[position - 1 : position], steps[position + 1 : position + 2]
     if step.status == "filed":
-        return "已提交，待受理"
+        return "已提交"
     if step.status == "in_transit":
-        return "移送上级或下级办理"
-    if step.status == "accepted" and position and steps[position - 1].status == "in_transit":
+        return f"移送{place_name(directory, after[0].tenant)}办理" if after else "正在移送"
+    if step.status == "accepted" and before and before[0].status == "in_transit":
         return "已接收，办理中"
     return CASE_WORDS[step.status][0]
 
 
 async def own_form(visit: Visit, case: CaseView) -> list[tuple[str, str]]:
     """What the person wrote, under the labels of the item's form; without the catalogue under the fields' names."""
-    labels = {}
+    labels: dict[str, str] = {}
     try:
         item = await visit.portal.affairs.item(first_tenant(visit, case.number), case.item)
         labels = {field.name: field.label for field in forms.fields_of(item)}
     except Problem as problem:
         log.info("case.labels_missing", kind=problem.kind)
+    in_order = [name for name in labels if name in case.form] + [name for name in case.form if name not in labels]
     people = [("申请人", case.applicant_name), ("联系电话", case.applicant_phone)]
-    return people + [(labels.get(name, name), str(value)) for name, value in case.form.items()]
+    return people + [(labels.get(name, name), str(case.form[name])) for name in in_order]
 
 
 def holder(directory: Directory, case: CaseView) -> str:

@@ -105,7 +105,7 @@ def comparison(item: Item) -> list[Compared]:
     return [
         Compared("承诺期限", standard_promise, promise, changed=promise != standard_promise),
         Compared("法定期限", law, law),
-        Compared("办理部门", "由各地确定", item.department or "综合窗口"),
+        Compared("办理部门", "由各地确定", item.department or "政务服务窗口"),
         Compared("材料说明", "按标准", item.materials_note or "按标准", changed=bool(item.materials_note)),
         Compared("收费", item.fee, fee, changed=fee != item.fee),
     ]

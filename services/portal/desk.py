@@ -24,18 +24,12 @@ from services.kernel.tenancy import Tenant
 from services.pages.forms import read_form
 from services.portal.cases import holder, own_form, place_name, timeline
 from services.portal.visit import ClerkVisit, Visit, go
-from services.portal.words import CLOSED_STATUSES, OPEN_STATUSES, Due, due, lasted, moment
+from services.portal.words import CLOSED_STATUSES, OPEN_STATUSES, Due, due, grouped, lasted, moment
 
 router = APIRouter(tags=["desk"], default_response_class=HTMLResponse)
 
-# key → (name, statuses). The key is part of the address.
-FILTERS: dict[str, tuple[str, frozenset[str]]] = {
-    "open": ("全部在办", OPEN_STATUSES),
-    "filed": ("待受理", frozenset({"filed"})),
-    "accepted": ("办理中", frozenset({"accepted"})),
-    "in_transit": ("流转中", frozenset({"in_transit"})),
-    "closed": ("已办结", CLOSED_STATUSES),
-}
+# The key is part of the address.
+FILTERS = {"open": "在本级办理", "filed": "待受理", "accepted": "办理中", "moved": "已流转", "closed": "已办结"}
 ACTIONS = {"filed": "提交", "accepted": "受理", "declined": "不予受理", "hand-over": "流转", "received": "接收"}
 ACTIONS |= {"granted": "准予", "refused": "不予许可"}
 NO_LONGER = "办件状态已经变化，可能有人刚刚办理过。请看最新情况后再办。"
@@ -48,6 +42,7 @@ class Row:
     applicant: str
     filed: str
     due: Due | None
+    elsewhere: str
     status: str
 
 
@@ -74,13 +69,13 @@ async def desk(visit: ClerkVisit, status: str = "open") -> HTMLResponse:
     key = status if status in FILTERS else "open"
     waiting = await visit.portal.affairs.desk(visit.tenant, OPEN_STATUSES, visit.token)
     closed = await visit.portal.affairs.desk(visit.tenant, CLOSED_STATUSES, visit.token) if key == "closed" else []
-    shown = sorted((case for case in [*waiting, *closed] if case.status in FILTERS[key][1]), key=_urgency)
+    shown = sorted((case for case in [*waiting, *closed] if _belongs(visit.tenant, case, key)), key=_urgency)
     return visit.page(
         "desk.html",
         office=visit.office("clerk"),
         figures=_figures(visit.tenant, waiting),
-        filters=[(name, words, name == key) for name, (words, _) in FILTERS.items()],
-        cases=[_row(visit.tenant, case) for case in shown],
+        filters=[(name, words, name == key) for name, words in FILTERS.items()],
+        cases=[_row(visit, case) for case in shown],
     )
 
 
@@ -136,11 +131,10 @@ async def _case_page(visit: Visit, number: str, error: str = "", status: int = 2
     directory = visit.portal.kernel.directory
     case = await visit.portal.affairs.case(visit.tenant, number, visit.token)
     facts = [
-        ("办件编号", number),
+        ("办件编号", grouped(number)),
         ("现在由谁办理", holder(directory, case)),
         ("流转路径", " → ".join(place_name(directory, code) for code in case.path)),
         ("提交时间", moment(case.filed_at)),
-        ("受理期限", case.accept_by.isoformat()),
     ]
     if case.due:
         facts.append(
@@ -197,9 +191,21 @@ def _limit(tenant: Tenant, case: CaseView | DeskCase) -> Due | None:
     return due(limit)
 
 
-def _row(tenant: Tenant, case: DeskCase) -> Row:
+def _belongs(tenant: Tenant, case: DeskCase, key: str) -> bool:
+    """Whether a case is shown under a filter: what waits here, what was handed on, what is closed."""
+    if case.status in CLOSED_STATUSES:
+        return key == "closed"
+    if case.holder != tenant.code or case.status == "in_transit":
+        return key == "moved"
+    return key in ("open", case.status)
+
+
+def _row(visit: Visit, case: DeskCase) -> Row:
     filed = case.filed_at.astimezone(SHANGHAI).strftime("%m-%d %H:%M")
-    return Row(case.number, case.item_name, case.applicant_name, filed, _limit(tenant, case), case.status)
+    limit = _limit(visit.tenant, case)
+    elsewhere = "" if case.holder == visit.tenant.code else place_name(visit.portal.kernel.directory, case.holder)
+    words = f"由{elsewhere}办理" if elsewhere and case.status in OPEN_STATUSES else "—"
+    return Row(case.number, case.item_name, case.applicant_name, filed, limit, words, case.status)
 
 
 def _urgency(case: DeskCase) -> tuple[bool, date]:

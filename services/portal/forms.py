@@ -74,7 +74,8 @@ def implementation(item: Item, typed: Mapping[str, str]) -> tuple[Implementation
 
 def _wrong(field: FormField, value: str) -> str | None:
     if not value:
-        return f"请填写{field.label}" if field.required else None
+        verb = "选择" if field.kind == "choice" else "填写"
+        return f"请{verb}{field.label}" if field.required else None
     if len(value) > LONGEST[field.kind]:
         return f"{field.label}请在 {LONGEST[field.kind]} 字以内"
     if field.kind == "number" and not NUMBER.fullmatch(value):

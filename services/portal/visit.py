@@ -109,12 +109,12 @@ class Visit:
         return self.request.url.path + (f"?{query}" if query else "")
 
     def _links(self) -> list[Link]:
-        places = [("首页", "/"), ("办事服务", "/items"), ("我的办件", "/cases"), ("进度查询", "/progress")]
+        places = [("首页", "/")]
         if self.office("clerk"):
             places.append(("办件台", "/desk"))
         if self.office("administrator"):
             places.append(("事项管理", "/administration"))
-        places.append(("切换地区", "/places"))
+        places += [("办事服务", "/items"), ("我的办件", "/cases"), ("进度查询", "/progress"), ("切换地区", "/places")]
         path = self.request.url.path
         return [
             Link(label, url, current=path == url or (url != "/" and path.startswith(url + "/")))
