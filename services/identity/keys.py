@@ -36,7 +36,7 @@ class SigningKeys:
 
     @property
     def kid(self) -> str:
-        return self.current.thumbprint()
+        return str(self.current.kid)
 
     def verifying(self) -> KeySet:
         return KeySet([key for key in (self.current, self.previous) if key])

@@ -65,7 +65,8 @@ class Identity:
         return self.keys.published()
 
 
-def identity_of(request: Request) -> Identity:
+async def identity_of(request: Request) -> Identity:
+    # async, or FastAPI would hand it to a thread
     identity: Identity = request.app.state.identity
     return identity
 

@@ -155,7 +155,7 @@ defaults
 frontend site
   bind 127.0.0.1:{self.tls_port} ssl crt {certificate}
   option forwardfor
-  {f"use_backend bare if {{ path /bare }}" if self.bare_port else ""}
+  {"use_backend bare if { path /bare }" if self.bare_port else ""}
   default_backend identity
 backend bare
   http-reuse always
@@ -218,7 +218,7 @@ backend identity
         return document
 
     def rows(self, sql: str) -> Any:
-        wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r"  # noqa: S608
+        wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r"
         return json.loads(self.postgres.run(wrapped, "identity"))
 
 
