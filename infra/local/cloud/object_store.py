@@ -192,7 +192,8 @@ class ObjectStore:
 
     def _write_settings(self) -> bool:
         settings = self._context.settings
-        for name in ("data", "versions", "accounts"):
+        # Metadata in files beside the data: a bucket's policy names all its tenants, more than an extended attribute holds.
+        for name in ("data", "versions", "accounts", "metadata"):
             (self._folder / name).mkdir(exist_ok=True)
         secret = self._context.store.sealed_fact("object-store-root", lambda: secrets.token_hex(20))
         changed = write_atomically(self._folder / "root.env", _environment(secret), mode=0o600)
@@ -361,7 +362,7 @@ defaults
 program versitygw
   command /bin/sh -c '. /store/root.env; exec versitygw --port 127.0.0.1:7070 --region {region} \
 --iam-dir /store/accounts --iam-cache-disable --virtual-domain {domain} --disable-acl --keep-alive --quiet \
-posix --versioning-dir /store/versions /store/data'
+posix --versioning-dir /store/versions --sidecar /store/metadata /store/data'
   no option start-on-reload
 
 frontend objects
