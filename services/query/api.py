@@ -12,7 +12,7 @@ from services.kernel.http import LeanRoute, answer_json, bearer, invalid
 from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
-from services.kernel.tokens import Person, Principal, RelayCaller, person
+from services.kernel.tokens import OptionalCaller, Person, Principal, RelayCaller, person
 from services.query.index import Index
 from services.query.schema import CaseDetail, CaseNumber, CasePage, Progress
 
@@ -29,8 +29,12 @@ def index_of(request: Request) -> Index:
 CurrentIndex = Annotated[Index, Depends(index_of)]
 
 
-def caller_address(request: Request) -> str:
-    """The address that the outermost proxy of ours saw; what stands before it in the header anybody can write."""
+def caller_address(request: Request, caller: OptionalCaller) -> str:
+    """Whose attempts are counted: the address that the outermost proxy of ours saw, for what stands before it in the
+    header anybody can write. A tenant's portal, which asks for many visitors, tells the visitor's address itself.
+    """
+    if caller is not None and "relay" in caller.scope and (told := request.headers.get("x-visitor-address")):
+        return told[:64]
     hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
     trusted: int = request.app.state.trusted_hops
     if hops:
