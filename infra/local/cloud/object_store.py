@@ -192,7 +192,7 @@ class ObjectStore:
 
     def _write_settings(self) -> bool:
         settings = self._context.settings
-        # Metadata in files beside the data: a bucket's policy names all its tenants, more than an extended attribute holds.
+        # Metadata in files: a bucket's policy names all its tenants, more than an extended attribute holds.
         for name in ("data", "versions", "accounts", "metadata"):
             (self._folder / name).mkdir(exist_ok=True)
         secret = self._context.store.sealed_fact("object-store-root", lambda: secrets.token_hex(20))
