@@ -183,8 +183,7 @@ class ObjectStore:
             return
         self.make_run()
         with self._context.store.lock("object-store-policies"):
-            self._write_accounts()
-            self._put_policies()
+            self._put_policies(self._write_accounts())
 
     @property
     def _folder(self) -> Path:
@@ -200,7 +199,8 @@ class ObjectStore:
         if settings.object_certificate:
             pem = Path(settings.object_certificate).read_text() + Path(settings.object_key).read_text()
             changed |= write_atomically(self._folder / "site.pem", pem, mode=0o600)
-        self._write_accounts()
+        with self._context.store.lock("object-store-policies"):
+            self._write_accounts()
         text = _HAPROXY.format(
             bind=f"*:{self.port}" + (" ssl crt /store/site.pem" if settings.object_certificate else ""),
             domain=self._context.object_domain,
@@ -233,7 +233,8 @@ class ObjectStore:
 
     # --- accounts and policies
 
-    def _write_accounts(self) -> None:
+    def _write_accounts(self) -> set[str]:
+        """Returns the keys that the object store knows now. Under the lock: an older list must not come last."""
         accounts = {
             key.attributes["access_key_id"]: {
                 "access": key.attributes["access_key_id"],
@@ -245,12 +246,13 @@ class ObjectStore:
         }
         content = json.dumps({"accessAccounts": accounts}, sort_keys=True)
         write_atomically(self._folder / "accounts" / "users.json", content, mode=0o600)
+        return set(accounts)
 
-    def _grants(self) -> list[tuple[list[str], dict[str, Any]]]:
+    def _grants(self, known: set[str]) -> list[tuple[list[str], dict[str, Any]]]:
         store = self._context.store
         keys: dict[str, list[str]] = {}
         for key in store.of_kind("AccessKey"):
-            if key.spec.status == "Active" and "access_key_id" in key.attributes:
+            if key.attributes.get("access_key_id") in known:
                 keys.setdefault(key.spec.user_name, []).append(key.attributes["access_key_id"])
         documents = {policy.spec.name: json.loads(policy.spec.document) for policy in store.of_kind("Policy")}
         return [
@@ -259,8 +261,9 @@ class ObjectStore:
             if attachment.spec.policy_name in documents
         ]
 
-    def _put_policies(self) -> None:
-        grants = self._grants()
+    def _put_policies(self, known: set[str]) -> None:
+        """A policy that names an account which the store does not know yet is refused whole."""
+        grants = self._grants(known)
         for bucket in self._context.store.of_kind("Bucket"):
             name = bucket.spec.bucket
             policy = bucket_policy(name, grants)
