@@ -19,8 +19,13 @@ LARGEST_FORM = 64 * 1024
 
 
 def _keepable(text: str) -> str:
+    """Refuse what PostgreSQL cannot keep: NUL, and halves of surrogate pairs."""
     if "\x00" in text:
         raise ValueError("must not hold the character NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not hold half of a surrogate pair") from None
     return text
 
 

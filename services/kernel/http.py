@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from itertools import count
 from typing import Annotated, Any
 
@@ -161,8 +162,20 @@ def create_app(
     for router in routers:
         api.include_router(router)
     api.include_router(_health(kernel, {name: make(kernel) for name, make in (checks or {}).items()}))
+    api.openapi = partial(_document, api)  # type: ignore[method-assign]
     service = Service(kernel, api, lean or {}, larger_bodies or {})
     return service
+
+
+def _document(api: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with errors under the media type that they really have."""
+    document = FastAPI.openapi(api)
+    for path in document["paths"].values():
+        for operation in path.values():
+            content = operation.get("responses", {}).get("default", {}).get("content", {})
+            if "application/json" in content:
+                content["application/problem+json"] = content.pop("application/json")
+    return document
 
 
 async def bearer(kernel: Kernel, scope: Scope) -> Principal:
