@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from services.kernel.tenancy import Doors
 from tests.integration.backends import Postgres, Redis
 from tests.integration.filings import publish
 from tests.integration.identity_site import IdentitySite
@@ -74,3 +75,11 @@ def identity_site(backend_folder: Path, postgres: Postgres) -> Iterator[Identity
     site.start()
     yield site
     site.stop()
+
+
+@pytest.fixture
+async def identity_doors(identity_site: IdentitySite) -> AsyncIterator[Doors]:
+    """Identity's database without the service: for what must hold below HTTP."""
+    doors = identity_site.doors()
+    yield doors
+    await doors.close()

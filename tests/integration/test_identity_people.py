@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import statistics
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -20,8 +18,7 @@ from services.identity.sessions.log_in import LoggedIn, Refused
 from services.identity.sessions.log_in import log_in as evaluate
 from services.identity.sessions.store import Attempt, Browser, Sessions
 from services.identity.settings import IdentitySettings
-from services.kernel.settings import ServiceSettings
-from services.kernel.tenancy import Directory, Doors
+from services.kernel.tenancy import Doors
 from tests.integration.identity_site import PASSWORD, IdentitySite, RelyingParty, log_in, submit
 
 SETTINGS = IdentitySettings()
@@ -196,27 +193,6 @@ def test_right_password_gives_its_attempt_back(site: IdentitySite) -> None:
             assert log_in(browser, "diligent").status_code == 303
 
 
-def test_time_tells_nothing_of_a_name(site: IdentitySite) -> None:
-    """The medians of a known and an unknown name lie within a third of each other; a hash takes most of both."""
-    site.person("known-one")
-    spans: dict[str, list[float]] = {"known-one": [], "unknown-one": []}
-    with site.client() as browser:
-        for _ in range(15):
-            for login, measured in spans.items():
-                site.postgres.run("TRUNCATE identity.attempt", "identity")
-                page = browser.get("/login").text
-                token = re.search(r'name="csrf" value="([^"]+)"', page)
-                assert token
-                started = time.perf_counter()
-                assert (
-                    browser.post("/login", data={"login": login, "password": "wrong one", "csrf": token[1]}).status_code
-                    == 401
-                )
-                measured.append(time.perf_counter() - started)
-    known, unknown = (statistics.median(measured) for measured in spans.values())
-    assert abs(known - unknown) < 0.33 * max(known, unknown), spans
-
-
 # ---- the limit itself, beside a known-bad twin ----
 
 
@@ -250,21 +226,17 @@ class CheckThenIncrement(Sessions):
             )
 
 
-@pytest.fixture
-async def doors(site: IdentitySite) -> AsyncIterator[Doors]:
-    variables = {name.removeprefix("YIWANG_").lower(): value for name, value in site.settings().items()}
-    service = ServiceSettings.model_validate(variables)
-    opened = Doors(service, Directory(service.tenants_file, service.secrets_file, service.cell))
-    yield opened
-    await opened.close()
-
-
 async def evaluated(sessions: Sessions) -> int:
     """How many of a hundred guesses at once are evaluated."""
     passwords = CountingPasswords()
     browser = Browser("192.0.2.7", "test", "d" * 43)
     await asyncio.gather(*(evaluate(sessions, passwords, "victim", f"guess {n}", browser) for n in range(100)))
     return passwords.evaluated
+
+
+@pytest.fixture
+def doors(identity_doors: Doors) -> Doors:
+    return identity_doors
 
 
 async def test_hundred_guesses_at_once_are_no_more_than_the_limit(site: IdentitySite, doors: Doors) -> None:

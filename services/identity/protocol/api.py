@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from authlib.oauth2.base import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
 from authlib.oidc.core.errors import LoginRequiredError
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security import OAuth2
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -25,6 +27,16 @@ from services.kernel.runtime import Kernel
 router = APIRouter(tags=["OpenID Connect"])
 pages = APIRouter(route_class=PageRoute)
 
+# For the description alone: the core reads the client's secret itself.
+CLIENTS = OAuth2(
+    scheme_name="clients",
+    flows=OAuthFlows(
+        clientCredentials=OAuthFlowClientCredentials(
+            tokenUrl="/token", scopes={"relay": "a tenant's messages", "operator": "the operator's API"}
+        )
+    ),
+    auto_error=False,
+)
 PUBLIC = {"cache-control": "public, max-age=300"}
 LARGEST_FORM = 16 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -48,7 +60,6 @@ TOKEN_FORM = {
             }
         },
     },
-    "security": [{"client_secret_basic": []}],
 }
 
 
@@ -62,7 +73,8 @@ async def jwks(identity: CurrentIdentity) -> Response:
     return JSONResponse(identity.keys.published(), headers=PUBLIC)
 
 
-@router.api_route("/userinfo", methods=["GET", "POST"], operation_id="userinfo")
+@router.get("/userinfo", operation_id="userinfo")
+@router.post("/userinfo", include_in_schema=False)
 async def userinfo(request: Request, identity: CurrentIdentity) -> Response:
     """The person of an access token as they are now. 401 as soon as their session has ended, before the token does."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -175,7 +187,7 @@ async def _redeem(identity: Identity, code: str, refresh_token: str) -> None:
         raise InvalidGrantError("Invalid 'code' in request.")
 
 
-@router.post("/token", openapi_extra=TOKEN_FORM, operation_id="token")
+@router.post("/token", openapi_extra=TOKEN_FORM, operation_id="token", dependencies=[Depends(CLIENTS)])
 async def token(request: Request, identity: CurrentIdentity) -> Response:
     answer = await token_answer(identity, _token_request(identity, dict(request.headers), await request.body()))
     return answer.response()
