@@ -119,7 +119,7 @@ def test_a_handler_that_trusts_its_text_is_caught(catalogue: Network) -> None:  
 def test_odd_texts_never_break_a_route(catalogue: Network, text: str) -> None:  # noqa: F811
     """In every place where a caller's text goes: form, names, codes, searches, reasons, numbers, cursors."""
     applicant = {"name": text[:64], "phone": "13800000000"}
-    bodies = [
+    bodies: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/cases", {"item": "000101", "form": {"shop_name": text, text: text}, "applicant": applicant}),
         ("POST", "/cases", {"item": text, "form": {"shop_name": "x"}, "applicant": applicant}),
         ("POST", "/cases/" + "1" * 22 + "/acceptance", {"accepted": False, "reason": text}),

@@ -35,7 +35,7 @@ def test_a_case_goes_up_to_the_province_and_its_outcome_comes_back_down(catalogu
 
     for place in (COUNTY, CITY):
         wait_until(
-            lambda place=place: status_at(catalogue, place, number) == ("granted", PROVINCE.code),
+            lambda place=place: status_at(catalogue, place, number) == ("granted", PROVINCE.code),  # type: ignore[misc]
             10,
             f"the outcome reaches {place.name}",
         )

@@ -1,0 +1,292 @@
+"""The kernel without hosts: tenants files, tokens, telemetry, the application's envelope."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import APIRouter
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from services.kernel.http import CurrentTenant, Service, create_app
+from services.kernel.problems import NotAuthenticated, Unavailable
+from services.kernel.settings import ServiceSettings
+from services.kernel.telemetry import outcome
+from services.kernel.tenancy import Directory
+from services.kernel.tokens import Verifier
+
+TENANT = {
+    "code": "330106",
+    "name": "西湖区",
+    "level": "county",
+    "parent": "330100",
+    "residents": 1,
+    "cell": "cell-a",
+    "site": "xihu.zj.example",
+    "url": "https://xihu.zj.example",
+    "settings": {
+        "service_phone": "0571-12345",
+        "requests_per_second": 10,
+        "database_connections": 2,
+        "acceptance_working_days": 5,
+    },
+    "database": "t330106",
+    "bucket": "b",
+    "prefix": "330106/",
+}
+ISSUER = "https://id.zj.example"
+
+
+def network(*tenants: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "environment": "test",
+        "issuer": ISSUER,
+        "query": "https://query.zj.example",
+        "object_endpoint": "https://objects.example",
+        "object_region": "local",
+        "tenants": list(tenants),
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "tenants.json").write_text(json.dumps(network(TENANT)))
+    (tmp_path / "secrets.json").write_text(json.dumps({"tenants": {}, "cache_password": "hidden-word"}))
+    return tmp_path
+
+
+def directory(files: Path) -> Directory:
+    return Directory(files / "tenants.json", files / "secrets.json", "cell-a")
+
+
+def test_a_host_names_its_tenant_with_or_without_port_and_in_any_case(files: Path) -> None:
+    found = directory(files)
+    for host in ("xihu.zj.example", "xihu.zj.example:8443", "XIHU.zj.example"):
+        tenant = found.by_host(host)
+        assert tenant is not None and tenant.code == "330106"
+    assert found.by_host("xihu.zj.example.evil") is None and found.by_host("") is None
+
+
+def test_a_tenant_of_another_cell_is_known_but_not_served(files: Path) -> None:
+    other = TENANT | {"code": "330112", "cell": "cell-b", "site": "linan.zj.example"}
+    (files / "tenants.json").write_text(json.dumps(network(TENANT, other)))
+    found = directory(files)
+    assert found.by_code("330112") is not None and found.by_host("linan.zj.example") is None
+    assert [tenant.code for tenant in found.own_cell()] == ["330106"]
+
+
+def test_changed_files_are_read_again_and_broken_ones_leave_what_was_known(files: Path) -> None:
+    found = directory(files)
+    assert not found.reload_if_changed()
+    (files / "tenants.json").write_text('{"schema_version": 1, "tenants": [')
+    assert not found.reload_if_changed() and len(found.tenants()) == 1
+    other = TENANT | {"code": "330112", "site": "linan.zj.example"}
+    (files / "tenants.json").write_text(json.dumps(network(TENANT, other)))
+    assert found.reload_if_changed() and len(found.own_cell()) == 2
+
+
+def test_secrets_are_in_no_text_of_the_directory(files: Path) -> None:
+    found = directory(files)
+    assert "hidden-word" not in repr(found.secrets) + str(found.secrets.model_dump())
+    (files / "secrets.json").write_text('{"tenants": {"330106": {"database_password": "hidden-word"}}}')
+    with pytest.raises(ValueError, match=r"secrets\.json") as error:
+        found.reload()
+    assert "hidden-word" not in str(error.value)
+
+
+class Keys:
+    """An issuer's keys, its trouble, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.key = ECKey.generate_key("P-256", {"kid": "one"})
+        self.asked = 0
+        self.out = False
+
+    async def fetch(self) -> dict[str, Any]:
+        self.asked += 1
+        if self.out:
+            raise OSError("no connection")
+        return {"keys": [self.key.as_dict(private=False)]}
+
+    def token(self, algorithm: str = "ES256", **changes: Any) -> str:
+        claims = {"iss": ISSUER, "aud": "yiwang", "sub": "p", "client_id": "330106", "exp": int(time.time()) + 60}
+        claims = {name: value for name, value in (claims | changes).items() if value is not None}
+        return jwt.encode({"alg": algorithm, "kid": self.key.kid}, claims, self.key)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+def verifier(keys: Keys, **more: Any) -> Verifier:
+    return Verifier(lambda: ISSUER, keys.fetch, **more)
+
+
+async def test_a_good_token_is_checked_once_and_remembered(keys: Keys) -> None:
+    checker, token = verifier(keys), keys.token(scope="openid relay", roles=[])
+    principal = await checker.verify(token)
+    assert principal.sub == "p" and not principal.is_person
+    assert checker.remembered(token.encode()) is principal and keys.asked == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://elsewhere.example"},
+        {"aud": "other"},
+        {"exp": 1},
+        {"exp": None},
+        {"aud": None},
+        {"sub": None},
+        {"client_id": None},
+        {"roles": "clerk"},
+    ],
+)
+async def test_a_token_that_does_not_fit_is_refused(keys: Keys, changes: dict[str, Any]) -> None:
+    with pytest.raises(NotAuthenticated):
+        await verifier(keys).verify(keys.token(**changes))
+
+
+async def test_a_token_of_another_key_or_without_a_signature_is_refused(keys: Keys) -> None:
+    checker, stranger = verifier(keys), Keys()
+    await checker.verify(keys.token())
+    head, body, _ = keys.token().split(".")
+    for token in (stranger.token(), f"{head}.{body}.", "eyJhbGciOiJub25lIn0." + body + "."):
+        with pytest.raises(NotAuthenticated):
+            await checker.verify(token)
+
+
+async def test_a_remembered_token_is_forgotten_when_it_expires(keys: Keys) -> None:
+    now = [time.time()]
+    checker, token = verifier(keys, now=lambda: now[0]), keys.token()
+    await checker.verify(token)
+    now[0] += 61
+    assert checker.remembered(token.encode()) is None
+    with pytest.raises(NotAuthenticated):
+        await checker.verify(token)
+
+
+async def test_keys_known_go_on_serving_while_identity_is_out(keys: Keys) -> None:
+    now = [time.time()]
+    checker = verifier(keys, now=lambda: now[0])
+    await checker.verify(keys.token())
+    keys.out = True
+    now[0] += 400
+    assert (await checker.verify(keys.token(exp=int(now[0]) + 60))).sub == "p"
+
+
+async def test_without_keys_a_token_is_neither_good_nor_bad(keys: Keys) -> None:
+    keys.out = True
+    with pytest.raises(Unavailable):
+        await verifier(keys).verify(keys.token())
+
+
+async def test_a_new_key_is_fetched_and_rubbish_does_not_make_it_ask_again_and_again(keys: Keys) -> None:
+    now = [time.time()]
+    checker = verifier(keys, now=lambda: now[0])
+    await checker.verify(keys.token())
+    keys.key = ECKey.generate_key("P-256", {"kid": "two"})
+    now[0] += 10
+    assert (await checker.verify(keys.token())).sub == "p"
+    asked = keys.asked
+    for number in range(50):
+        with pytest.raises(NotAuthenticated):
+            await checker.verify(f"{number}.x.y")
+    assert keys.asked <= asked + 1
+
+
+async def test_many_first_tokens_share_one_fetch(keys: Keys) -> None:
+    checker = verifier(keys)
+    await asyncio.gather(*(checker.verify(keys.token(sub=str(number))) for number in range(20)))
+    assert keys.asked == 1
+
+
+@pytest.fixture
+async def site(files: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Service]]:
+    router = APIRouter()
+
+    @router.get("/name")
+    async def name(tenant: CurrentTenant) -> str:
+        return tenant.name
+
+    @router.get("/broken")
+    async def broken() -> str:
+        raise RuntimeError("hidden-word")
+
+    async def hanging() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    settings = ServiceSettings(
+        service="test",
+        cell="cell-a",
+        port=0,
+        tenants_file=files / "tenants.json",
+        secrets_file=files / "secrets.json",
+    )
+    service = create_app(settings, title="Test", routers=[router], checks={"slow": lambda _: hanging})
+    transport = httpx.ASGITransport(service)
+    client = httpx.AsyncClient(transport=transport, base_url="http://xihu.zj.example")
+    with structlog.testing.capture_logs():
+        async with client:
+            yield client, service
+
+
+async def test_an_unknown_host_is_misdirected(site: tuple[httpx.AsyncClient, Service]) -> None:
+    client, _ = site
+    assert (await client.get("/name")).json() == "西湖区"
+    answer = await client.get("/name", headers={"Host": "other.example"})
+    assert answer.status_code == 421 and answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_error_tells_its_request_id_and_nothing_of_its_cause(site: tuple[httpx.AsyncClient, Service]) -> None:
+    client, _ = site
+    answer = await client.get("/broken", headers={"X-Request-Id": "abcdefgh-1"})
+    assert answer.status_code == 500 and answer.headers["x-request-id"] == "abcdefgh-1"
+    assert answer.json()["request_id"] == "abcdefgh-1" and "hidden-word" not in answer.text
+    forged = await client.get("/name", headers={"X-Request-Id": 'a"b\n'[:3] * 5})
+    assert forged.headers["x-request-id"].isalnum()
+
+
+async def test_readiness_is_limited_in_time_and_life_is_not_readiness(
+    site: tuple[httpx.AsyncClient, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = site
+    monkeypatch.setattr("services.kernel.http.CHECK_SECONDS", 0.05)
+    ready = await asyncio.wait_for(client.get("/readyz"), 5)
+    assert ready.status_code == 503 and ready.json()["checks"]["slow"] is False
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_metrics_go_by_route_or_by_tenant_never_by_both(site: tuple[httpx.AsyncClient, Service]) -> None:
+    client, _ = site
+    for path in ("/name", "/nowhere/1", "/nowhere/2"):
+        await client.get(path)
+    lines = (await client.get("/metrics")).text.splitlines()
+    samples = [line for line in lines if line.startswith("yiwang_")]
+    assert not [line for line in samples if "route=" in line and "tenant=" in line]
+    assert 'yiwang_requests_total{outcome="ok",tenant="330106"}' in "".join(samples)
+    assert any('route="GET /name"' in line for line in samples) and not any("nowhere" in line for line in samples)
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(200, "ok"), (303, "ok"), (404, "refused"), (429, "limited"), (503, "failed")]
+)
+def test_outcomes_are_a_few_words(status: int, word: str) -> None:
+    assert outcome(status) == word
+
+
+def test_the_kernel_imports_no_module_that_stands_on_it() -> None:
+    for path in Path("services/kernel").glob("*.py"):
+        for module in ("affairs", "portal", "identity", "query"):
+            assert f"services.{module}" not in path.read_text(), path
