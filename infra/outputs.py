@@ -120,7 +120,7 @@ class TenantsOutputs(Output):
     environment: str
     scope: str
     bucket: str
-    tenants: list[TenantOutputs]
+    tenants: dict[str, TenantOutputs] = Field(description="by code, so that one that joins shifts no other")
 
 
 class EnvironmentOutputs(Output):
@@ -157,7 +157,7 @@ def merge(environment: str, contracts: Iterable[dict[str, Any]]) -> EnvironmentO
     if foundation is None:
         raise ValueError(f"environment {environment} has no foundation: pulumi up -s {environment}.foundation")
     cells = [stack for stack in stacks if isinstance(stack, CellOutputs)]
-    tenants = [tenant for stack in stacks if isinstance(stack, TenantsOutputs) for tenant in stack.tenants]
+    tenants = [tenant for stack in stacks if isinstance(stack, TenantsOutputs) for tenant in stack.tenants.values()]
     return EnvironmentOutputs(
         environment=environment,
         foundation=foundation,

@@ -91,10 +91,10 @@ def declare(stack: Stack[TenantsSettings], plan: Plan, registry: Registry) -> No
             "environment": stack.environment,
             "scope": scope,
             "bucket": bucket.bucket,
-            "tenants": [
-                descriptor(division, placements[division.code], registry, shared, bucket.bucket)
+            "tenants": {
+                division.code: descriptor(division, placements[division.code], registry, shared, bucket.bucket)
                 for division in divisions
-            ],
+            },
         },
     )
     pulumi.export(
