@@ -86,7 +86,10 @@ class Containers:
         return self.seen().get(name)
 
     def ensure(self, wanted: Container, seen: Seen | None = None, fresh: bool = False) -> bool:
-        """Make it run as wanted; True where something had to be done. `seen` spares a look; `fresh` spares nothing."""
+        """Make it run as wanted; True where something had to be done.
+
+        `seen` spares a look; `fresh` runs it anew though nothing seems to differ (its files changed).
+        """
         present = seen or self.look(wanted.name)
         if present and present.alive and not fresh and present.labels.get("yiwang.shape") == wanted.shape:
             return False

@@ -28,7 +28,7 @@ from infra.local.cloud.certificates import self_signed
 from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
-from infra.local.cloud.instance_types import database_class
+from infra.local.cloud.instance_types import max_connections
 from infra.local.cloud.kind import Kind
 from infra.local.cloud.networks import allocate_address, network_of
 from infra.local.cloud.records import Record, fixed, fixed_reference, reference, secret
@@ -77,9 +77,9 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
         if spec.engine != "PostgreSQL" or spec.engine_version not in ("15", "15.0"):
             message = f"instance {owner}: {spec.engine} {spec.engine_version}; this cloud runs PostgreSQL 15.0"
             raise CloudError("InvalidEngineVersion.Malformed", message)
-        database_class(spec.instance_class)
-        if not 10 <= spec.storage_gb <= 64000:
-            raise CloudError("InvalidDBInstanceStorage", f"instance {owner}: {spec.storage_gb} GB, not 10 to 64,000")
+        max_connections(spec.instance_class)
+        if not 5 <= spec.storage_gb <= 64000:
+            raise CloudError("InvalidDBInstanceStorage", f"instance {owner}: {spec.storage_gb} GB, not 5 to 64,000")
         if not spec.switch_ids:
             raise CloudError("InvalidVSwitchId", f"instance {owner}: in no vSwitch")
         if len(spec.security_group_ids) > 10:
@@ -105,7 +105,7 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
             "dns_name": dns_name,
             "connection_string": dns_name,
             "port": _PORT,
-            "max_connections": database_class(record.spec.instance_class).max_connections,
+            "max_connections": max_connections(record.spec.instance_class),
             "status": "Running",
         }
         self.run(dataclasses.replace(record, attributes=attributes))
@@ -128,9 +128,6 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
         administrator(self.context, record.id).close()
         self.context.containers.remove(self.container_name(record))
         shutil.rmtree(self.folder(record), ignore_errors=True)
-
-    def max_connections(self, key: str) -> int:
-        return database_class(self.require(key).spec.instance_class).max_connections
 
     # --- the container
 
@@ -216,7 +213,7 @@ def _settings(spec: DatabaseInstanceSpec) -> str:
     values = {
         "listen_addresses": "*",
         "port": str(_PORT),
-        "max_connections": str(database_class(spec.instance_class).max_connections),
+        "max_connections": str(max_connections(spec.instance_class)),
         "superuser_reserved_connections": "5",
         "unix_socket_directories": "/tmp",  # noqa: S108 - inside the instance's own container
         "hba_file": "/settings/pg_hba.conf",

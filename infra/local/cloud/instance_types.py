@@ -1,7 +1,6 @@
 """What a class name means: vCPU and memory of hosts, connections and memory of databases and caches.
 
-Sizes are the cloud's own (ECS instance families; RDS for PostgreSQL primary instance types); the local cloud scales
-hosts by its settings and gives managed services small fixed limits of their own.
+Sizes are the cloud's own; the local cloud scales hosts by its settings and gives managed services small fixed limits.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from infra.database_classes import DATABASE_CLASSES
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.settings import CloudSettings
 
@@ -52,52 +52,15 @@ def type_with_limits(cores: float, memory_mib: int, settings: CloudSettings) -> 
     return f"custom-{cores:g}-cores-{memory_mib}-MiB"
 
 
-@dataclass(frozen=True)
-class DatabaseClass:
-    name: str
-    vcpus: int
-    memory_gib: int
+def max_connections(name: str) -> int:
+    """Connections of a database class.
 
-    @property
-    def max_connections(self) -> int:
-        """2c4g 400, 4c16g 1,600, 8c32g 3,200, 16c64g 6,400: 100 a GiB (help.aliyun.com, RDS instance types)."""
-        return 100 * self.memory_gib
-
-
-_DATABASE_CLASSES = {
-    # Names by series: n2/n4/n8 = 2, 4 or 8 GiB a core; 1m, 2c, 1c … as the cloud's table lists them.
-    "pg.n2.small.1": (1, 2), "pg.n2.medium.1": (2, 4), "pg.n2.large.1": (4, 8), "pg.n2.xlarge.1": (8, 16),
-    "pg.n2.small.2c": (1, 2), "pg.n2.medium.2c": (2, 4), "pg.n2.large.2c": (4, 8), "pg.n2.xlarge.2c": (8, 16),
-    "pg.n4.medium.1": (2, 8), "pg.n4.large.1": (4, 16), "pg.n4.xlarge.1": (8, 32), "pg.n4.2xlarge.1": (16, 64),
-    "pg.n4.medium.2c": (2, 8), "pg.n4.large.2c": (4, 16), "pg.n4.xlarge.2c": (8, 32), "pg.n4.2xlarge.2c": (16, 64),
-    "pg.n8.medium.1": (2, 16), "pg.n8.large.1": (4, 32), "pg.n8.xlarge.1": (8, 64),
-    "pg.n8.medium.2c": (2, 16), "pg.n8.large.2c": (4, 32), "pg.n8.xlarge.2c": (8, 64),
-}  # fmt: skip
-_DATABASE_SIZE = re.compile(
-    r"^pg\.(?P<series>n2|n4|n8|x2|x4|x8)[a-z]*\.(?P<size>small|medium|large|xlarge|\dxlarge|\d+large)\.(?:1|2c)$"
-)
-
-# General-purpose classes, as infra/database_classes.py has them: pg.n4.2c.2m is 2 cores with 4 GiB each.
-_DATABASE_GENERAL = re.compile(r"^pg\.n(?P<gib>[248])\.(?P<cores>\d+)c\.[12]m$")
-
-
-def database_class(name: str) -> DatabaseClass:
-    """
     Raises:
         CloudError: InvalidDBInstanceClass.NotFound, no such class.
     """
-    if name in _DATABASE_CLASSES:
-        return DatabaseClass(name, *_DATABASE_CLASSES[name])
-    general = _DATABASE_GENERAL.match(name)
-    if general:
-        return DatabaseClass(name, int(general["cores"]), int(general["cores"]) * int(general["gib"]))
-    match = _DATABASE_SIZE.match(name)
-    if not match:
+    if name not in DATABASE_CLASSES:
         raise CloudError("InvalidDBInstanceClass.NotFound", f"{name!r} is no PostgreSQL instance class of this cloud")
-    cores = {"small": 1, "medium": 2, "large": 4, "xlarge": 8}.get(match["size"])
-    if cores is None:
-        cores = 8 * int(match["size"].removesuffix("xlarge").removesuffix("large"))
-    return DatabaseClass(name, cores, cores * int(match["series"][1]))
+    return DATABASE_CLASSES[name].max_connections
 
 
 _CACHE_CLASS = re.compile(r"^(redis|tair)\.[a-z0-9]+(\.[a-z0-9]+)*$")
