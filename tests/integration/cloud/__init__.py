@@ -1,0 +1,1 @@
+"""The local cloud with real containers and real clients."""

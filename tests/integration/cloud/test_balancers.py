@@ -1,0 +1,152 @@
+"""Names, balancers and the front door, from a host and from the machine."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from typing import Any
+
+import pytest
+
+from infra.local.cloud import CloudError, Record
+from infra.local.cloud.balancers import (
+    Action,
+    BalancerSpec,
+    Condition,
+    HealthCheck,
+    ListenerRuleSpec,
+    ListenerSpec,
+    Server,
+    ServerGroupSpec,
+    ZoneMapping,
+)
+from infra.local.cloud.certificates import CertificateSpec
+from infra.local.cloud.firewall import SecurityRuleSpec
+from infra.local.cloud.front_door import FrontDoor
+from infra.local.cloud.zones import (
+    PrivateZoneSpec,
+    PublicDomainSpec,
+    PublicRecordSpec,
+    ZoneAttachmentSpec,
+    ZoneRecordSpec,
+)
+from tests.integration.cloud.site import ENVIRONMENT, SITE_PORT, Site, owner
+from tests.waiting import wait_until
+
+SUFFIX = f"sites.{ENVIRONMENT}.localhost"
+PORT = 8080
+
+
+@pytest.fixture(scope="module")
+def balancer(site: Site, gateway: Record[Any], stranger: Record[Any]) -> Record[Any]:
+    """A balancer before two hosts that serve their own name."""
+    for name in ("gateway", "stranger"):
+        rule = SecurityRuleSpec(site.groups[name].id, "ingress", "tcp", f"{PORT}/{PORT}", cidr_ip="10.213.0.0/20")
+        site.cloud.security_rules.create(owner(f"balancer-to-{name}"), rule)
+        site.on(name, "sh", "-c", f"mkdir -p /srv && echo {name} > /srv/index.html && echo ok > /srv/alive")
+        site.listen(name, PORT)
+    mappings = tuple(ZoneMapping(switch.spec.zone_id, switch.id) for switch in site.switches)
+    made = site.cloud.balancers.create(owner("balancer"), BalancerSpec(site.network.id, "balancer", mappings))
+    check = HealthCheck(path="/alive", interval=1, timeout=2, healthy_threshold=2, unhealthy_threshold=2)
+    servers = tuple(Server(host.id, PORT) for host in (gateway, stranger))
+    group = site.cloud.server_groups.create(
+        owner("servers"), ServerGroupSpec(site.network.id, "servers", servers=servers, health_check=check)
+    )
+    pem = (site.folder / "sites.pem").read_text(), (site.folder / "sites.key").read_text()
+    certificate = site.cloud.certificates.create(owner("certificate"), CertificateSpec("sites", *pem))
+    listener = site.cloud.listeners.create(
+        owner("listener"), ListenerSpec(made.id, SITE_PORT, "HTTPS", (certificate.id,), group.id)
+    )
+    teapot = Action("FixedResponse", http_code=418, content='{"short": "and stout"}')
+    rule_spec = ListenerRuleSpec(listener.id, 1, "teapot", (Condition("Path", ("/teapot*",)),), teapot)
+    site.cloud.listener_rules.create(owner("teapot"), rule_spec)
+    site.cloud.public_domains.create(owner("domain"), PublicDomainSpec(SUFFIX))
+    record = PublicRecordSpec(SUFFIX, "xihu", "CNAME", made.attributes["dns_name"])
+    site.cloud.public_records.create(owner("xihu"), record)
+    return made
+
+
+def get(site: Site, name: str, path: str = "/", address: str = "127.0.0.1") -> tuple[int, str]:
+    """Through the front door (or straight to a balancer), the certificate checked."""
+    context = ssl.create_default_context(cafile=str(site.folder / "sites.pem"))
+    connection = http.client.HTTPSConnection(address, SITE_PORT, timeout=10, context=context)
+    raw = socket.create_connection((address, SITE_PORT), timeout=10)
+    connection.sock = context.wrap_socket(raw, server_hostname=name)
+    try:
+        connection.request("GET", path, headers={"Host": f"{name}:{SITE_PORT}", "Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode().strip()
+    finally:
+        connection.close()
+
+
+def answering(site: Site) -> set[str]:
+    return {get(site, f"xihu.{SUFFIX}")[1] for _ in range(6)}
+
+
+def test_the_front_door_leads_to_the_balancer_of_the_name(site: Site, balancer: Record[Any]) -> None:
+    wait_until(lambda: answering(site) == {"gateway", "stranger"}, 30, "both servers answer")
+    assert get(site, f"xihu.{SUFFIX}", "/teapot/1") == (418, '{"short": "and stout"}')
+    assert get(site, f"xihu.{SUFFIX}", address=balancer.attributes["address"])[0] == 200
+    with pytest.raises(OSError):
+        get(site, f"nobody.{SUFFIX}")
+
+
+def test_an_unhealthy_server_gets_no_traffic_and_all_get_it_when_none_is_healthy(
+    site: Site, balancer: Record[Any]
+) -> None:
+    site.on("stranger", "mv", "/srv/alive", "/srv/was-alive")
+    wait_until(lambda: answering(site) == {"gateway"}, 30, "the unhealthy one is left out")
+    states = next(iter(site.cloud.balancers.health(balancer.id).values())).values()
+    assert sorted(state.split()[0] for state in states) == ["DOWN", "UP"]
+    site.on("gateway", "mv", "/srv/alive", "/srv/was-alive")
+    wait_until(lambda: answering(site) == {"gateway", "stranger"}, 30, "all are used when none is healthy")
+    for name in ("gateway", "stranger"):
+        site.on(name, "mv", "/srv/was-alive", "/srv/alive")
+    wait_until(lambda: "UP" in str(site.cloud.balancers.health(balancer.id)), 30, "healthy again")
+
+
+def test_names_resolve_inside_and_private_ones_hide_public_ones(
+    site: Site, balancer: Record[Any], gateway: Record[Any]
+) -> None:
+    def seen(name: str) -> str:
+        return site.resolves("gateway", name)
+
+    assert seen(f"xihu.{SUFFIX}") == balancer.attributes["address"]
+    zone = site.cloud.private_zones.create(owner("zone"), PrivateZoneSpec("yiwang.internal"))
+    alias = ZoneRecordSpec(zone.id, "entry", "CNAME", "db.yiwang.internal")
+    first = site.cloud.zone_records.create(owner("db"), ZoneRecordSpec(zone.id, "db", "A", "10.213.0.200"))
+    site.cloud.zone_records.create(owner("entry"), alias)
+    wildcard = site.cloud.zone_records.create(owner("any"), ZoneRecordSpec(zone.id, "*.any", "A", "10.213.0.203"))
+    assert seen("db.yiwang.internal") == ""  # not attached yet
+    attached = ZoneAttachmentSpec(zone.id, (site.network.id,))
+    site.cloud.zone_attachments.create(owner("attachment"), attached)
+    wait_until(lambda: seen("entry.yiwang.internal") == "10.213.0.200", 10, "a chain of names")
+    assert seen("x.any.yiwang.internal") == "10.213.0.203"
+    assert seen("missing.yiwang.internal") == ""
+    site.cloud.zone_records.update(first.id, ZoneRecordSpec(zone.id, "db", "A", "10.213.0.201"))
+    wait_until(lambda: seen("entry.yiwang.internal") == "10.213.0.201", 10, "a changed record")
+    site.cloud.zone_records.delete(wildcard.id)
+    wait_until(lambda: seen("x.any.yiwang.internal") == "", 10, "a deleted record")
+
+    hiding = site.cloud.private_zones.create(owner("hiding"), PrivateZoneSpec(SUFFIX))
+    site.cloud.zone_records.create(owner("hidden"), ZoneRecordSpec(hiding.id, "xihu", "A", "10.213.0.202"))
+    hidden = site.cloud.zone_attachments.create(
+        owner("hiding-attachment"), ZoneAttachmentSpec(hiding.id, (site.network.id,))
+    )
+    wait_until(lambda: seen(f"xihu.{SUFFIX}") == "10.213.0.202", 10, "the private zone hides the public one")
+    site.cloud.zone_attachments.delete(hidden.id)
+    wait_until(lambda: seen(f"xihu.{SUFFIX}") == balancer.attributes["address"], 10, "and shows it again")
+
+
+def test_a_taken_port_is_named_with_its_holder(site: Site, balancer: Record[Any]) -> None:
+    door = FrontDoor(site.cloud.hosts.context)
+    site.cloud.hosts.context.containers.remove(door.container_name)
+    with socket.create_server(("127.0.0.1", SITE_PORT)), pytest.raises(CloudError) as refusal:
+        door.renew()
+    assert refusal.value.code == "Machine.PortTaken"
+    assert str(SITE_PORT) in refusal.value.message
+    assert "python" in refusal.value.message or "pytest" in refusal.value.message
+    assert door.renew()
+    assert get(site, f"xihu.{SUFFIX}")[0] == 200

@@ -1,0 +1,95 @@
+"""Start heals, stop removes, data stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
+from infra.local.cloud import Cloud, CloudError, Record
+from infra.local.cloud.buckets import UserSpec
+from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
+
+
+def processes() -> list[int]:
+    """Every container's first process and its monitor."""
+    template = "{{.State.ConmonPid}} {{.State.Pid}}"
+    inspect = subprocess.run(
+        ["podman", "inspect", "-f", template, *containers()], capture_output=True, text=True, check=True
+    )
+    return [int(process) for process in inspect.stdout.split() if int(process) > 1]
+
+
+def left_on_the_machine() -> list[str]:
+    """Whatever of the environment runs or is set up on the machine."""
+    networks = subprocess.run(["podman", "network", "ls", "-q"], capture_output=True, text=True, check=True).stdout
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    with open("/proc/mounts") as mounts:  # noqa: PTH123 - not a file to be read by path
+        mounted = [line for line in mounts if f"yiwang-{ENVIRONMENT}/" in line]
+    found = [line for line in networks.split() if line == f"yw-{ENVIRONMENT}"]
+    found += [line for line in tables.splitlines() if line.endswith("yw_test_cloud")]
+    return containers() + found + mounted
+
+
+@pytest.fixture(scope="module")
+def marked(site: Site, database: Record[Any], application: Record[Any], redis_cache: Record[Any]) -> Record[Any]:
+    """A row in a database and a file on a host that must outlive everything."""
+    site.account(database.id, "keeper")
+    connection = site.connect(database, "keeper", "postgres")
+    connection.run("CREATE TABLE IF NOT EXISTS kept (id int)")
+    connection.run("INSERT INTO kept VALUES (1)")
+    connection.close()
+    site.on("application", "touch", "/root/kept")
+    return database
+
+
+def all_is_there(site: Site, database: Record[Any]) -> bool:
+    connection = site.connect(database, "keeper", "postgres")
+    rows = connection.run("SELECT count(*) FROM kept")
+    connection.close()
+    running = [status for status in site.cloud.status() if status.state in ("Missing", "Stopped")]
+    return rows == [[1]] and site.on("application", "test", "-e", "/root/kept").returncode == 0 and not running
+
+
+def test_start_changes_nothing_when_all_runs(site: Site, marked: Record[Any]) -> None:
+    assert site.cloud.is_up()
+    assert site.cloud.start() == []
+    differing = [one for one in site.cloud.inventory() if site.cloud.kind(one.kind).read(one.id) != one]
+    assert differing == []
+
+
+def test_start_heals_after_every_process_was_killed(site: Site, marked: Record[Any]) -> None:
+    for process in processes():
+        os.kill(process, signal.SIGKILL)
+    assert not site.cloud.is_up()
+    assert site.cloud.start() != []
+    assert all_is_there(site, marked)
+    assert site.cloud.start() == []
+
+
+def test_stop_leaves_nothing_and_start_brings_it_back(site: Site, marked: Record[Any]) -> None:
+    site.cloud.stop()
+    assert left_on_the_machine() == []
+    assert not site.cloud.is_up()
+    assert {status.state for status in site.cloud.status() if status.kind == "Host"} == {"Stopped"}
+    with pytest.raises(CloudError) as refusal:
+        site.cloud.users.create(owner("while stopped"), UserSpec("nobody"))
+    assert refusal.value.code == "Environment.Stopped"
+    # What is stopped is not gone: a refresh must not take it for deleted.
+    assert all(site.cloud.kind(one.kind).read(one.id) is not None for one in site.cloud.inventory())
+    Cloud(site.folder / "cloud", ENVIRONMENT).start()
+    assert all_is_there(site, marked)
+
+
+def test_a_single_host_that_was_removed_is_gone_and_healed_by_start(site: Site, marked: Record[Any]) -> None:
+    name = f"yw-{ENVIRONMENT}-application"
+    host = site.known("Host", "application")
+    subprocess.run(["podman", "rm", "-f", "-t", "0", name], check=True, capture_output=True)
+    assert site.cloud.is_up()  # drift, not down
+    assert site.cloud.hosts.read(host.id) is None
+    assert [status.state for status in site.cloud.status() if status.id == host.id] == ["Missing"]
+    assert site.cloud.start() == ["Host application"]
+    assert site.cloud.hosts.read(host.id) is not None
