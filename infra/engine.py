@@ -22,7 +22,7 @@ from infra.stacks import Setting
 REPOSITORY = Path(__file__).resolve().parent.parent
 PARALLEL = 16
 SEED = f"{PROJECT}:seed"
-CHANGE = re.compile(r"^\s+[+~\-±]+ (\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
+CHANGE = re.compile(r"^\s+[+~\-±]+ ?(\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
 
 
 class EngineError(Exception):
