@@ -1,0 +1,103 @@
+"""Schemas are brought up to date once, by their owners, and again nothing changes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.migrate import MODULES, revisions
+from tests.integration.backends import Postgres
+from tests.integration.network import migrate
+
+
+@pytest.fixture
+def target(postgres: Postgres) -> Iterator[dict[str, Any]]:
+    """A tenant's database as it is before its first migration."""
+    name = f"t{secrets.token_hex(6)}"
+    for role in ("owner", "app"):
+        postgres.run(f"CREATE ROLE {name}_{role} LOGIN PASSWORD 'secret-{role}'")
+    postgres.run(f"CREATE DATABASE {name} OWNER {name}_owner")
+    postgres.run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    yield {
+        "module": "affairs",
+        "host": "127.0.0.1",
+        "port": postgres.port,
+        "database": name,
+        "user": f"{name}_owner",
+        "password": "secret-owner",
+        "application_role": f"{name}_app",
+    }
+    postgres.run(f"DROP DATABASE {name}")
+
+
+def results(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_a_second_run_changes_nothing_and_a_check_tells_without_doing(
+    target: dict[str, Any], postgres: Postgres
+) -> None:
+    checked, first, second = migrate([target], "--check"), migrate([target]), migrate([target])
+    assert (checked.returncode, first.returncode, second.returncode) == (0, 0, 0), first.stdout
+    told, done, again = (results(run.stdout)[0] for run in (checked, first, second))
+    assert told == done and done["from"] is None and done["changed"] is True
+    assert again["from"] == again["to"] == done["to"] and again["changed"] is False
+    assert postgres.run("SELECT count(*) FROM affairs.cases", target["database"]) == "0"
+
+
+def test_several_runs_at_once_end_in_one_schema(target: dict[str, Any]) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(lambda _: migrate([target]), range(3)))
+    assert [run.returncode for run in runs] == [0, 0, 0], [run.stdout for run in runs]
+    assert sum(results(run.stdout)[0]["changed"] for run in runs) == 1
+
+
+def test_one_database_that_fails_is_named_and_the_others_are_done(target: dict[str, Any]) -> None:
+    wrong = target | {"database": "no_such_database"}
+    run = migrate([wrong, target, target | {"module": "nonsense"}])
+    assert run.returncode == 1
+    failed, done, unknown = results(run.stdout)
+    assert failed["database"] == "no_such_database" and "error" in failed
+    assert done["changed"] is True and "no module 'nonsense'" in unknown["error"]
+    assert "secret-owner" not in run.stdout + run.stderr
+
+
+def test_the_application_may_work_on_rows_and_on_nothing_else(target: dict[str, Any], postgres: Postgres) -> None:
+    assert migrate([target]).returncode == 0
+    role = target["application_role"]
+    granted = postgres.run(
+        "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) FROM information_schema."
+        f"role_table_grants WHERE grantee = '{role}' AND table_schema = 'affairs' GROUP BY 1 ORDER BY 1",
+        target["database"],
+    )
+    assert granted.splitlines() == [
+        "cases|INSERT SELECT UPDATE",
+        "implementations|INSERT SELECT UPDATE",
+        "inbox|INSERT SELECT",
+        "materials|INSERT SELECT",
+        "outbox|DELETE INSERT SELECT UPDATE",
+        "standards|INSERT SELECT",
+        "traces|INSERT SELECT",
+    ]
+    for attempt in ("CREATE TABLE affairs.mine ()", "CREATE TABLE public.mine ()", "DROP TABLE affairs.cases"):
+        denied = f"""
+            SET ROLE {role};
+            DO $$ BEGIN {attempt}; RAISE 'not denied'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"""
+        postgres.run(denied, target["database"])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_revisions_are_one_line_and_only_expand(module: str) -> None:
+    """The release before must go on working while the next one is rolled out."""
+    script = revisions(module)
+    assert len(script.get_heads()) <= 1
+    for revision in script.walk_revisions():
+        text = Path(str(revision.path)).read_text().upper()
+        for contraction in ("DROP TABLE", "DROP COLUMN", "RENAME ", "SET NOT NULL", "ALTER COLUMN"):
+            assert contraction not in text, (revision.path, contraction)
