@@ -111,13 +111,15 @@ CREATE INDEX audit_person ON identity.audit (person_id, id);
 """
 
 PEOPLE = """
-CREATE FUNCTION identity.roles_of(p_person uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT coalesce(
-        jsonb_agg(jsonb_build_object('tenant', tenant, 'department', department, 'role', role)
-                  ORDER BY tenant, department, role),
-        '[]')
-    FROM identity.role WHERE person_id = p_person
-$$;
+-- What is called often is plpgsql, which keeps its plans; a function in SQL is planned at each call.
+CREATE FUNCTION identity.roles_of(p_person uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce(
+        (SELECT jsonb_agg(jsonb_build_object('tenant', tenant, 'department', department, 'role', role)
+                          ORDER BY tenant, department, role)
+         FROM identity.role WHERE person_id = p_person),
+        '[]');
+END $$;
 
 -- The person's offices become exactly these; each change leaves a trace.
 CREATE FUNCTION identity.set_roles(p_person uuid, p_roles jsonb, p_actor text) RETURNS void LANGUAGE sql AS $$
@@ -194,7 +196,10 @@ END $$;
 CREATE FUNCTION identity.begin_session(
     p_person uuid, p_keys text[], p_token bytea, p_former bytea, p_device bytea, p_address text, p_browser text,
     p_life interval
-) RETURNS uuid LANGUAGE sql AS $$
+) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    session uuid;
+BEGIN
     UPDATE identity.attempt SET made = made - 1 WHERE key = ANY (p_keys) AND made > 0;
     UPDATE identity.session SET ended_at = now() WHERE token_hash = p_former AND ended_at IS NULL;
     INSERT INTO identity.device (token_hash, person_id) VALUES (p_device, p_person)
@@ -203,8 +208,9 @@ CREATE FUNCTION identity.begin_session(
     VALUES ('log_in', p_person::text, p_person, jsonb_build_object('address', p_address, 'browser', p_browser));
     INSERT INTO identity.session (token_hash, person_id, address, browser, expires_at)
     VALUES (p_token, p_person, p_address, p_browser, now() + p_life)
-    RETURNING id;
-$$;
+    RETURNING id INTO session;
+    RETURN session;
+END $$;
 
 -- Ends a person's sessions (one, or all when p_session is null), and with them every refresh token of theirs.
 CREATE FUNCTION identity.end_sessions(p_person uuid, p_session uuid, p_actor text) RETURNS integer LANGUAGE sql AS $$
@@ -314,12 +320,14 @@ CREATE FUNCTION identity.rotate_refresh_tokens(
     p_families uuid[], p_clients text[], p_secrets bytea[], p_renewed bytea[], p_scopes text[]
 ) RETURNS TABLE (place bigint, outcome text, person_id uuid, session_id uuid, name text, username text, phone text,
                  roles jsonb, scope text)
-LANGUAGE sql AS $$
-    SELECT u.place, r.*
-    FROM unnest(p_families, p_clients, p_secrets, p_renewed, p_scopes)
-         WITH ORDINALITY AS u (family, client, secret, renewed, scope, place),
-         LATERAL identity.rotate_refresh_token(u.family, u.client, u.secret, u.renewed, u.scope) AS r
-$$;
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+        SELECT u.place, r.*
+        FROM unnest(p_families, p_clients, p_secrets, p_renewed, p_scopes)
+             WITH ORDINALITY AS u (family, client, secret, renewed, scope, place),
+             LATERAL identity.rotate_refresh_token(u.family, u.client, u.secret, u.renewed, u.scope) AS r;
+END $$;
 """
 
 
