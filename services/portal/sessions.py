@@ -34,6 +34,7 @@ CLAIM_RENEWAL = """
 UPDATE portal.session SET renewing_until = $2 WHERE id = $1 AND sealed = $4
    AND (renewing_until IS NULL OR renewing_until < $3)
 """
+GIVE_UP_RENEWAL = "UPDATE portal.session SET renewing_until = NULL WHERE id = $1 AND sealed = $2"
 KEEP = "UPDATE portal.session SET sealed = $2, renewing_until = NULL WHERE id = $1"
 END = "DELETE FROM portal.session WHERE id = $1"
 
@@ -97,6 +98,11 @@ class Sessions:
         async with self._doors.connection(tenant) as connection:
             done = await connection.execute(CLAIM_RENEWAL, session.id, now + RENEWAL, now, session.sealed)
         return bool(done == "UPDATE 1")
+
+    async def give_up_renewal(self, tenant: str, session: Session) -> None:
+        """It did not work: the next request may try at once."""
+        async with self._doors.connection(tenant) as connection:
+            await connection.execute(GIVE_UP_RENEWAL, session.id, session.sealed)
 
     async def keep(self, tenant: str, session: Session, tokens: Tokens) -> Session:
         """The session with its new tokens."""

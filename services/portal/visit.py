@@ -162,6 +162,9 @@ async def _renewed(portal: Portal, tenant: Tenant, session: Session) -> Session 
     except SessionOver:
         await portal.sessions.end(tenant.code, session)
         return None
+    except Unavailable:
+        await portal.sessions.give_up_renewal(tenant.code, session)
+        raise
     return await portal.sessions.keep(tenant.code, session, tokens)
 
 

@@ -1,0 +1,508 @@
+"""The portal's promises: log-in, sessions, forms, and what a page says when a service is out."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from services.kernel.calendar import today
+from services.portal.app import PortalSettings
+from tests.integration.backends import Postgres
+from tests.integration.network import COUNTY, NEIGHBOUR, Network
+from tests.integration.portal_site import (
+    CITIZEN,
+    CLERK,
+    HERE,
+    ISSUER,
+    PLACES,
+    THERE,
+    Person,
+    Sites,
+    prepare,
+    running,
+    site,
+)
+
+NUMBER = f"{HERE}2026112400000017"
+ITEM = {
+    "code": "XK-SPJY",
+    "version": 1,
+    "name": "食品经营许可",
+    "kind": "行政许可",
+    "basis": "《中华人民共和国食品安全法》第三十五条",
+    "levels": ["county"],
+    "department": "市场监督管理局",
+    "legal_working_days": 20,
+    "promised_working_days": 5,
+    "standard_promised_working_days": 7,
+    "materials": [{"name": "申请书", "required": True, "note": ""}],
+    "materials_note": "",
+    "fields": [{"name": "place", "label": "经营场所", "kind": "text", "required": True, "options": [], "hint": ""}],
+    "fee": "不收费",
+    "fee_note": "",
+    "offered": True,
+}
+CASE: dict[str, Any] = {
+    "number": NUMBER,
+    "version": 1,
+    "status": "filed",
+    "holder": HERE,
+    "in_transit_to": None,
+    "path": [HERE],
+    "item": "XK-SPJY",
+    "item_name": "食品经营许可",
+    "applicant_name": "沈小禾",
+    "applicant_phone": "13900001111",
+    "form": {"place": "江南大道 1 号"},
+    "filed_at": "2026-11-24T01:00:00Z",
+    "changed_at": "2026-11-24T01:00:00Z",
+    "accept_by": "2026-12-01",
+    "due": None,
+    "due_provisional": False,
+    "outcome": None,
+    "steps": [{"version": 1, "tenant": HERE, "status": "filed", "at": "2026-11-24T01:00:00Z"}],
+    "traces": [],
+    "materials": [],
+    "actions": ["acceptance"],
+}
+TYPED = {"name": "沈小禾", "phone": "13900001111", "form-place": "江南大道 1 号"}
+RECEIPT = {"number": NUMBER, "check_code": "ABCDEFGH2345", "status": "filed", "filed_at": CASE["filed_at"]}
+
+
+@pytest.fixture(scope="module")
+def settings(backend_folder: Path, postgres: Postgres) -> PortalSettings:
+    return prepare(backend_folder, postgres)
+
+
+@pytest.fixture
+async def sites(settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+    for code in PLACES:
+        postgres.run("TRUNCATE portal.session", f"t{code}")
+    async with running(settings, postgres) as started:
+        started.world.says("GET", "/api/affairs/items", 200, {"items": [ITEM]})
+        started.world.says("GET", "/api/affairs/items/XK-SPJY", 200, ITEM)
+        started.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, CASE)
+        started.world.says("POST", "/api/affairs/cases", 201, RECEIPT | {"duplicate": False})
+        yield started
+
+
+async def csrf(browser: httpx.AsyncClient, path: str = "/progress") -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', (await browser.get(path)).text)
+    assert found
+    return found[1]
+
+
+async def hidden_fields(browser: httpx.AsyncClient) -> dict[str, str]:
+    """Form token and idempotency key of a fresh filing form."""
+    page = await browser.get("/items/XK-SPJY/filing")
+    return dict(re.findall(r'name="(csrf|key)" value="([^"]+)"', page.text))
+
+
+# --- log-in ------------------------------------------------------------------------------------------------------
+
+
+async def test_log_in_comes_back_to_the_page_that_asked_for_it(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        sent = await browser.get("/items/XK-SPJY/filing")
+        assert sent.status_code == 303
+        assert sent.headers["location"].startswith(f"{ISSUER}/authorize?")
+        back = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
+        assert back.headers["location"] == "/items/XK-SPJY/filing"
+        page = await browser.get(back.headers["location"])
+        assert page.status_code == 200
+        assert 'value="沈小禾"' in page.text
+        assert 'value="13900001111"' in page.text
+
+
+async def test_the_session_cookie_is_for_this_site_alone(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        cookies = (await sites.log_in(browser)).headers.get_list("set-cookie")
+    session = next(cookie for cookie in cookies if cookie.startswith("__Host-yiwang-session="))
+    for attribute in ("Secure", "HttpOnly", "Path=/", "SameSite=lax"):
+        assert attribute in session
+    assert "Domain" not in session
+
+
+async def test_the_database_opens_no_session_and_shows_no_token(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        secret = browser.cookies["__Host-yiwang-session"]
+    [row] = sites.rows("SELECT encode(id, 'escape') AS id, encode(sealed, 'escape') AS sealed FROM portal.session")
+    for private in (secret, *sites.world.refresh_tokens, CITIZEN.name, CITIZEN.sub):
+        assert private not in row["id"] + row["sealed"]
+
+
+async def test_a_quiet_question_that_finds_nobody_leaves_the_visitor_as_they_are(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        sent = await browser.get("/login?quiet=1&next=/places")
+        asked = parse_qs(urlsplit(sent.headers["location"]).query)
+        assert asked["prompt"] == ["none"]
+        back = await browser.get("/callback", params={"error": "login_required", "state": asked["state"][0]})
+        assert back.headers["location"] == "/places"
+        assert "__Host-yiwang-session" not in browser.cookies
+
+
+@pytest.mark.parametrize("path", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
+async def test_no_log_in_leads_to_another_site(sites: Sites, path: str) -> None:
+    async with sites.browser() as browser:
+        assert (await sites.log_in(browser, path=path)).headers["location"] == "/"
+
+
+async def test_a_code_that_another_browser_asked_for_is_refused(sites: Sites) -> None:
+    async with sites.browser() as attacker, sites.browser() as victim:
+        sent = await attacker.get("/login")
+        back = sites.world.grant(sent.headers["location"], CITIZEN)
+        assert (await victim.get(back)).status_code == 400
+        assert "__Host-yiwang-session" not in victim.cookies
+        assert (await attacker.get(back)).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"nonce": "another"}, {"aud": THERE}, {"iss": "https://id.evil.example"}, {"exp": 1}],
+    ids=["nonce", "audience", "issuer", "expired"],
+)
+async def test_an_id_token_for_something_else_is_refused(sites: Sites, claims: dict[str, Any]) -> None:
+    sites.world.claims = claims
+    async with sites.browser() as browser:
+        assert (await sites.log_in(browser)).status_code == 400
+        assert "__Host-yiwang-session" not in browser.cookies
+    assert sites.rows("SELECT id FROM portal.session") == []
+
+
+async def test_an_answer_of_another_provider_is_refused(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        sent = await browser.get("/login")
+        back = sites.world.grant(sent.headers["location"], CITIZEN)
+        assert (await browser.get(back.replace(f"iss={ISSUER}", "iss=https://id.evil.example"))).status_code == 400
+
+
+async def test_a_session_of_one_site_is_none_on_another(sites: Sites) -> None:
+    async with sites.browser(HERE) as here, sites.browser(THERE) as there:
+        await sites.log_in(here)
+        there.cookies.set("__Host-yiwang-session", here.cookies["__Host-yiwang-session"])
+        assert (await there.get("/cases")).headers["location"].startswith(f"{ISSUER}/authorize?")
+
+
+async def test_log_out_ends_the_session_here_and_goes_on_to_identity(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        secret = browser.cookies["__Host-yiwang-session"]
+        answer = await browser.post("/logout", data={"csrf": await csrf(browser)})
+        farewell = urlsplit(answer.headers["location"])
+        asked = parse_qs(farewell.query)
+        assert f"{farewell.scheme}://{farewell.netloc}{farewell.path}" == f"{ISSUER}/end-session"
+        assert asked["post_logout_redirect_uri"] == [f"{site(HERE)}/"]
+        assert asked["client_id"] == [HERE]
+        assert asked["id_token_hint"]
+        browser.cookies.set("__Host-yiwang-session", secret)
+        assert (await browser.get("/cases")).status_code == 303
+    assert sites.rows("SELECT id FROM portal.session") == []
+
+
+# --- sessions ----------------------------------------------------------------------------------------------------
+
+
+async def test_many_requests_renew_a_token_once(sites: Sites) -> None:
+    """A refresh token that came twice would end the session everywhere."""
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.access_seconds = 600
+        answers = await asyncio.gather(*(browser.get("/") for _ in range(12)))
+        assert all(CITIZEN.name in answer.text for answer in answers)
+        assert len(sites.world.spent) == 1
+
+
+async def test_requests_with_an_expired_token_wait_for_the_one_that_renews_it(sites: Sites) -> None:
+    sites.world.access_seconds = -1
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.access_seconds = 600
+        answers = await asyncio.gather(*(browser.get(f"/cases/{NUMBER}") for _ in range(6)))
+        assert [answer.status_code for answer in answers] == [200] * 6
+        assert len(sites.world.spent) == 1
+
+
+async def test_a_session_that_identity_ended_is_over_here(sites: Sites) -> None:
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.refresh_tokens.clear()
+        assert CITIZEN.name not in (await browser.get("/")).text
+        assert (await browser.get("/cases")).status_code == 303
+    assert sites.rows("SELECT id FROM portal.session") == []
+
+
+@pytest.mark.parametrize(("column", "age"), [("expires_at", timedelta(0)), ("seen_at", timedelta(hours=2))])
+async def test_old_sessions_are_over_and_swept_at_the_next_log_in(sites: Sites, column: str, age: timedelta) -> None:
+    async with sites.browser() as old, sites.browser() as new:
+        await sites.log_in(old)
+        past = (datetime.now(UTC) - age - timedelta(seconds=1)).isoformat()
+        sites.postgres.run(f"UPDATE portal.session SET {column} = '{past}'", f"t{HERE}")
+        assert (await old.get("/cases")).status_code == 303
+        await sites.log_in(new)
+    assert len(sites.rows("SELECT id FROM portal.session")) == 1
+
+
+async def test_the_migration_gives_the_application_what_it_needs_and_no_more(sites: Sites) -> None:
+    granted = sites.rows(
+        "SELECT privilege_type FROM information_schema.role_table_grants "
+        f"WHERE table_schema = 'portal' AND grantee = 't{HERE}_app'"
+    )
+    assert {row["privilege_type"] for row in granted} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+
+
+# --- forms -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_form_sent_twice_carries_one_key_and_leads_to_one_receipt(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        hidden = await hidden_fields(browser)
+        answers = [await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden) for _ in range(2)]
+        assert {answer.headers["location"] for answer in answers} == {f"/cases/{NUMBER}/receipt"}
+        receipt = await browser.get(f"/cases/{NUMBER}/receipt")
+    filings = [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
+    assert {call.headers["idempotency-key"] for call in filings} == {hidden["key"]}
+    assert len(filings) == 2
+    assert "ABCDEFGH2345" in receipt.text
+
+
+async def test_the_check_code_is_on_the_receipt_of_this_session_alone(sites: Sites) -> None:
+    async with sites.browser() as browser, sites.browser() as other:
+        await sites.log_in(browser)
+        hidden = dict(
+            re.findall(r'name="(csrf|key)" value="([^"]+)"', (await browser.get("/items/XK-SPJY/filing")).text)
+        )
+        await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden)
+        await sites.log_in(other, Person("citizen-2", "别人"))
+        other.cookies.set("__Host-yiwang-receipt", browser.cookies["__Host-yiwang-receipt"].strip('"'))
+        page = await other.get(f"/cases/{NUMBER}/receipt")
+        assert page.status_code == 200
+        assert "ABCDEFGH2345" not in page.text
+
+
+async def test_what_is_wrong_with_a_form_is_told_at_the_field_and_nothing_typed_is_lost(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        hidden = dict(
+            re.findall(r'name="(csrf|key)" value="([^"]+)"', (await browser.get("/items/XK-SPJY/filing")).text)
+        )
+        answer = await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden | {"phone": "12"})
+    assert answer.status_code == 422
+    assert 'href="#phone"' in answer.text
+    assert "江南大道 1 号" in answer.text
+    assert hidden["key"] in answer.text
+    assert not [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
+
+
+async def test_a_key_used_for_another_form_is_told_and_replaced(sites: Sites) -> None:
+    conflict = {"type": "urn:yiwang:idempotency-conflict", "status": 409}
+    sites.world.says("POST", "/api/affairs/cases", 409, conflict)
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        hidden = dict(
+            re.findall(r'name="(csrf|key)" value="([^"]+)"', (await browser.get("/items/XK-SPJY/filing")).text)
+        )
+        answer = await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden)
+    assert answer.status_code == 422
+    assert "已用另一内容提交过" in answer.text
+    assert hidden["key"] not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/items/XK-SPJY/filing", "/logout", "/progress"])
+@pytest.mark.parametrize("twist", ["no token", "another's token", "another site"])
+async def test_a_form_of_somebody_elses_page_does_nothing(sites: Sites, path: str, twist: str) -> None:
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        token = await csrf(browser)
+        data = TYPED | {"key": "k" * 24, "csrf": {"no token": "", "another's token": "x" * 43}.get(twist, token)}
+        headers = {"origin": "https://evil.example"} if twist == "another site" else {}
+        answer = await browser.post(path, data=data, headers=headers)
+        assert answer.status_code == 403
+        assert "页面已过期" in answer.text
+        assert CITIZEN.name in (await browser.get("/")).text
+    assert not [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
+
+
+async def test_text_from_people_is_never_markup(sites: Sites) -> None:
+    evil = "<script>alert(1)</script>"
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, CASE | {"form": {"place": evil}, "item_name": evil})
+    async with sites.browser() as browser:
+        await sites.log_in(browser, Person("citizen-3", evil))
+        page = await browser.get(f"/cases/{NUMBER}")
+    assert evil not in page.text
+    assert page.text.count(html.escape(evil)) >= 3
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+
+
+# --- the clerk ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_desk_is_for_clerks_of_this_tenant(sites: Sites) -> None:
+    sites.world.says("GET", "/api/affairs/desk", 200, {"cases": []})
+    async with sites.browser() as citizen, sites.browser(THERE) as elsewhere, sites.browser() as clerk:
+        await sites.log_in(citizen)
+        await sites.log_in(elsewhere, CLERK)
+        await sites.log_in(clerk, CLERK)
+        answers = [await browser.get("/desk") for browser in (citizen, elsewhere, clerk)]
+        assert [answer.status_code for answer in answers] == [403, 403, 200]
+        assert "办件台" in (await clerk.get("/")).text
+        assert "办件台" not in (await citizen.get("/")).text
+        assert (await clerk.get("/administration")).status_code == 403
+
+
+async def test_an_overdue_case_stands_first_and_is_marked(sites: Sites) -> None:
+    calm = {
+        name: CASE[name] for name in ("number", "item", "item_name", "status", "holder", "applicant_name", "filed_at")
+    }
+    late = calm | {
+        "number": NUMBER[:-1] + "8",
+        "applicant_name": "迟到",
+        "accept_by": str(today() - timedelta(days=30)),
+        "due": None,
+    }
+    cases = [calm | {"accept_by": str(today() + timedelta(days=30)), "due": None}, late]
+    sites.world.answers["GET", "/api/affairs/desk"] = lambda request: httpx.Response(
+        200, json={"cases": cases if request.url.params["status"] == "filed" else []}
+    )
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        page = (await clerk.get("/desk")).text
+    assert "已超期" in page
+    assert page.index(late["number"]) < page.index(NUMBER)
+    assert page.count("due--over") == 1
+
+
+async def test_an_act_that_came_too_late_is_told_on_the_case(sites: Sites) -> None:
+    sites.world.says("POST", f"/api/affairs/cases/{NUMBER}/acceptance", 409, {"type": "urn:yiwang:not-possible-now"})
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        form = {"csrf": await csrf(clerk), "accepted": "true"}
+        answer = await clerk.post(f"/desk/{NUMBER}/acceptance", data=form)
+    assert answer.status_code == 409
+    assert "办件状态已经变化" in answer.text
+
+
+async def test_declining_needs_a_reason(sites: Sites) -> None:
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        form = {"csrf": await csrf(clerk), "accepted": "false", "reason": " "}
+        answer = await clerk.post(f"/desk/{NUMBER}/acceptance", data=form)
+    assert answer.status_code == 422
+    assert not [call for call in sites.world.calls if call.method == "POST" and "acceptance" in call.url.path]
+
+
+# --- when something is out ---------------------------------------------------------------------------------------
+
+
+async def test_identity_out_leaves_pages_for_everybody_and_good_tokens(sites: Sites) -> None:
+    sites.world.says("GET", "/api/query/cases", 200, {"cases": [], "next": None})
+    async with sites.browser() as browser, sites.browser() as stranger:
+        await sites.log_in(browser)
+        sites.world.out = {"identity"}
+        assert (await browser.get("/cases")).status_code == 200
+        assert (await stranger.get("/")).status_code == 200
+        assert (await stranger.get("/items/XK-SPJY")).status_code == 200
+
+
+async def test_identity_out_and_the_token_expired_says_what_still_works(sites: Sites) -> None:
+    sites.world.access_seconds = -1
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.out = {"identity"}
+        assert (await browser.get("/")).status_code == 200
+        page = await browser.get("/cases")
+    assert page.status_code == 503
+    assert "统一身份认证暂时无法使用" in page.text
+    assert "凭编号和查询码查进度仍可" in page.text
+
+
+async def test_affairs_out_leaves_a_home_page_that_says_so(sites: Sites) -> None:
+    sites.world.out = {"affairs"}
+    async with sites.browser() as browser:
+        home, items = await browser.get("/"), await browser.get("/items")
+    assert (home.status_code, items.status_code) == (503, 503)
+    assert "办事事项暂时读取不到" in home.text
+    assert "办事服务暂时无法使用" in items.text
+
+
+async def test_the_index_out_shows_the_case_from_its_first_tenant(sites: Sites) -> None:
+    sites.world.out = {"query"}
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        assert "江南大道 1 号" in (await browser.get(f"/cases/{NUMBER}")).text
+        page = await browser.get("/cases")
+    assert page.status_code == 503
+    assert "办件查询暂时无法使用" in page.text
+
+
+async def test_errors_are_pages_with_a_request_number(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        page = await browser.get("/nothing-here")
+        assert page.status_code == 404
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["x-request-id"] in page.text
+        unknown = await browser.get("/", headers={"host": "nobody.zj.localhost:8443"})
+        assert unknown.status_code == 421
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+async def test_progress_tells_the_visitors_address_under_the_tenants_token(sites: Sites) -> None:
+    steps = [{"tenant": HERE, "tenant_name": "滨江区", "status": "filed", "at": CASE["filed_at"]}]
+    sites.world.says("GET", "/api/query/progress", 200, {"number": NUMBER, "status": "filed", "steps": steps})
+    async with sites.browser() as browser:
+        form = {"csrf": await csrf(browser), "number": NUMBER, "check_code": "abcd efgh 2345"}
+        headers = {"x-forwarded-for": "198.51.100.1, 203.0.113.7"}
+        page = await browser.post("/progress", data=form, headers=headers)
+    asked = next(call for call in sites.world.calls if call.url.path == "/api/query/progress")
+    assert asked.headers["x-visitor-address"] == "203.0.113.7"
+    assert asked.headers["authorization"] == f"Bearer relay-of-{HERE}"
+    assert asked.url.params["check_code"] == "ABCDEFGH2345"
+    assert "滨江区" in page.text
+    assert NUMBER not in str(page.url)
+
+
+async def test_the_index_counts_attempts_by_the_visitor_whom_a_portal_names(network: Network) -> None:
+    """So one visitor cannot lock out everybody behind the same portal; and nobody but a portal may name one."""
+    attempt = {"check_code": "2" * 12}
+
+    def limited_after(token: str | None, place: str, address: str) -> int:
+        """How many wrong attempts, each at another number, until the address is limited."""
+        with network.query(token) as client:
+            for count in range(1, 70):
+                params = attempt | {"number": f"{place}20200101{count:08d}"}
+                headers = {"x-visitor-address": address, "x-forwarded-for": f"192.0.2.{place[-2:].lstrip('0')}"}
+                if client.get("/progress", params=params, headers=headers).status_code == 429:
+                    return count
+        return 0
+
+    portal = network.issuer.relay(COUNTY.code)
+    assert limited_after(portal, COUNTY.code, "203.0.113.1") == 61
+    with network.query(portal) as client:
+        params = attempt | {"number": f"{COUNTY.code}2020010100000001"}
+        other = client.get("/progress", params=params, headers={"x-visitor-address": "203.0.113.2"})
+    assert other.status_code == 404
+    with network.query() as client:
+        forged = [
+            client.get(
+                "/progress",
+                params=attempt | {"number": f"{NEIGHBOUR.code}20200101{count:08d}"},
+                headers={"x-visitor-address": f"203.0.113.{count}", "x-forwarded-for": "192.0.2.77"},
+            ).status_code
+            for count in range(1, 63)
+        ]
+    assert forged[59] == 404
+    assert forged[61] == 429
