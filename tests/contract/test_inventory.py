@@ -1,0 +1,56 @@
+"""Outputs → inventory: Ansible itself reads the source file and shows environment, cells and roles."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.roles.bed import ROOT, Bed
+
+
+def ansible_inventory(folder: Path, *arguments: str) -> str:
+    bed = Bed(folder)
+    program = Path(sys.executable).parent / "ansible-inventory"
+    environment = {**os.environ, **bed.variables()}
+    return subprocess.run(
+        [str(program), *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inventory")
+    (folder / "authority.pem").write_text("PEM")
+    Bed(folder).tell()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listed(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(ansible_inventory(folder, "--list"))
+    return content
+
+
+def test_groups_are_environment_cell_and_role(listed: dict[str, Any]) -> None:
+    assert listed["test_roles"]["children"] == ["cell_core", "cell_a"]
+    assert listed["cell_a"]["children"] == ["cell_a_database", "cell_a_gateway", "cell_a_application"]
+    assert listed["gateway"]["children"] == ["cell_core_gateway", "cell_a_gateway"]
+    assert listed["cell_a_application"]["hosts"] == ["cell-a-application-1", "cell-a-application-2"]
+
+
+def test_the_graph_shows_them(folder: Path) -> None:
+    graph = ansible_inventory(folder, "--graph", "cell_core")
+    assert "@cell_core_identity:" in graph and "cell-core-identity-2" in graph
+
+
+def test_no_secret_is_in_the_inventory(folder: Path, listed: dict[str, Any]) -> None:
+    secrets = json.loads((folder / "secrets.json").read_text())
+    text = json.dumps(listed)
+    assert secrets["cells"]["cell-a"]["database_privileged_password"] not in text
+    assert all(one not in text for one in secrets["tenants"]["330106"].values())

@@ -1,0 +1,141 @@
+"""What hosts are told, computed from outputs and secrets."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleError
+
+from tests.integration.roles.bed import Bed
+from tests.playbook_plugins import load
+
+filters = load("filter", "yiwang")
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Bed:
+    (tmp_path / "authority.pem").write_text("PEM")
+    return Bed(tmp_path)
+
+
+@pytest.fixture
+def outputs(bed: Bed) -> dict[str, Any]:
+    return bed.outputs().model_dump(mode="json")
+
+
+def tenant(outputs: dict[str, Any], code: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in outputs["tenants"] if one["code"] == code)
+    return found
+
+
+def test_tenants_document_names_every_live_tenant_and_no_secret(outputs: dict[str, Any], bed: Bed) -> None:
+    document = filters.tenants_document(outputs, "/etc/yiwang/authority.pem")
+    assert [one["code"] for one in document["tenants"]] == sorted(bed.codes)
+    assert document["issuer"] == "https://id.roles.localhost:8443"
+    assert document["query"] == "https://query.roles.localhost:8443"
+    assert document["ca_file"] == "/etc/yiwang/authority.pem"
+    assert bed.secrets()["tenants"]["330106"]["client_secret"] not in repr(document)
+
+
+def test_a_suspended_tenant_is_nobodys_neighbour_but_keeps_its_pool(outputs: dict[str, Any]) -> None:
+    tenant(outputs, "330106")["status"] = "suspended"
+    assert "330106" not in [one["code"] for one in filters.tenants_document(outputs, None)["tenants"]]
+    assert "t330106.roles.localhost" not in filters.gateway_sites(outputs, "cell-a")
+    assert "t330106" in [one["database"] for one in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)]
+
+
+def test_without_a_private_authority_there_is_no_file_to_trust(outputs: dict[str, Any]) -> None:
+    outputs["foundation"]["authority_certificate"] = ""
+    assert filters.tenants_document(outputs, "/etc/yiwang/authority.pem")["ca_file"] is None
+
+
+def test_a_tenant_without_a_database_where_it_is_served_is_refused(outputs: dict[str, Any]) -> None:
+    tenant(outputs, "330106")["databases"][0]["cell"] = "cell-b"
+    with pytest.raises(AnsibleError, match="330106: no database in cell-a"):
+        filters.tenants_document(outputs, None)
+
+
+def test_a_service_gets_the_secrets_of_its_own_cell_alone(outputs: dict[str, Any], bed: Bed) -> None:
+    tenant(outputs, "330106")["cell"] = "cell-b"
+    affairs = filters.service_secrets(bed.secrets(), outputs, "cell-a", ["affairs"])["affairs"]
+    assert "330106" not in affairs["tenants"] and "330112" in affairs["tenants"]
+    assert set(affairs) == {"tenants", "cache_password"}
+    assert "database_owner_password" not in affairs["tenants"]["330112"]
+
+
+def test_identity_knows_hashes_of_client_secrets_and_not_the_secrets(outputs: dict[str, Any], bed: Bed) -> None:
+    identity = filters.service_secrets(bed.secrets(), outputs, "cell-core", ["identity"])["identity"]
+    known = bed.secrets()["tenants"]["330106"]["client_secret"]
+    assert identity["clients"]["330106"] == hashlib.sha256(known.encode()).hexdigest()
+    assert set(identity["clients"]) == {*bed.codes, "operator"}
+    assert known not in repr(identity)
+
+
+def test_a_tenant_that_no_stack_has_secrets_of_is_named(outputs: dict[str, Any], bed: Bed) -> None:
+    secrets = bed.secrets()
+    del secrets["tenants"]["330112"]
+    with pytest.raises(AnsibleError, match="no stack has secrets of tenant 330112"):
+        filters.pgbouncer_accounts(secrets, outputs, "cell-a", "application")
+
+
+def test_pools_follow_the_tenants_settings(outputs: dict[str, Any]) -> None:
+    tenant(outputs, "330106")["settings"]["database_connections"] = 7
+    sizes = {one["database"]: one["size"] for one in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)}
+    assert sizes["t330106"] == 7 and sizes["t330112"] == 2
+    assert filters.pgbouncer_pools(outputs, "cell-core", "identity", 8) == [
+        {"database": "identity", "account": "identity_app", "size": 8}
+    ]
+    assert filters.pgbouncer_pools(outputs, "cell-core", "gateway", 8) == []
+
+
+@pytest.mark.parametrize(("connections", "fits"), [(146, True), (147, False)])
+def test_pools_of_all_hosts_stay_within_what_the_instance_spares(
+    outputs: dict[str, Any], connections: int, fits: bool
+) -> None:
+    """13 tenants with 2 connections and one with more, on two hosts: 2 × (26 + n) of 0.8 × 430 = 344."""
+    outputs["cells"][1]["database"]["max_connections"] = 430
+    tenant(outputs, "330106")["settings"]["database_connections"] = connections
+    if fits:
+        filters.pgbouncer_pools(outputs, "cell-a", "application", 8)
+        return
+    with pytest.raises(AnsibleError, match=r"cell-a: .* may open 346 connections, .* spares 344"):
+        filters.pgbouncer_pools(outputs, "cell-a", "application", 8)
+
+
+def test_onboarding_looks_at_one_tenants_database(outputs: dict[str, Any], bed: Bed) -> None:
+    everything = filters.cell_databases(outputs, bed.secrets(), "cell-a", 8)
+    assert len(everything) == len(bed.codes)
+    assert [one["name"] for one in filters.cell_databases(outputs, bed.secrets(), "cell-a", 8, "330106")] == ["t330106"]
+    assert filters.cell_databases(outputs, bed.secrets(), "cell-core", 8, "330106") == []
+    assert everything[0]["connections"] == 4 and everything[0]["modules"] == ["affairs", "portal"]
+
+
+def test_the_gateway_of_a_cell_knows_its_own_sites(outputs: dict[str, Any]) -> None:
+    core = filters.gateway_sites(outputs, "cell-core").splitlines()
+    assert core == ["id.roles.localhost identity", "query.roles.localhost query"]
+    assert "t330106.roles.localhost tenant" in filters.gateway_sites(outputs, "cell-a").splitlines()
+    assert "t330106.roles.localhost 50" in filters.gateway_limits(outputs, "cell-a").splitlines()
+
+
+HOSTVARS = {
+    f"{cell}-{role}-{n}": {"yiwang_cell": cell, "yiwang_role": role}
+    for cell, role, count in (("cell-core", "identity", 2), ("cell-core", "query", 1), ("cell-a", "application", 11))
+    for n in range(1, count + 1)
+}
+
+
+def test_a_batch_takes_one_host_of_each_group() -> None:
+    batches = filters.rolling_order(list(HOSTVARS), HOSTVARS)
+    assert batches[0] == ["cell-a-application-1", "cell-core-identity-1", "cell-core-query-1"]
+    assert batches[1] == ["cell-a-application-2", "cell-core-identity-2"]
+    assert [batch[0] for batch in batches[2:]] == [f"cell-a-application-{n}" for n in range(3, 12)]
+
+
+def test_hosts_that_serve_nobody_come_first_and_together() -> None:
+    idle = ["cell-core-identity-1", "cell-core-identity-2"]
+    batches = filters.rolling_order(["cell-a-application-1", *idle], HOSTVARS, idle)
+    assert batches == [idle, ["cell-a-application-1"]]
+    assert filters.rolling_order([], HOSTVARS) == []

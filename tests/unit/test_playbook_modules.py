@@ -1,0 +1,172 @@
+"""The modules' own decisions, on files of the test and on answers as systemd and HAProxy give them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.playbook_plugins import load
+
+files = load("modules", "host_files")
+units = load("modules", "host_units")
+server = load("modules", "gateway_server")
+maps = load("modules", "gateway_maps")
+migrations = load("modules", "database_migrations")
+access = load("modules", "database_access")
+
+
+def entry(path: Path, **values: Any) -> dict[str, Any]:
+    """A file entry as Ansible completes it, owned by whoever runs the test."""
+    empty = {name: option.get("default") for name, option in files.FILE_OPTIONS.items()}
+    mine = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
+    return {**empty, **mine, "path": str(path), **values}
+
+
+def test_a_file_is_written_once_with_its_mode(tmp_path: Path) -> None:
+    wanted = entry(tmp_path / "deep" / "file", content="text", mode="0600")
+    assert files.differences(wanted) == ["kind"]
+    files.write(wanted)
+    assert files.differences(wanted) == []
+    assert (tmp_path / "deep" / "file").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
+
+
+def test_what_differs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("other")
+    path.chmod(0o666)
+    assert files.differences(entry(path, content="text")) == ["content", "mode"]
+    assert files.differences(entry(path, content="text", owner="nobody-here")) == ["content", "owner", "mode"]
+    assert files.differences(entry(path, link="/elsewhere")) == ["target"]
+    assert files.differences(entry(path, folder=True)) == ["kind"]
+
+
+def test_a_refused_content_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("good")
+    with pytest.raises(files.Refused, match="refused by"):
+        files.write(entry(path, content="bad", validate="grep -q good %s"))
+    files.write(entry(path, content="good again", validate="grep -q good %s"))
+    assert path.read_text() == "good again"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_mounted_file_keeps_its_inode(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("old")
+    before = path.stat().st_ino
+    files.write(entry(path, content="new", in_place=True))
+    assert (path.read_text(), path.stat().st_ino) == ("new", before)
+
+
+def test_an_interrupted_application_is_finished_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "APPLIED", tmp_path / "applied")
+    wanted = entry(tmp_path / "unit", content="text", apply=f"cp {tmp_path}/unit {tmp_path}/used")
+    files.write(wanted)
+    assert files.differences(wanted) == ["applied"]
+    files.apply(wanted)
+    assert files.differences(wanted) == [] and (tmp_path / "used").read_text() == "text"
+    with pytest.raises(files.Refused, match="failed"):
+        files.apply({**wanted, "apply": "false"})
+    assert files.differences({**wanted, "apply": "false"}) == ["applied"]
+
+
+def test_a_diff_shows_content_and_nothing_of_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.diff_of(entry(path, content="new"), ["kind"])["after"] == "new"
+    assert files.diff_of(entry(tmp_path, folder=True), ["mode"]) == {"prepared": f"{tmp_path}: mode\n"}
+
+
+def state(**values: str) -> dict[str, str]:
+    usual = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+    return {**usual, "ExecMainStartTimestamp": "Tue 2026-11-24 22:15:01.123456 UTC", **values}
+
+
+def unit(name: str = "one.service", **values: Any) -> dict[str, Any]:
+    return {"name": name, "start": True, "reads": [], "inputs": [], **values}
+
+
+@pytest.mark.parametrize(
+    ("found", "commands"),
+    [
+        (state(), []),
+        (state(ActiveState="inactive"), [["systemctl", "start", "one.service"]]),
+        (state(UnitFileState="disabled"), [["systemctl", "enable", "one.service"]]),
+        (state(NeedDaemonReload="yes"), [["systemctl", "daemon-reload"]]),
+    ],
+)
+def test_a_unit_is_brought_to_run(found: dict[str, str], commands: list[list[str]]) -> None:
+    assert units.work([unit()], {"one.service": found}) == commands
+
+
+def test_a_unit_that_reads_old_files_is_reloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "MEMORY", tmp_path / "memory")
+    settings = tmp_path / "settings"
+    settings.write_text("one")
+    wanted = unit(reads=[str(settings)])
+    assert units.work([wanted], {"one.service": state()}) == [["systemctl", "reload", "one.service"]]
+    units.remember(wanted, units.digest_of(wanted))
+    assert units.work([wanted], {"one.service": state()}) == []
+    settings.write_text("two")
+    assert units.reads_old(wanted)
+
+
+def test_a_service_started_before_its_inputs_changed_is_stale(tmp_path: Path) -> None:
+    path = tmp_path / "current"
+    path.symlink_to("releases/1")
+    started = 1795558501.123456
+    os.utime(path, (started - 1, started - 1), follow_symlinks=False)
+    assert not units.is_stale(state(), [str(path)])
+    os.utime(path, (started + 0.001, started + 0.001), follow_symlinks=False)
+    assert units.is_stale(state(), [str(path)])
+    assert not units.is_stale(state(ActiveState="inactive"), [str(path)])
+
+
+def row(status: str, current: str = "0", weight: str = "1") -> dict[str, str]:
+    return {"status": status, "scur": current, "qcur": "0", "weight": weight}
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "so"),
+    [
+        (row("DRAIN", "0", "0"), "drain", True),
+        (row("DRAIN", "3", "0"), "drain", False),
+        (row("UP"), "drain", False),
+        (row("DOWN"), "drain", True),
+        (row("UP"), "ready", True),
+        (row("DOWN 1/2"), "ready", False),
+        (row("DRAIN", "0", "0"), "ready", False),
+        (row("no check"), "ready", True),
+        (row("MAINT"), "maint", True),
+    ],
+)
+def test_a_server_is_out_only_when_nothing_is_in_flight(seen: dict[str, str], wanted: str, so: bool) -> None:
+    assert server.in_force(seen, wanted) is so
+
+
+def test_a_map_line_is_a_key_and_a_value() -> None:
+    assert maps.parse("a.b tenant\n\nc.d 50\n") == {"a.b": "tenant", "c.d": "50"}
+
+
+def test_a_migration_is_asked_for_each_module_as_the_owner() -> None:
+    database = {
+        "name": "t330106", "owner": "t330106_owner", "owner_password": "secret", "application": "t330106_app",
+        "modules": ["affairs", "portal"],
+    }  # fmt: skip
+    first, second = migrations.targets("db", 5432, [database])
+    assert (first["module"], second["module"]) == ("affairs", "portal")
+    assert first["user"] == "t330106_owner" and first["application_role"] == "t330106_app"
+
+
+def test_the_mark_of_a_role_follows_its_password_and_limit() -> None:
+    one = access.Database("t1", "t1_owner", "a", "t1_app", "b", 4)
+    assert one.mark == access.Database("t1", "t1_owner", "other", "t1_app", "b", 4).mark
+    assert one.mark != access.Database("t1", "t1_owner", "a", "t1_app", "c", 4).mark
+    assert one.mark != access.Database("t1", "t1_owner", "a", "t1_app", "b", 5).mark
