@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from infra.outputs import EnvironmentOutputs, TenantOutputs
+from infra.outputs import CellOutputs, EnvironmentOutputs, FoundationOutputs, TenantOutputs, TenantsOutputs
 from infra.plan import Plan
 from infra.secret_outputs import CellSecrets, TenantSecrets
 from infra.settings import KINDS
@@ -20,6 +20,9 @@ FOLDER = Path(__file__).parent / "schemas"
 
 TYPES: Mapping[str, type[BaseModel]] = {
     "outputs.v1": EnvironmentOutputs,
+    "contract.foundation.v1": FoundationOutputs,
+    "contract.cell.v1": CellOutputs,
+    "contract.tenants.v1": TenantsOutputs,
     "descriptor.v1": TenantOutputs,
     "plan.v1": Plan,
     "secrets.cell.v1": CellSecrets,

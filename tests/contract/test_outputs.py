@@ -67,13 +67,13 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rende
         made: dict[str, Rendering] = {}
         for scope in SCOPES:
             known = {one.stack.reference: one.outputs for one in made.values()}
-            made[scope] = render(f"local.{scope}", Finished, known)
+            made[scope] = render(f"test-render.{scope}", Finished, known)
         yield made
 
 
 @pytest.fixture(scope="module")
 def outputs(stacks: dict[str, Rendering]) -> EnvironmentOutputs:
-    return merge("local", [rendering.outputs["contract"] for rendering in stacks.values()])
+    return merge("test-render", [rendering.outputs["contract"] for rendering in stacks.values()])
 
 
 def test_all_stacks_merge_into_one_environment(outputs: EnvironmentOutputs) -> None:
@@ -100,7 +100,7 @@ def test_a_cell_says_how_to_reach_everything(outputs: EnvironmentOutputs) -> Non
 def test_a_tenants_descriptor_is_whole(outputs: EnvironmentOutputs) -> None:
     xihu = next(tenant for tenant in outputs.tenants if tenant.code == "330106")
     assert xihu.url == "https://xihu.render.localhost:8443"
-    assert (xihu.parent, xihu.cell, xihu.bucket) == ("330100", "cell-a", "yw-local-hangzhou-local")
+    assert (xihu.parent, xihu.cell, xihu.bucket) == ("330100", "cell-a", "yw-test-render-hangzhou-local")
     assert xihu.databases[0].model_dump() == {
         "cell": "cell-a",
         "name": "t330106",
@@ -159,9 +159,9 @@ def test_a_contract_of_another_version_or_shape_is_refused(
     contract = {**stacks["cell-a"].outputs["contract"], **change}
     CellOutputs.model_validate(stacks["cell-a"].outputs["contract"])
     with pytest.raises(ValueError, match=said):
-        merge("local", [stacks["foundation"].outputs["contract"], contract])
+        merge("test-render", [stacks["foundation"].outputs["contract"], contract])
 
 
 def test_an_environment_without_a_foundation_is_refused(stacks: dict[str, Rendering]) -> None:
-    with pytest.raises(ValueError, match=r"pulumi up -s local\.foundation"):
-        merge("local", [stacks["cell-a"].outputs["contract"]])
+    with pytest.raises(ValueError, match=r"pulumi up -s test-render\.foundation"):
+        merge("test-render", [stacks["cell-a"].outputs["contract"]])

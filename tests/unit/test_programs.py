@@ -104,7 +104,7 @@ def test_what_holds_data_is_protected_in_production_only(prod: Mapping[str, Rend
         return [one.name for one in rendering.resources if one.type in HOLDS_DATA and not one.protect]
 
     assert [name for rendering in prod.values() for name in unprotected(rendering)] == []
-    assert unprotected(render("local.cell-a")) != []
+    assert unprotected(render("test-render.cell-a")) != []
 
 
 def test_names_are_ours_so_a_replacement_deletes_first(resources: list[Declared]) -> None:
@@ -122,7 +122,7 @@ def test_the_local_plugin_is_asked_for_by_local_stacks_alone(prod: Mapping[str, 
     def versions(rendering: Rendering) -> set[str]:
         return {one.version for one in rendering.of_type("pulumi:providers:alicloud")}
 
-    assert versions(render("local.foundation")) == {"4.0.0-local"}
+    assert versions(render("test-render.foundation")) == {"4.0.0-local"}
     assert "4.0.0-local" not in set().union(*(versions(rendering) for rendering in prod.values()))
 
 
@@ -274,7 +274,7 @@ def test_a_move_adds_and_removes_a_database_and_never_replaces(prod: Mapping[str
 @pytest.mark.parametrize("scope", ["atlantis", "xihu"])
 def test_a_tenants_stack_of_no_city_is_refused(scope: str, home: Path) -> None:
     with pytest.raises(SettingsError, match=f"no province or city has the label '{scope}'"):
-        render(f"local.{scope}")
+        render(f"test-render.{scope}")
 
 
 def test_a_role_without_an_instance_type_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,4 +286,4 @@ def test_a_role_without_an_instance_type_is_refused(home: Path, monkeypatch: pyt
 
     monkeypatch.setattr("infra.render.configuration", lacking)
     with pytest.raises(SettingsError, match="names no type for application"):
-        render("local.cell-a")
+        render("test-render.cell-a")
