@@ -42,7 +42,11 @@ def test_the_command_prints_a_resource_a_line() -> None:
 
 @pytest.mark.parametrize(
     ("stack", "said"),
-    [("nonsense", "expected <environment>.<scope>"), ("prod.cell-z", "has no settings"), ("test-render.cell-z", "cell-z")],
+    [
+        ("nonsense", "expected <environment>.<scope>"),
+        ("prod.cell-z", "has no settings"),
+        ("test-render.cell-z", "cell-z"),
+    ],
 )
 def test_a_wrong_stack_ends_with_one_message(stack: str, said: str) -> None:
     ran = run(stack)
