@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from services.affairs import materials, messages, store
+from services.affairs import messages, store
 from services.affairs.cases import Cases
 from services.affairs.catalogue import Catalogue
 from services.affairs.filing import Filing
 from services.affairs.materials import Materials
 from services.affairs.messages import Inbox
+from services.affairs.schema import LARGEST_MATERIAL
 from services.kernel.http import Service, create_app
 from services.kernel.outbox import Answer, Envelope, Relay
 from services.kernel.runtime import Kernel
@@ -35,8 +36,9 @@ class Affairs:
 
 def assemble(kernel: Kernel) -> Affairs:
     async def post(sender: str, destination: str, envelope: Envelope) -> Answer:
-        return await messages.post(kernel, sender, destination, envelope)
+        return await messages.post(kernel, materials, sender, destination, envelope)
 
+    materials = Materials(kernel)
     directory, doors = kernel.directory, kernel.doors
     relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], post)
     catalogue = Catalogue(directory, doors, relay)
@@ -47,8 +49,8 @@ def assemble(kernel: Kernel) -> Affairs:
         catalogue=catalogue,
         filing=Filing(kernel, catalogue, relay),
         cases=cases,
-        inbox=Inbox(kernel, catalogue, cases),
-        materials=Materials(kernel),
+        inbox=Inbox(kernel, catalogue, cases, materials),
+        materials=materials,
     )
 
 
@@ -72,7 +74,7 @@ def create(settings: ServiceSettings) -> Service:
         lean={("POST", f"{PREFIX}/cases"): affairs.filing.answer},
         lifespan=run,
         checks={"database": database_check},
-        larger_bodies={"/materials": materials.LARGEST + 64 * 1024},
+        larger_bodies={"/materials": LARGEST_MATERIAL + 64 * 1024},
     )
     service.api.state.affairs = affairs
     return service

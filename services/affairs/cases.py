@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from services.affairs import store
+from services.affairs.materials import object_key
 from services.affairs.schema import (
     AcceptanceRequest,
     Case,
@@ -66,7 +67,7 @@ class Cases:
             materials = await store.materials(connection, number)
         acts = clerk is not None and case.holder == tenant.code
         return CaseView(
-            **case.model_dump(include=set(CaseView.model_fields)),
+            **case.model_dump(include=set(CaseView.model_fields) - {"materials"}),
             due_provisional=case.due is not None and is_provisional(case.due),
             traces=traces,
             materials=materials,
@@ -121,6 +122,9 @@ class Cases:
         case.holder, case.in_transit_to = tenant.code, None
         case.path = [*(code for code in case.path if code != tenant.code), tenant.code]
         await store.keep(connection, case)
+        for offer in case.materials:
+            key = object_key(tenant, case.number, offer)
+            await store.add_material(connection, case.number, offer, key, f"tenant:{sender}", datetime.now(UTC))
         bringer = Actor(f"tenant:{sender}", self._name_of(sender), "")
         await self._change(connection, tenant, case, "accepted", bringer, "received", "")
 

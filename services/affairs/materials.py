@@ -1,4 +1,8 @@
-"""Materials of a case, in the tenant's prefix of the object store."""
+"""Materials of a case, in the tenant's prefix of the object store.
+
+An object's key is made of its content's hash, so that putting it twice is putting it once. Handing a case over, the
+sender signs links for the receiver, who copies the objects to its own prefix before it takes the case.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,14 @@ from datetime import UTC, datetime
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import structlog
 
 from services.affairs import store
-from services.affairs.schema import Case, Material
+from services.affairs.schema import Case, Material, MaterialOffer
+from services.kernel.outbox import Rejected
 from services.kernel.problems import NotFound, Problem, Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
@@ -22,13 +29,7 @@ from services.kernel.tokens import Principal
 
 log = structlog.get_logger(__name__)
 
-LARGEST = 20 * 1024 * 1024
-MOST = 50
-
-ADD = """
-INSERT INTO affairs.materials (number, name, object_key, size, sha256, uploaded_by, uploaded_at)
-SELECT $1, $2, $3, $4, $5, $6, $7 WHERE (SELECT count(*) FROM affairs.materials WHERE number = $1) < $8
-ON CONFLICT (number, name) DO NOTHING RETURNING true"""
+LINK_SECONDS = 600
 
 
 class Materials:
@@ -44,15 +45,56 @@ class Materials:
             Unavailable: the object store does not answer; filing and everything else goes on without it.
         """
         await self._check_open(tenant, number, caller)
-        digest = hashlib.sha256(content).digest()
-        key = f"{tenant.prefix}cases/{number}/{digest.hex()}"
-        await self._put(tenant, key, content)
+        offer = MaterialOffer(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        key = object_key(tenant, number, offer)
+        async with self._client(tenant) as client:
+            await client.put_object(Bucket=tenant.bucket, Key=key, Body=content)
         now = datetime.now(UTC)
         async with self._kernel.doors.connection(tenant.code) as connection:
-            kept = await connection.fetchval(ADD, number, name, key, len(content), digest, caller.sub, now, MOST)
+            kept = await store.add_material(connection, number, offer, key, caller.sub, now)
         if not kept:
-            raise Problem(409, "material-not-added", f"A material of this name is there, or there are {MOST} already.")
-        return Material(name=name, size=len(content), uploaded_at=now)
+            raise Problem(409, "material-not-added", "A material of this name is there, or there are too many already.")
+        return Material(name=name, size=offer.size, uploaded_at=now)
+
+    async def sign(self, tenant: Tenant, number: str, offers: list[MaterialOffer]) -> None:
+        """Sign a link for each material, good for ten minutes. Without materials the store is not asked."""
+        if not offers:
+            return
+        async with self._client(tenant) as client:
+            for offer in offers:
+                place = {"Bucket": tenant.bucket, "Key": object_key(tenant, number, offer)}
+                offer.url = await client.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_SECONDS)
+
+    async def copy(self, tenant: Tenant, number: str, offers: list[MaterialOffer]) -> None:
+        """Copy what is offered to this tenant's prefix, before the case is taken. What is there already is left.
+
+        Raises:
+            Rejected: a link does not give what was offered, or the store is out; the sender tries again.
+        """
+        if not offers:
+            return
+        try:
+            async with self._client(tenant) as client:
+                for offer in offers:
+                    key = object_key(tenant, number, offer)
+                    if not await self._is_there(client, tenant, key):
+                        await client.put_object(Bucket=tenant.bucket, Key=key, Body=await self._fetch(offer))
+        except (Unavailable, httpx.HTTPError) as error:
+            raise Rejected("the materials could not be copied") from error
+
+    async def _is_there(self, client: Any, tenant: Tenant, key: str) -> bool:
+        found = await client.list_objects_v2(Bucket=tenant.bucket, Prefix=key, MaxKeys=1)
+        return bool(found.get("KeyCount"))
+
+    async def _fetch(self, offer: MaterialOffer) -> bytes:
+        """The content behind a link, which must be in the network's own store: the sender's word is not enough."""
+        store_host = urlsplit(self._kernel.directory.network.object_endpoint).hostname or ""
+        if not f".{urlsplit(offer.url).hostname}".endswith(f".{store_host}"):
+            raise Rejected(f"the link to {offer.name} does not lead to the object store")
+        answer = await self._kernel.http.get(offer.url)
+        if answer.status_code != 200 or hashlib.sha256(answer.content).hexdigest() != offer.sha256:
+            raise Rejected(f"the link to {offer.name} does not give what was offered")
+        return answer.content
 
     async def _check_open(self, tenant: Tenant, number: str, caller: Principal) -> Case:
         async with self._kernel.doors.connection(tenant.code) as connection:
@@ -63,30 +105,33 @@ class Materials:
             raise Problem(409, "not-possible-now", f"The case is {case.status} at {case.holder}.")
         return case
 
-    async def _put(self, tenant: Tenant, key: str, content: bytes) -> None:
-        client_library = await self._library()
-        try:
-            async with self._client(client_library, tenant) as client:
-                await client.put_object(Bucket=tenant.bucket, Key=key, Body=content)
-        except (*client_library.errors, OSError, TimeoutError) as error:
-            log.warning("materials.not_stored", error=repr(error))
-            raise Unavailable("objects") from error
-
     async def _library(self) -> ModuleType:
         """The S3 client, loaded at the first material: it takes two thirds of a start and a third of the memory."""
         async with self._loading:
             return await asyncio.to_thread(import_module, "services.affairs.object_client")
 
     @asynccontextmanager
-    async def _client(self, library: ModuleType, tenant: Tenant) -> AsyncIterator[Any]:
-        """A client under the tenant's own key, which reaches the tenant's prefix alone."""
+    async def _client(self, tenant: Tenant) -> AsyncIterator[Any]:
+        """A client under the tenant's own key, which reaches the tenant's prefix alone.
+
+        The store out means Unavailable here; filing and everything else goes on without it.
+        """
+        library = await self._library()
         network = self._kernel.directory.network
         secrets = self._kernel.directory.secrets_of(tenant.code)
-        async with library.open_client(
-            endpoint=network.object_endpoint,
-            region=network.object_region,
-            key_id=secrets.object_access_key_id,
-            key_secret=secrets.object_access_key_secret.get_secret_value(),
-            ca_file=network.ca_file,
-        ) as client:
-            yield client
+        try:
+            async with library.open_client(
+                endpoint=network.object_endpoint,
+                region=network.object_region,
+                key_id=secrets.object_access_key_id,
+                key_secret=secrets.object_access_key_secret.get_secret_value(),
+                ca_file=network.ca_file,
+            ) as client:
+                yield client
+        except (*library.errors, OSError, TimeoutError) as error:
+            log.warning("materials.store_out", error=repr(error))
+            raise Unavailable("objects") from error
+
+
+def object_key(tenant: Tenant, number: str, offer: MaterialOffer) -> str:
+    return f"{tenant.prefix}cases/{number}/{offer.sha256}"

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from services.affairs import store
 from services.affairs.cases import INDEX, Cases
 from services.affairs.catalogue import Catalogue
-from services.affairs.schema import Case, Snapshot, Standard
+from services.affairs.materials import Materials
+from services.affairs.schema import Case, MaterialOffer, Snapshot, Standard
 from services.kernel.database import Connection
 from services.kernel.outbox import Answer, Envelope, OutboxMessage, Rejected, receive
 from services.kernel.problems import Problem
@@ -21,13 +22,14 @@ class Undelivered(Exception):
     """The receiver did not take the messages; they stay in the outbox."""
 
 
-async def post(kernel: Kernel, sender: str, destination: str, envelope: Envelope) -> Answer:
+async def post(kernel: Kernel, materials: Materials, sender: str, destination: str, envelope: Envelope) -> Answer:
     """Hand messages to another tenant's site or to the index, in the name of the sender.
 
     Raises:
         Undelivered, Unavailable: they stay in the outbox; nothing is known of what the receiver did.
     """
     tokens = kernel.machine(sender)
+    await _sign_links(kernel, materials, sender, envelope)
     try:
         answer = await kernel.http.post(
             _inbox_url(kernel, destination),
@@ -43,6 +45,17 @@ async def post(kernel: Kernel, sender: str, destination: str, envelope: Envelope
     return Answer.model_validate_json(answer.content)
 
 
+async def _sign_links(kernel: Kernel, materials: Materials, sender: str, envelope: Envelope) -> None:
+    """Links to the materials of cases handed over are signed when they are sent, for they soon expire."""
+    tenant = kernel.directory.by_code(sender)
+    assert tenant is not None, "a relay sends for tenants of its cell alone"
+    for message in envelope.messages:
+        if message.kind == "hand-over" and message.body["materials"]:
+            offers = [MaterialOffer.model_validate(offer) for offer in message.body["materials"]]
+            await materials.sign(tenant, message.key, offers)
+            message.body["materials"] = [offer.model_dump() for offer in offers]
+
+
 def _inbox_url(kernel: Kernel, destination: str) -> str:
     if destination == INDEX:
         return f"{kernel.directory.network.query}/api/query/inbox"
@@ -55,10 +68,11 @@ def _inbox_url(kernel: Kernel, destination: str) -> str:
 class Inbox:
     """Applies what other tenants send to this one."""
 
-    def __init__(self, kernel: Kernel, catalogue: Catalogue, cases: Cases) -> None:
+    def __init__(self, kernel: Kernel, catalogue: Catalogue, cases: Cases, materials: Materials) -> None:
         self._kernel = kernel
         self._catalogue = catalogue
         self._cases = cases
+        self._materials = materials
 
     async def receive(self, tenant: Tenant, caller: Principal, envelope: Envelope) -> Answer:
         """Apply each message once. A relay speaks for its own tenant alone."""
@@ -88,6 +102,7 @@ class Inbox:
                 await self._catalogue.keep(connection, tenant, Standard.model_validate(message.body))
             case "hand-over":
                 received = Case.model_validate(message.body)
+                await self._materials.copy(tenant, received.number, received.materials)
                 await self._cases.receive(connection, tenant, sender, received)
                 return received
             case "progress" | "outcome":

@@ -16,6 +16,8 @@ Status = Literal["filed", "accepted", "declined", "in_transit", "granted", "refu
 
 NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 LARGEST_FORM = 64 * 1024
+LARGEST_MATERIAL = 20 * 1024 * 1024
+MOST_MATERIALS = 50
 
 
 def _keepable(text: str) -> str:
@@ -199,6 +201,15 @@ class Snapshot(BaseModel):
     check_code_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class MaterialOffer(BaseModel):
+    """A material as it is handed over: the receiver fetches it by a link that its sender signed for a while."""
+
+    name: Name
+    size: int = Field(ge=0, le=LARGEST_MATERIAL)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    url: str = Field(default="", max_length=4000)
+
+
 class Case(Snapshot):
     """A case as a tenant in its way keeps it, and as it is handed over."""
 
@@ -209,6 +220,7 @@ class Case(Snapshot):
     applicant_phone: str
     form: dict[str, Any]
     accept_by: date
+    materials: list[MaterialOffer] = Field(default_factory=list, max_length=MOST_MATERIALS)
 
 
 class Trace(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from services.affairs.schema import Case, DeskCase, Material, Snapshot, Status, Trace
+from services.affairs.schema import MOST_MATERIALS, Case, DeskCase, Material, MaterialOffer, Snapshot, Status, Trace
 from services.kernel.database import Connection
 
 SCHEMA = "affairs"
@@ -56,11 +56,11 @@ async def case(connection: Connection, number: str, lock: bool = False) -> Case 
 
 async def keep(connection: Connection, received: Case) -> None:
     """Keep a case that was handed over, new here or come back."""
-    await connection.execute(KEEP, received.model_dump_json())
+    await connection.execute(KEEP, received.model_dump_json(exclude={"materials"}))
 
 
 async def change(connection: Connection, changed: Case) -> None:
-    await connection.execute(CHANGE, changed.model_dump_json(exclude={"form"}))
+    await connection.execute(CHANGE, changed.model_dump_json(exclude={"form", "materials"}))
 
 
 async def follow(connection: Connection, news: Snapshot) -> None:
@@ -82,8 +82,31 @@ async def desk(connection: Connection, status: Status | None) -> list[DeskCase]:
     return [DeskCase(**row) for row in await connection.fetch(DESK, status)]
 
 
+ADD_MATERIAL = """
+INSERT INTO affairs.materials (number, name, object_key, size, sha256, uploaded_by, uploaded_at)
+SELECT $1, $2, $3, $4, $5, $6, $7 WHERE (SELECT count(*) FROM affairs.materials WHERE number = $1) < $8
+ON CONFLICT (number, name) DO NOTHING RETURNING true"""
+
+
 async def materials(connection: Connection, number: str) -> list[Material]:
     rows = await connection.fetch(
         "SELECT name, size, uploaded_at FROM affairs.materials WHERE number = $1 ORDER BY uploaded_at, name", number
     )
     return [Material(**row) for row in rows]
+
+
+async def offers(connection: Connection, number: str) -> list[MaterialOffer]:
+    """A case's materials for a hand-over; their links are signed when the message is sent."""
+    rows = await connection.fetch(
+        "SELECT name, size, encode(sha256, 'hex') AS sha256 FROM affairs.materials WHERE number = $1", number
+    )
+    return [MaterialOffer(**row) for row in rows]
+
+
+async def add_material(
+    connection: Connection, number: str, offer: MaterialOffer, key: str, by: str, at: datetime
+) -> bool:
+    """False when a material of this name is there, or as many as there may be."""
+    digest = bytes.fromhex(offer.sha256)
+    kept = await connection.fetchval(ADD_MATERIAL, number, offer.name, key, offer.size, digest, by, at, MOST_MATERIALS)
+    return bool(kept)
