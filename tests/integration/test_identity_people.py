@@ -302,6 +302,13 @@ def test_people_are_made_once_by_username(site: IdentitySite) -> None:
     ], "the second call changed nothing"
 
 
+def test_people_without_a_phone_are_not_alike(site: IdentitySite) -> None:
+    """The empty word is no phone, so two may have it; and nobody logs in by it."""
+    for username in ("phoneless.one", "phoneless.two"):
+        assert site.person(username, phone="")["phone"] is None
+    assert _guess(site, "", PASSWORD) == 401
+
+
 def test_new_password_ends_the_sessions_of_the_old_one(site: IdentitySite) -> None:
     site.person("changing")
     with site.client() as browser:

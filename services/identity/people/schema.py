@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 USERNAME = r"[a-z][a-z0-9._-]{3,31}"
 PHONE = r"1[3-9][0-9]{9}"
@@ -17,6 +17,7 @@ RoleName = Literal["clerk", "administrator"]
 Username = Annotated[str, Field(pattern=f"^{USERNAME}$", description="letters, digits, dot, hyphen; not a number")]
 Phone = Annotated[str, Field(pattern=f"^{PHONE}$", description="a mobile number of the mainland, without +86")]
 Name = Annotated[str, Field(pattern=f"^{NAME}$"), AfterValidator(str.strip)]
+NoPhone = BeforeValidator(lambda given: given or None)  # "" is what a form sends for none
 TenantCode = Annotated[str, Field(pattern=r"^[0-9]{6}$", description="GB/T 2260 code of a live tenant")]
 Department = Annotated[str, Field(pattern=f"^{WORDS}$")]
 
@@ -37,7 +38,7 @@ class NewPerson(Document):
     username: Username
     password: SecretStr = Field(min_length=8, max_length=128)
     name: Name
-    phone: Phone | None = None
+    phone: Annotated[Phone | None, NoPhone] = None
     roles: list[Office] = Field(default_factory=list, max_length=20)
 
 
