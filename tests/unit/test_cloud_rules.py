@@ -100,7 +100,7 @@ def test_unknown_types_are_refused_by_the_clouds_code() -> None:
         (cache_memory_mib, "memcached.large", "InvalidInstanceClass.NotFound"),
     ):
         with pytest.raises(CloudError) as refusal:
-            look(name)  # type: ignore[operator]
+            look(name)
         assert refusal.value.code == code
     assert type_with_limits(0.7, 333, CloudSettings()) == "custom-0.7-cores-333-MiB"
     assert max_connections("pg.n2.2c.2m") == 400

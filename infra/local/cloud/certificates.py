@@ -56,11 +56,11 @@ class Certificates(Kind[CertificateSpec]):
         self.context.renew_balancers()
 
 
-def self_signed(name: str, address: str) -> tuple[str, str]:
-    """A certificate and its key, PEM, for a managed instance's own name."""
+def self_signed(address: str, *dns_names: str) -> tuple[str, str]:
+    """A certificate and its key, PEM, for a managed instance's own address and names."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-    names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, dns_names[0][:64])])
+    names = [*map(x509.DNSName, dns_names), x509.IPAddress(ipaddress.ip_address(address))]
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()

@@ -153,7 +153,7 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
         settings = folder / "settings"
         write_atomically(settings / "password", _password(self.context), mode=0o600)
         if record.spec.ssl and not (settings / "server.key").exists():
-            certificate, key = self_signed(record.attributes["dns_name"], record.attributes["address"])
+            certificate, key = self_signed(record.attributes["address"], record.attributes["dns_name"])
             write_atomically(settings / "server.crt", certificate)
             write_atomically(settings / "server.key", key, mode=0o600)
         access = write_atomically(settings / "pg_hba.conf", _access(str(self.context.gateway)))

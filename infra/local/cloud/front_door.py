@@ -28,9 +28,11 @@ class FrontDoor:
 
     def sites(self) -> tuple[dict[str, str], dict[str, str]]:
         """Server names to addresses inside the network, and suffixes (of wildcard records) to addresses."""
-        names = public_names(self._context) + service_names(self._context)
+        public, services = public_names(self._context), service_names(self._context)
+        names, store = public + services, self._context.object_domain
         exact, suffixes = {}, {}
-        for name in sorted({record.name for record in names if record.type in ("A", "CNAME")}):
+        shown = {record.name for record in public if record.type in ("A", "CNAME")} | {store, f"*.{store}"}
+        for name in sorted(shown):
             addresses = resolve(name, names)
             if addresses and name.startswith("*."):
                 suffixes[name[1:]] = addresses[0]

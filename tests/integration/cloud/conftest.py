@@ -28,7 +28,8 @@ def site() -> Iterator[Site]:
     key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id")]
     subprocess.run(key, check=True)
     for name in ("objects", "sites"):
-        certificate, private = self_signed(f"*.{name}.{ENVIRONMENT}.localhost", "127.0.0.1")
+        domain = f"{name}.{ENVIRONMENT}.localhost"
+        certificate, private = self_signed("127.0.0.1", domain, f"*.{domain}")
         (folder / f"{name}.pem").write_text(certificate)
         (folder / f"{name}.key").write_text(private)
     made = build(folder)

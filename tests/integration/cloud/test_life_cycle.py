@@ -12,6 +12,7 @@ import pytest
 from infra.local.cloud import Cloud, CloudError, Record
 from infra.local.cloud.buckets import UserSpec
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
+from tests.waiting import wait_until
 
 
 def processes() -> list[int]:
@@ -64,7 +65,7 @@ def test_start_changes_nothing_when_all_runs(site: Site, marked: Record[Any]) ->
 def test_start_heals_after_every_process_was_killed(site: Site, marked: Record[Any]) -> None:
     for process in processes():
         os.kill(process, signal.SIGKILL)
-    assert not site.cloud.is_up()
+    wait_until(lambda: not site.cloud.is_up(), 10, "everything is dead")
     assert site.cloud.start() != []
     assert all_is_there(site, marked)
     assert site.cloud.start() == []

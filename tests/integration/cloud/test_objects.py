@@ -16,7 +16,7 @@ from tests.integration.cloud.site import ENVIRONMENT, Site, owner, resolving
 
 def policy(bucket: str, prefix: str) -> str:
     listing = {"StringLike": {"oss:Prefix": [f"{prefix}*"]}}
-    statements = [
+    statements: list[dict[str, Any]] = [
         {
             "Effect": "Allow",
             "Action": ["oss:GetObject", "oss:PutObject", "oss:DeleteObject"],
