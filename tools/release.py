@@ -98,6 +98,7 @@ def _build(services: Path, root: Path, release: Release) -> None:
         wheel = _wheel(services, Path(name))
         _uv("install the wheel", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(lib), wheel)
         _compile(lib / "services", lib.parent)
+        _forget_origins(lib)
         tree.parent.mkdir()
         lib.rename(tree)
     _pack(tree, Path(release.archive))
@@ -126,6 +127,13 @@ def _trim(lib: Path) -> None:
             shutil.rmtree(service)
     shutil.rmtree(lib / "bin", ignore_errors=True)
     (lib / ".lock").unlink(missing_ok=True)
+
+
+def _forget_origins(lib: Path) -> None:
+    """Installers note where and when a wheel came from: of no use on a host, and other on each machine."""
+    for noted in lib.glob("*.dist-info/*"):
+        if noted.name in ("RECORD", "direct_url.json", "uv_cache.json"):
+            noted.unlink()
 
 
 def _wheel(services: Path, folder: Path) -> str:
