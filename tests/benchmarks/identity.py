@@ -322,6 +322,7 @@ def measure(site: IdentitySite, figures: Figures, rounds: int, seconds: int, at_
         fill(site, families)
         refresh = REFRESH % (",".join(f'"{token}"' for token in families), basic)
         figures.add("bare argon2id", partial(bare_hashes, seconds), ["hashes"])
+        uvloop.run(log_ins(site, 1, at_once))  # opens the pools that closed while nobody logged in
         figures.add("log-ins", lambda: uvloop.run(log_ins(site, seconds, at_once)), WAY)
         figures.add("bare handler", partial(load, site, "/bare", bare_request, seconds), ["haproxy", "bare"])
         figures.add("refreshes", partial(load, site, "/token", refresh, seconds), WAY)
