@@ -96,6 +96,7 @@ class Cases:
             self._check_way(tenant, case, request.to)
             case.in_transit_to = request.to
             await self._change(connection, tenant, case, "in_transit", actor, "hand-over", request.reason)
+            case.materials = await store.offers(connection, number)
             await add_message(connection, store.SCHEMA, request.to, "hand-over", number, case.model_dump(mode="json"))
         return self._told(tenant, case)
 

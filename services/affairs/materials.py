@@ -83,8 +83,14 @@ class Materials:
             raise Rejected("the materials could not be copied") from error
 
     async def _is_there(self, client: Any, tenant: Tenant, key: str) -> bool:
-        found = await client.list_objects_v2(Bucket=tenant.bucket, Prefix=key, MaxKeys=1)
-        return bool(found.get("KeyCount"))
+        """Whether an earlier attempt copied it. A key that may not list gets 403 for what is not there."""
+        try:
+            await client.head_object(Bucket=tenant.bucket, Key=key)
+        except client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "403", "NoSuchKey", "AccessDenied"):
+                return False
+            raise
+        return True
 
     async def _fetch(self, offer: MaterialOffer) -> bytes:
         """The content behind a link, which must be in the network's own store: the sender's word is not enough."""

@@ -50,7 +50,7 @@ async def _sign_links(kernel: Kernel, materials: Materials, sender: str, envelop
     tenant = kernel.directory.by_code(sender)
     assert tenant is not None, "a relay sends for tenants of its cell alone"
     for message in envelope.messages:
-        if message.kind == "hand-over" and message.body["materials"]:
+        if message.kind == "hand-over" and message.body.get("materials"):
             offers = [MaterialOffer.model_validate(offer) for offer in message.body["materials"]]
             await materials.sign(tenant, message.key, offers)
             message.body["materials"] = [offer.model_dump() for offer in offers]

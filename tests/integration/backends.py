@@ -6,6 +6,7 @@ They are the distribution's binaries run beside whatever the system runs, never 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -15,7 +16,12 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
+import boto3
+from botocore.config import Config
+
+from infra.folder import cache
 from tests.waiting import wait_until
 
 POSTGRES_BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -214,3 +220,74 @@ class Redis:
     def stop(self, how: int = signal.SIGTERM) -> None:
         if self.process:
             stop(self.process, how)
+
+
+@dataclass
+class Objects:
+    """An S3 store with buckets by virtual host, the same that the local environment runs."""
+
+    folder: Path
+    buckets: list[str]
+    accounts: dict[str, str]
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    DOMAIN: ClassVar[str] = "objects.localhost"
+    ROOT: ClassVar[tuple[str, str]] = ("root-key", "root-secret")
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self.DOMAIN}:{self.port}"
+
+    def start(self) -> None:
+        """Accounts may read and write their own prefix of the first bucket, and nothing else."""
+        root, accounts, metadata = (self.folder / name for name in ("objects", "accounts", "metadata"))
+        for folder in (root, accounts, metadata):
+            folder.mkdir()
+        command = [str(cache() / "bin" / "versitygw"), "--port", f"127.0.0.1:{self.port}", "--region", "local"]
+        command += ["--iam-dir", str(accounts), "--virtual-domain", f"{self.DOMAIN}:{self.port}"]
+        command += ["posix", "--sidecar", str(metadata), str(root)]
+        access = {"ROOT_ACCESS_KEY_ID": self.ROOT[0], "ROOT_SECRET_ACCESS_KEY": self.ROOT[1]}
+        self.process = start(command, self.folder / "objects.log", **access)
+        wait_until(lambda: listening(self.port), 10, "the object store listens")
+        for key, secret in self.accounts.items():
+            self._admin("create-user", "--access", key, "--secret", secret, "--role", "user")
+        client = self.client(*self.ROOT)
+        for bucket in self.buckets:
+            client.create_bucket(Bucket=bucket)
+            client.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": self._statements(bucket)}))
+
+    def _statements(self, bucket: str) -> list[dict[str, Any]]:
+        statements: list[dict[str, Any]] = []
+        for key in self.accounts:
+            prefix = key.removeprefix("objects-")
+            objects = {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{bucket}/{prefix}/*"}
+            statements.append({"Effect": "Allow", "Principal": {"AWS": [key]}, **objects})
+        return statements
+
+    def _admin(self, *arguments: str) -> None:
+        command = [
+            str(cache() / "bin" / "versitygw"),
+            "admin",
+            "--region",
+            "local",
+            "--access",
+            self.ROOT[0],
+            "--secret",
+            self.ROOT[1],
+        ]
+        subprocess.run([*command, "--endpoint-url", f"http://127.0.0.1:{self.port}", *arguments], check=True)
+
+    def client(self, key: str, secret: str) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="local",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            config=Config(s3={"addressing_style": "virtual"}, request_checksum_calculation="when_required"),
+        )
+
+    def stop(self) -> None:
+        if self.process:
+            stop(self.process)
