@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import structlog
 from fastapi import Request
 from starlette.responses import Response
 
 from services.kernel import telemetry
 from services.kernel.http import as_problem
-from services.kernel.problems import Problem
+from services.kernel.problems import Problem, Unavailable
 from services.pages.forms import ForgedForm
 from services.pages.frame import Frame
 from services.portal.log_in import send_to_identity
-from services.portal.visit import Visit, portal_of
+from services.portal.visit import Visit, portal_of, visit_of
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +54,10 @@ OTHERWISE = ("服务出了点问题", "我们已经记录下来。请稍后再�
 async def log_in_first(request: Request, _: Exception) -> Response:
     portal = portal_of(request)
     visit = Visit(portal, request, portal.kernel.tenant_of(request.headers.get("host", "")))
-    return send_to_identity(visit, visit.here())
+    try:
+        return await send_to_identity(visit, visit.here())
+    except Unavailable as out:
+        return await show(request, out)
 
 
 async def show(request: Request, error: Exception) -> Response:
@@ -60,12 +65,27 @@ async def show(request: Request, error: Exception) -> Response:
     problem = Problem(403, "forged-form", str(error)) if isinstance(error, ForgedForm) else as_problem(error)
     if problem.status >= 500:
         log.error("request.problem", kind=problem.kind, exc_info=error)
-    portal = portal_of(request)
     heading, advice = WORDS.get(problem.kind) or BY_STATUS.get(problem.status, OTHERWISE)
-    tenant = portal.kernel.directory.by_host(request.headers.get("host", ""))
-    frame = Visit(portal, request, tenant).frame() if tenant else Frame("政务服务网", "一网")
-    response = portal.pages.error(
-        request, frame, problem.status, heading, advice, request_id=telemetry.request_id.get()
+    response = portal_of(request).pages.error(
+        request,
+        await _frame(request, known=problem.status < 500),
+        problem.status,
+        heading,
+        advice,
+        request_id=telemetry.request_id.get(),
     )
     response.headers.update(problem.headers)
     return response
+
+
+async def _frame(request: Request, known: bool) -> Frame:
+    """The site's frame. Who visits is asked only where the error does not mean that something is out."""
+    portal = portal_of(request)
+    tenant = portal.kernel.directory.by_host(request.headers.get("host", ""))
+    if tenant is None:
+        return Frame("政务服务网", "一网")
+    visit = Visit(portal, request, tenant)
+    if known:
+        with suppress(Problem):
+            visit = await visit_of(request, tenant)
+    return visit.frame()

@@ -25,10 +25,12 @@ async def log_in(
     quiet: bool = False,
 ) -> Response:
     """To identity; `quiet` comes back at once, logged in where the browser already has a session there."""
-    return send_to_identity(visit, local_path(next_path), quiet=quiet)
+    return await send_to_identity(visit, local_path(next_path), quiet=quiet)
 
 
-def send_to_identity(visit: Visit, next_path: str, *, quiet: bool = False) -> Response:
+async def send_to_identity(visit: Visit, next_path: str, *, quiet: bool = False) -> Response:
+    """Raises Unavailable when identity is out: a page of ours says more than a browser's own error."""
+    await visit.portal.relying_party.require_identity()
     departure = visit.portal.relying_party.depart(visit.tenant, next_path, quiet=quiet)
     response = RedirectResponse(departure.url, status_code=303, headers={"cache-control": "no-store"})
     # Lax, since the way back begins on identity's site.

@@ -22,6 +22,7 @@ from services.portal.sessions import Tokens, Who
 
 SCOPE = "openid profile phone roles"
 ATTEMPT_SECONDS = 600
+SEEN_SECONDS = 10.0
 
 
 class LogInFailed(Problem):
@@ -53,6 +54,18 @@ class Arrival:
 class RelyingParty:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._seen_until = 0.0
+
+    async def require_identity(self) -> None:
+        """Raises Unavailable when identity does not answer; an answer counts for some seconds."""
+        if time.monotonic() < self._seen_until:
+            return
+        try:
+            answer = await self._kernel.http.get(f"{self._kernel.directory.issuer}/.well-known/openid-configuration")
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable("identity") from error
+        self._seen_until = time.monotonic() + SEEN_SECONDS
 
     def depart(self, tenant: Tenant, next_path: str, *, quiet: bool = False) -> Departure:
         """A log-in begins. `quiet` asks identity to answer at once, without a page, whether it knows the browser."""

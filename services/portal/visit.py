@@ -102,11 +102,12 @@ class Visit:
         )
 
     def here(self) -> str:
-        """This page's own address, to come back to; a form's answer leads home instead."""
+        """The page to come back to: this one, or the one with the form that was sent."""
+        url = self.request.url
         if self.request.method != "GET":
-            return "/"
-        query = self.request.url.query
-        return self.request.url.path + (f"?{query}" if query else "")
+            sender = urlsplit(self.request.headers.get("referer", ""))
+            return local_path(sender.path) if sender.netloc == self.request.headers.get("host") else "/"
+        return local_path(url.path + (f"?{url.query}" if url.query else ""))
 
     def _links(self) -> list[Link]:
         places = [("首页", "/")]

@@ -93,6 +93,8 @@ class World:
     def _identity(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/jwks":
             return httpx.Response(200, json={"keys": [self.key.as_dict(private=False)]})
+        if request.url.path == "/.well-known/openid-configuration":
+            return httpx.Response(200, json={"issuer": ISSUER})
         assert request.url.path == "/token"
         client, _, secret = (
             base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode().partition(":")

@@ -306,6 +306,17 @@ async def test_what_is_wrong_with_a_form_is_told_at_the_field_and_nothing_typed_
     assert not [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
 
 
+async def test_a_form_sent_after_the_session_ended_leads_back_to_it(sites: Sites) -> None:
+    form = f"{site(HERE)}/items/XK-SPJY/filing"
+    async with sites.browser() as browser:
+        token = await csrf(browser)
+        data = TYPED | {"key": "k" * 24, "csrf": token}
+        sent = await browser.post("/items/XK-SPJY/filing", data=data, headers={"referer": form})
+        back = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
+        assert back.headers["location"] == "/items/XK-SPJY/filing"
+    assert not [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
+
+
 async def test_a_key_used_for_another_form_is_told_and_replaced(sites: Sites) -> None:
     conflict = {"type": "urn:yiwang:idempotency-conflict", "status": 409}
     sites.world.says("POST", "/api/affairs/cases", 409, conflict)
@@ -428,6 +439,14 @@ async def test_identity_out_and_the_token_expired_says_what_still_works(sites: S
     assert "凭编号和查询码查进度仍可" in page.text
 
 
+async def test_identity_out_a_log_in_is_answered_by_a_page_of_ours(sites: Sites) -> None:
+    sites.world.out = {"identity"}
+    async with sites.browser() as browser:
+        answers = [await browser.get("/login"), await browser.get("/cases")]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert all("统一身份认证暂时无法使用" in answer.text for answer in answers)
+
+
 async def test_affairs_out_leaves_a_home_page_that_says_so(sites: Sites) -> None:
     sites.world.out = {"affairs"}
     async with sites.browser() as browser:
@@ -453,6 +472,8 @@ async def test_errors_are_pages_with_a_request_number(sites: Sites) -> None:
         assert page.status_code == 404
         assert page.headers["content-type"].startswith("text/html")
         assert page.headers["x-request-id"] in page.text
+        await sites.log_in(browser)
+        assert CITIZEN.name in (await browser.get("/nothing-here")).text
         unknown = await browser.get("/", headers={"host": "nobody.zj.localhost:8443"})
         assert unknown.status_code == 421
 
