@@ -52,7 +52,7 @@ class Seen:
     id: str
     alive: bool
     labels: dict[str, str] = field(default_factory=dict)
-    process: int = 0
+    believed_alive: bool = False  # by podman, which does not know of a death that nobody reported
 
 
 def run_podman(*arguments: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -79,7 +79,8 @@ class Containers:
         found = {}
         for row in rows:
             alive = row["State"] == "running" and _process_is_of(row["Pid"], row["Id"])
-            found[row["Names"][0]] = Seen(row["Names"][0], row["Id"], alive, row["Labels"] or {}, row["Pid"])
+            name, believed = row["Names"][0], row["State"] in ("running", "stopping")
+            found[name] = Seen(name, row["Id"], alive, row["Labels"] or {}, believed)
         return found
 
     def look(self, name: str) -> Seen | None:
@@ -119,7 +120,7 @@ class Containers:
         present = seen or self.look(name)
         if present is None:
             return
-        if not present.alive:
+        if present.believed_alive and not present.alive:
             _tell_podman_it_died(present.id)
         done = run_podman("rm", "--force", "--time", str(grace), name, check=False)
         if done.returncode != 0 and "no such container" not in done.stderr:
