@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from services.affairs.messages import Inbox
 from services.affairs.schema import LARGEST_MATERIAL
 from services.kernel.http import Service, create_app
 from services.kernel.outbox import Answer, Envelope, Relay
+from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 
@@ -73,29 +74,8 @@ def create(settings: ServiceSettings) -> Service:
         routers=[router],
         lean={("POST", f"{PREFIX}/cases"): affairs.filing.answer},
         lifespan=run,
-        checks={"database": database_check},
+        checks={"database": tenant_databases},
         larger_bodies={"/materials": LARGEST_MATERIAL + 64 * 1024},
     )
     service.api.state.affairs = affairs
     return service
-
-
-def database_check(kernel: Kernel) -> Callable[[], Awaitable[bool]]:
-    """Ready when the first of this cell's databases that is asked answers, or when there is none to ask yet.
-
-    One tenant's trouble must not take the host from all others, so a few are asked before the host is unready.
-    """
-
-    async def check() -> bool:
-        tenants = kernel.directory.own_cell()
-        for tenant in tenants[:3]:
-            try:
-                async with kernel.doors.connection(tenant.code) as connection:
-                    return bool(await connection.fetchval("SELECT true"))
-            except Exception as error:
-                last = error
-        if tenants:
-            raise last
-        return True
-
-    return check

@@ -21,6 +21,8 @@ FROM affairs.standards AS standard LEFT JOIN affairs.implementations AS implemen
 WHERE $1::text IS NULL OR code = $1
 ORDER BY code, standard.version DESC"""
 
+NEWEST = "SELECT body FROM affairs.standards WHERE code = $1 ORDER BY version DESC LIMIT 1"
+
 # The lock makes versions count one by one when two administrators publish at once.
 PUBLISH = """
 INSERT INTO affairs.standards (code, version, body, published_at)
@@ -80,11 +82,17 @@ class Catalogue:
         return item
 
     async def publish(self, province: Tenant, code: str, request: StandardRequest) -> Standard:
-        """Publish a new version at the province and send it to every other tenant."""
+        """Publish a new version at the province and send it to every other tenant.
+
+        What is in force already is not published again: the answer is then the version in force.
+        """
         draft = Standard(code=code, version=1, published_at=datetime.now(UTC), **request.model_dump())
         others = [tenant.code for tenant in self._directory.tenants() if tenant.code != province.code]
         async with self._doors.connection(province.code) as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('affairs.publish'))")
+            known = await connection.fetchval(NEWEST, code)
+            if known and (standard := Standard.model_validate_json(known)).says(request):
+                return standard
             row = await connection.fetchrow(PUBLISH, code, draft.model_dump_json(), draft.published_at)
             assert row is not None
             standard = Standard.model_validate_json(row["body"])

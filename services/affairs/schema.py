@@ -6,7 +6,7 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
 from pydantic_core import to_json
 
 from services.affairs.numbers import CHECK_CODE_PATTERN, NUMBER_PATTERN
@@ -91,6 +91,10 @@ class Standard(StandardRequest):
     version: int = Field(ge=1, le=2**31 - 1)
     published_at: datetime
 
+    def says(self, request: StandardRequest) -> bool:
+        """Whether this version already is what the request asks for."""
+        return self.model_dump(exclude={"code", "version", "published_at"}) == request.model_dump()
+
 
 class ImplementationRequest(Model):
     """What a tenant sets for an item by itself; a field left out keeps the standard's value."""
@@ -148,10 +152,16 @@ class FilingRequest(Model):
     item: ItemCode
     form: dict[str, JsonValue] = Field(default_factory=dict)
     applicant: Applicant
+    _form_text: bytes = PrivateAttr(default=b"")
+
+    @property
+    def form_text(self) -> bytes:
+        """The form as JSON, written once when it was checked."""
+        return self._form_text
 
     @model_validator(mode="after")
     def _form_can_be_kept(self) -> FilingRequest:
-        text = to_json(self.form)
+        self._form_text = text = to_json(self.form)
         if len(text) > LARGEST_FORM:
             raise ValueError(f"form must not exceed {LARGEST_FORM} bytes")
         if b"\\u0000" in text and NUL_IN_JSON.search(text):

@@ -109,7 +109,10 @@ class Relay:
 
     SWEEP_SECONDS = 30.0
     LONGEST_REST = 60.0
-    AT_ONCE = 8
+    # Rows stay locked, and a connection busy, while a receiver answers. So a receiver that hangs holds up others'
+    # messages to itself alone, and a tenant's other connections stay free for its people.
+    AT_ONCE_BY_DESTINATION = 8
+    AT_ONCE_BY_SENDER = 2
 
     def __init__(self, schema: str, doors: Doors, senders: Callable[[], Iterable[str]], post: Post) -> None:
         self._claim, self._delete, self._postpone, self._destinations = (
@@ -121,7 +124,10 @@ class Relay:
         self._wanted: dict[tuple[str, str], asyncio.Event] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._failures: dict[tuple[str, str], int] = defaultdict(int)
-        self._slots = asyncio.Semaphore(self.AT_ONCE)
+        self._by_destination = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(self.AT_ONCE_BY_DESTINATION)
+        )
+        self._by_sender = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(self.AT_ONCE_BY_SENDER))
         self._sweeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -171,7 +177,7 @@ class Relay:
             while self._wanted[way].is_set():
                 self._wanted[way].clear()
                 try:
-                    async with self._slots:
+                    async with self._by_destination[way[1]], self._by_sender[way[0]]:
                         while await self.send_some(*way):
                             pass
                     self._failures.pop(way, None)

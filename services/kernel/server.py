@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.kernel.http import Service
 from services.kernel.telemetry import configure_logging
+
+
+class GatheringTransport:
+    """A transport whose writes of one turn of the event loop leave together.
+
+    uvicorn writes an answer's head and body apart: two system calls here, two wake-ups of the gateway.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._transport.write(b"".join(waiting))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class GatheringProtocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, GatheringTransport(transport, self.loop)))
 
 
 def serve(service: Service) -> None:
@@ -16,7 +54,7 @@ def serve(service: Service) -> None:
         host=settings.bind,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=GatheringProtocol,
         ws="none",
         access_log=False,
         log_config=None,

@@ -172,3 +172,21 @@ def test_a_new_tenant_gets_every_publication_again(catalogue: Network) -> None:
         answer = operator.post("/catalogue/replay", json={"tenant": NEIGHBOUR.code})
         assert answer.status_code == 200 and answer.json()["publications"] >= 1
     wait_until(lambda: offers(catalogue, NEIGHBOUR), 10, "the item is back")
+
+
+def test_what_is_in_force_is_not_published_again(catalogue: Network) -> None:
+    with catalogue.client(PROVINCE, catalogue.issuer.operator()) as operator:
+        first, again = (operator.put(f"/standards/{ITEM}", json=STANDARD).json() for _ in range(2))
+        assert again == first
+        changed = operator.put(f"/standards/{ITEM}", json=STANDARD | {"fee": "10 元"}).json()
+        assert changed["version"] == first["version"] + 1
+    with catalogue.client(COUNTY) as anybody:
+
+        def arrived() -> bool:
+            return bool(anybody.get(f"/items/{ITEM}").json()["version"] == changed["version"])
+
+        wait_until(arrived, 10, "the new version reaches the county")
+    with catalogue.client(PROVINCE, catalogue.issuer.officer("chief", COUNTY.code, "administrator")) as stranger:
+        assert stranger.put(f"/standards/{ITEM}", json=STANDARD).status_code == 403
+    with catalogue.client(COUNTY, catalogue.issuer.operator()) as operator:
+        assert operator.put(f"/standards/{ITEM}", json=STANDARD).status_code == 404
