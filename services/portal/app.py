@@ -38,7 +38,9 @@ SHOWN_AS_PAGES = (
 
 
 class PortalSettings(ServiceSettings):
-    trusted_hops: int = Field(default=2, description="proxies of ours in front, each adding to X-Forwarded-For")
+    trusted_proxies: int = Field(
+        default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
+    )
 
 
 def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
@@ -54,7 +56,7 @@ def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
         relying_party=RelyingParty(kernel),
         affairs=Affairs(kernel.http),
         query=Query(kernel),
-        trusted_hops=settings.trusted_hops,
+        trusted_proxies=settings.trusted_proxies,
     )
     for error in SHOWN_AS_PAGES:
         service.api.add_exception_handler(error, errors.show)

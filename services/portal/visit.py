@@ -17,6 +17,7 @@ from services.kernel.problems import NotAuthenticated, Problem, Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal, Role
+from services.kernel.visitors import visitor_address
 from services.pages.frame import Frame, Link
 from services.pages.render import Pages
 from services.portal.affairs import Affairs
@@ -45,7 +46,7 @@ class Portal:
     relying_party: RelyingParty
     affairs: Affairs
     query: Query
-    trusted_hops: int
+    trusted_proxies: int
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,7 @@ class Visit:
 
     @property
     def address(self) -> str:
-        """The visitor's address as the outermost proxy of ours saw it; what stands before it anybody can write."""
-        hops = [hop.strip() for hop in self.request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-        if hops:
-            return hops[-min(self.portal.trusted_hops, len(hops))]
-        return self.request.client.host if self.request.client else ""
+        return visitor_address(self.request, self.portal.trusted_proxies)
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         return self.portal.pages.page(

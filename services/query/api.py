@@ -13,6 +13,7 @@ from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
 from services.kernel.tokens import OptionalCaller, Person, Principal, RelayCaller, person
+from services.kernel.visitors import visitor_address
 from services.query.index import Index
 from services.query.schema import CaseDetail, CaseNumber, CasePage, Progress
 
@@ -35,11 +36,8 @@ def caller_address(request: Request, caller: OptionalCaller) -> str:
     """
     if caller is not None and "relay" in caller.scope and (told := request.headers.get("x-visitor-address")):
         return told[:64]
-    hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-    trusted: int = request.app.state.trusted_hops
-    if hops:
-        return hops[-min(trusted, len(hops))][:64]
-    return request.client.host if request.client else ""
+    trusted: int = request.app.state.trusted_proxies
+    return visitor_address(request, trusted)
 
 
 @router.post("/inbox", tags=["between services"])

@@ -18,7 +18,9 @@ PREFIX = "/api/query"
 
 
 class QuerySettings(ServiceSettings):
-    trusted_hops: int = Field(default=2, description="proxies of ours in front, each adding to X-Forwarded-For")
+    trusted_proxies: int = Field(
+        default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
+    )
 
 
 def create(settings: QuerySettings) -> Service:
@@ -41,7 +43,7 @@ def create(settings: QuerySettings) -> Service:
         checks={"database": database_check},
     )
     service.api.state.index = index
-    service.api.state.trusted_hops = settings.trusted_hops
+    service.api.state.trusted_proxies = settings.trusted_proxies
     return service
 
 

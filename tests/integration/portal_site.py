@@ -201,7 +201,7 @@ def prepare(folder: Path, postgres: Postgres) -> PortalSettings:
         secrets_file=folder / "portal-secrets.json",
         database_host="127.0.0.1",
         database_port=postgres.port,
-        trusted_hops=1,
+        trusted_proxies=1,
     )
 
 

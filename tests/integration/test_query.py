@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
 from typing import Any
 
 import httpx
@@ -23,15 +24,24 @@ def indexed(network: Network, citizen: str, number: str) -> dict[str, Any] | Non
         return answer.json() if answer.status_code == 200 else None
 
 
+def fresh_address() -> str:
+    """An address in a network that nobody used before."""
+    return f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+
+
 def progress(network: Network, number: str, check_code: str, address: str = "") -> httpx.Response:
     """As a stranger at an address of the test's own, so that tests do not use up each other's attempts."""
-    address = address or f"192.0.2.{secrets.randbelow(250)}-{secrets.token_hex(4)}"
+    address = address or fresh_address()
     with network.query() as client:
         return client.get(
             "/progress",
             params={"number": number, "check_code": check_code},
-            headers={"X-Forwarded-For": f"{address}, 10.0.0.1"},
+            headers={"X-Forwarded-For": f"198.51.100.1, {address}"},
         )
+
+
+def fresh_address() -> str:
+    return str(IPv4Address(int(IPv4Address("10.0.0.0")) + secrets.randbelow(2**24)))
 
 
 def test_a_filing_is_in_the_index_within_a_second(catalogue: Network) -> None:
@@ -123,7 +133,7 @@ def test_at_most_ten_wrong_codes_are_evaluated_in_an_hour(catalogue: Network, at
 
 
 def test_one_address_cannot_try_many_numbers(catalogue: Network) -> None:
-    address = f"203.0.113.9-{secrets.token_hex(4)}"
+    address = fresh_address()
     codes = [progress(catalogue, f"{n:022d}", WRONG, address).status_code for n in range(70)]
     assert codes == [404] * 60 + [429] * 10
 

@@ -20,9 +20,10 @@ from services.identity.passwords import Passwords, normal, weakness
 from services.identity.protocol.clients import Client, Clients
 from services.identity.protocol.store import new_refresh_token, parts
 from services.identity.protocol.tokens import AccessTokens, Subject
-from services.identity.sessions.browser import browser_name, client_address, safe_next
+from services.identity.sessions.browser import browser_name, safe_next
 from services.kernel.problems import NotAuthenticated, Problem
 from services.kernel.tenancy import Directory, ServiceSecrets
+from services.kernel.visitors import client_address
 
 SCALAR, OTHER = f"{7:064x}", f"{8:064x}"
 ISSUER = "https://id.test"

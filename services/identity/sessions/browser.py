@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.identity.sessions.store import Browser
+from services.kernel.visitors import visitor_address
 
 SESSION = "__Host-yiwang-session"
 DEVICE = "__Host-yiwang-device"
@@ -18,30 +17,12 @@ DEVICE_SECONDS = 180 * 24 * 3600
 
 
 def browser_of(request: Request, trusted_proxies: int) -> Browser:
-    forwarded = [part.strip() for value in request.headers.getlist("x-forwarded-for") for part in value.split(",")]
-    peer = request.client.host if request.client else ""
     device = request.cookies.get(DEVICE, "")
     return Browser(
-        address=client_address(forwarded, peer, trusted_proxies),
+        address=visitor_address(request, trusted_proxies),
         name=browser_name(request.headers.get("user-agent", "")),
         device=device if len(device) == 43 else secrets.token_urlsafe(32),
     )
-
-
-def client_address(forwarded: Sequence[str], peer: str, trusted_proxies: int) -> str:
-    """The address that limits count: the last one that a proxy of ours wrote about somebody who is none of ours.
-
-    Each of our proxies appends who called it, so what a client wrote itself stands before those entries and is never
-    looked at. An IPv6 caller is counted by its network of 64 bits, of which it may use every address.
-    """
-    address = forwarded[-min(trusted_proxies, len(forwarded))] if forwarded and trusted_proxies else peer
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return peer
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 BROWSERS = (
