@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
@@ -57,12 +58,10 @@ class Filing:
         item = await self._catalogue.offered_item(tenant, request.item)
         check_form(item, request)
         now = datetime.now(UTC)
-        today = now.astimezone(SHANGHAI).date()
-        number = numbers.case_number(tenant.code, today, await self._serials_of(tenant.code).take())
+        number = await self._new_number(tenant, now)
         code = self.check_code(number)
-        row = await self._batches_of(tenant.code).call(
-            *_arguments(tenant, person, key, request, item, number, code, now, today)
-        )
+        draft = Draft(tenant, person, key, request, item, number, numbers.check_code_hash(code), now)
+        row = await self._batches_of(tenant.code).call(*draft.arguments())
         if not row["same_request"]:
             raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
         if row["fresh"]:
@@ -95,15 +94,16 @@ class Filing:
         key = self._kernel.directory.secrets_of(number[:6]).check_code_key.get_secret_value()
         return numbers.check_code(key.encode(), number)
 
+    async def _new_number(self, tenant: Tenant, now: datetime) -> str:
+        if tenant.code not in self._serials:
+            self._serials[tenant.code] = Serials(self._kernel.doors, tenant.code)
+        serial = await self._serials[tenant.code].take()
+        return numbers.case_number(tenant.code, now.astimezone(SHANGHAI).date(), serial)
+
     def _batches_of(self, code: str) -> Batches:
         if code not in self._batches:
             self._batches[code] = Batches("filing", lambda: self._kernel.doors.connection(code), FILE_CASES)
         return self._batches[code]
-
-    def _serials_of(self, code: str) -> Serials:
-        if code not in self._serials:
-            self._serials[code] = Serials(self._kernel.doors, code)
-        return self._serials[code]
 
 
 class Serials:
@@ -131,54 +131,62 @@ class Serials:
         self._left = numbers.SERIALS_IN_BLOCK
 
 
-def _arguments(
-    tenant: Tenant,
-    person: Principal,
-    key: str,
-    request: FilingRequest,
-    item: Item,
-    number: str,
-    check_code: str,
-    now: datetime,
-    today: date,
-) -> tuple[Any, ...]:
-    """The arguments of `affairs.file_cases` for one member, in its order."""
-    code_hash = numbers.check_code_hash(check_code)
-    steps = [{"version": 1, "tenant": tenant.code, "status": "filed", "at": now}]
-    snapshot = {
-        "number": number,
-        "version": 1,
-        "status": "filed",
-        "holder": tenant.code,
-        "path": [tenant.code],
-        "item": item.code,
-        "item_name": item.name,
-        "applicant": person.sub,
-        "filed_at": now,
-        "changed_at": now,
-        "steps": steps,
-        "check_code_hash": code_hash.hex(),
-    }
-    return (
-        person.sub,
-        key,
-        digest(request),
-        number,
-        item.code,
-        item.name,
-        item.version,
-        item.basis,
-        item.promised_working_days,
-        request.applicant.name,
-        request.applicant.phone,
-        request.form_text.decode(),
-        now,
-        after_working_days(today, tenant.settings.acceptance_working_days),
-        tenant.code,
-        to_json(steps).decode(),
-        code_hash,
-        to_json(snapshot).decode(),
-    )
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A case about to be filed."""
+
+    tenant: Tenant
+    person: Principal
+    key: str
+    request: FilingRequest
+    item: Item
+    number: str
+    check_code_hash: bytes
+    now: datetime
+
+    def arguments(self) -> tuple[Any, ...]:
+        """One member's arguments of `affairs.file_cases`, in its order; the unique key comes first."""
+        steps = [{"version": 1, "tenant": self.tenant.code, "status": "filed", "at": self.now}]
+        return (
+            self.person.sub,
+            self.key,
+            digest(self.request),
+            self.number,
+            self.item.code,
+            self.item.name,
+            self.item.version,
+            self.item.basis,
+            self.item.promised_working_days,
+            self.request.applicant.name,
+            self.request.applicant.phone,
+            self.request.form_text.decode(),
+            self.now,
+            self._accept_by(),
+            self.tenant.code,
+            to_json(steps).decode(),
+            self.check_code_hash,
+            to_json(self._snapshot(steps)).decode(),
+        )
+
+    def _accept_by(self) -> date:
+        return after_working_days(self.now.astimezone(SHANGHAI).date(), self.tenant.settings.acceptance_working_days)
+
+    def _snapshot(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
+        """The message to the index: a `schema.Snapshot`, written here without its validation."""
+        return {
+            "number": self.number,
+            "version": 1,
+            "status": "filed",
+            "holder": self.tenant.code,
+            "path": [self.tenant.code],
+            "item": self.item.code,
+            "item_name": self.item.name,
+            "applicant": self.person.sub,
+            "filed_at": self.now,
+            "changed_at": self.now,
+            "steps": steps,
+            "check_code_hash": self.check_code_hash.hex(),
+        }
 
 
 def check_form(item: Item, request: FilingRequest) -> None:
