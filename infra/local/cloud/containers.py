@@ -137,8 +137,9 @@ class Containers:
         """Cores and MiB that the kernel enforces now."""
         return _kernel_limits(seen.id) if seen.alive else None
 
-    def signal(self, name: str, signal: str) -> None:
-        run_podman("kill", "--signal", signal, name)
+    def signal(self, name: str, signal: str) -> bool:
+        """False where it does not run."""
+        return run_podman("kill", "--signal", signal, name, check=False).returncode == 0
 
     def execute(self, name: str, *command: str, user: str = "root", stdin: str | None = None) -> str:
         """Run a command in a container; its output."""

@@ -45,13 +45,13 @@ class FrontDoor:
             if self._context.vpc is None or not self._context.store.count("PublicRecord"):
                 self._context.containers.remove(self.container_name)
                 return False
+            changed = self._write()
+            if changed and self._context.containers.signal(self.container_name, "USR2"):
+                return True
             seen = known or self._context.containers.look(self.container_name)
             if seen is None or not seen.alive:
                 self._refuse_taken_port()
-            changed = self._write()
             made = self._context.containers.ensure(self._container(), seen)
-            if changed and not made:
-                self._context.containers.signal(self.container_name, "USR2")
             if changed or made:
                 wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")
             return changed or made

@@ -287,7 +287,12 @@ class NameServer:
                 self._context.containers.remove(self.container_name)
                 return
             settings_changed, names_changed = self._write()
-            self._make_run(settings_changed, names_changed)
+            # Most changes are a name more: a signal to the one that runs is all they need.
+            if settings_changed or not names_changed or not self._reread():
+                self._make_run(settings_changed, names_changed)
+
+    def _reread(self) -> bool:
+        return self._context.containers.signal(self.container_name, "HUP")
 
     def start(self, seen: Seen | None) -> bool:
         """Make it run again after a stop; True where something was done."""
@@ -304,7 +309,7 @@ class NameServer:
         if self._context.containers.ensure(self._container(), seen, fresh=settings_changed):
             return True
         if names_changed:
-            self._context.containers.signal(self.container_name, "HUP")
+            self._reread()
         return names_changed
 
     def _settings(self, zones: set[str], names: list[Name]) -> str:

@@ -21,6 +21,7 @@ from infra.local.cloud.databases import DatabaseAccountSpec, DatabaseInstanceSpe
 from infra.local.cloud.firewall import SecurityGroupSpec
 from infra.local.cloud.hosts import HostSpec, KeyPairSpec
 from infra.local.cloud.networks import NetworkSpec, SwitchSpec
+from tests.waiting import wait_until
 
 ENVIRONMENT = "test-cloud"
 CIDR = "10.213.0.0/16"
@@ -61,6 +62,8 @@ class Site:
 
     def listen(self, host: str, port: int, folder: str = "/srv") -> None:
         """Serve files over HTTP on a host, from then on."""
+        booted = ("systemctl", "is-active", "multi-user.target")
+        wait_until(lambda: self.on(host, *booted, check=False).returncode == 0, 60, f"{host} has booted")
         serve = f"systemctl stop web-{port}; systemd-run --unit web-{port} python3 -m http.server {port} -d {folder}"
         self.on(host, "sh", "-c", serve)
 
