@@ -129,26 +129,47 @@ def test_a_service_started_before_its_inputs_changed_is_stale(tmp_path: Path) ->
     assert not units.is_stale(state(ActiveState="inactive"), [str(path)])
 
 
-def row(status: str, current: str = "0", weight: str = "1") -> dict[str, str]:
-    return {"status": status, "scur": current, "qcur": "0", "weight": weight}
+def seen(status: str, ordered: str = "ready", in_flight: int = 0) -> Any:
+    return server.Server("affairs", "host-1", status, in_flight, ordered)
 
 
 @pytest.mark.parametrize(
-    ("seen", "wanted", "so"),
+    ("found", "wanted", "so"),
     [
-        (row("DRAIN", "0", "0"), "drain", True),
-        (row("DRAIN", "3", "0"), "drain", False),
-        (row("UP"), "drain", False),
-        (row("DOWN"), "drain", True),
-        (row("UP"), "ready", True),
-        (row("DOWN 1/2"), "ready", False),
-        (row("DRAIN", "0", "0"), "ready", False),
-        (row("no check"), "ready", True),
-        (row("MAINT"), "maint", True),
+        (seen("DRAIN", "drain"), "drain", True),
+        (seen("DRAIN", "drain", in_flight=3), "drain", False),
+        (seen("UP"), "drain", False),
+        (seen("DOWN"), "drain", False),
+        (seen("DOWN", "drain"), "drain", True),
+        (seen("UP"), "ready", True),
+        (seen("DOWN 1/2"), "ready", False),
+        (seen("DOWN", "drain"), "ready", False),
+        (seen("no check"), "ready", True),
+        (seen("MAINT", "maint"), "maint", True),
     ],
 )
-def test_a_server_is_out_only_when_nothing_is_in_flight(seen: dict[str, str], wanted: str, so: bool) -> None:
-    assert server.in_force(seen, wanted) is so
+def test_a_server_is_out_only_when_nothing_is_in_flight(found: Any, wanted: str, so: bool) -> None:
+    assert server.in_force(found, wanted) is so
+
+
+STATISTICS = """# pxname,svname,qcur,qmax,scur,status
+affairs,host-1,1,0,2,DOWN
+affairs,host-1:unchecked,0,0,0,no check
+affairs,host-2,0,0,0,UP
+"""
+STATES = """1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
+4 affairs 1 host-1 10.0.0.1 0 8 1
+4 affairs 2 host-1:unchecked 10.0.0.1 2 1 1
+4 affairs 3 host-2 10.0.0.2 2 0 1
+"""
+
+
+def test_what_was_ordered_is_seen_also_of_a_server_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = server.Runtime("/nowhere")
+    monkeypatch.setattr(runtime, "ask", lambda command: STATES if "servers state" in command else STATISTICS)
+    first, twin = runtime.servers("host-1")
+    assert (first.ordered, first.in_flight, twin.ordered) == ("drain", 3, "maint")
 
 
 def test_a_map_line_is_a_key_and_a_value() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from infra.name_lookup import NameLookupError, address_of
 from infra.outputs import CellOutputs, EnvironmentOutputs, TenantOutputs
 
 # A cell's instance keeps a fifth of its connections for migrations, the privileged account and people.
@@ -165,6 +166,21 @@ def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only
     return tenants if only else core + tenants
 
 
+def controllers_instance(outputs: Json, cell: str) -> Json:
+    """A cell's instance as the controller reaches it, which need not ask the network's own name servers.
+
+    Raises:
+        AnsibleFilterError: the network's name servers do not know the instance.
+    """
+    network = _parse(outputs)
+    database = _cell(network, cell).database
+    try:
+        host = address_of(database.host, network.foundation.name_servers)
+    except NameLookupError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return {**database.model_dump(), "host": host}
+
+
 def gateway_backends(outputs: Json, cell: str, services: Mapping[str, Json]) -> list[Json]:
     """The services of a cell with the hosts that run them."""
     here = _cell(_parse(outputs), cell)
@@ -252,5 +268,5 @@ def _lines(lines: Iterable[str]) -> str:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         functions = (tenants_document, service_secrets, pgbouncer_pools, pgbouncer_accounts, cell_databases,
-                     gateway_backends, gateway_sites, gateway_limits, rolling_order)  # fmt: skip
+                     controllers_instance, gateway_backends, gateway_sites, gateway_limits, rolling_order)  # fmt: skip
         return {function.__name__: function for function in functions}

@@ -5,9 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 SOCKET = "/run/haproxy/admin.sock"
+
+
+# srv_admin_state in `show servers state`: forced maintenance and forced drain. The status alone does not tell: a server
+# that is down looks the same whether it was drained or not.
+ADMINISTRATION = 6
+ORDERS = {0x01: "maint", 0x08: "drain"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server in a backend: what its check says, what is in flight, and what was ordered (drain, maint or ready)."""
+
+    backend: str
+    name: str
+    status: str
+    in_flight: int
+    ordered: str
 
 
 class RuntimeRefused(Exception):
@@ -52,7 +70,24 @@ class Runtime:
             self.order(f"add map @{version} {path} <<\n{payload}\n")
         self.order(f"commit map @{version} {path}")
 
-    def servers(self, name: str) -> list[dict[str, str]]:
-        """The statistics of every server of this name, one a backend."""
+    def servers(self, name: str) -> list[Server]:
+        """Every server of this name in every backend, and its unchecked twins."""
+        ordered = {}
+        for line in self.ask("show servers state").splitlines()[2:]:
+            words = line.split()
+            if len(words) > ADMINISTRATION:
+                ordered[words[1], words[3]] = int(words[ADMINISTRATION])
         rows = csv.DictReader(io.StringIO(self.ask("show stat -1 4 -1").removeprefix("# ")))
-        return [row for row in rows if row["svname"] == name]
+        return [
+            Server(
+                backend=row["pxname"],
+                name=row["svname"],
+                status=row["status"],
+                in_flight=int(row["scur"] or 0) + int(row["qcur"] or 0),
+                ordered=next(
+                    (state for bit, state in ORDERS.items() if ordered[row["pxname"], row["svname"]] & bit), "ready"
+                ),
+            )
+            for row in rows
+            if row["svname"].removesuffix(":unchecked") == name
+        ]

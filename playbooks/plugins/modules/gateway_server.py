@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.haproxy_runtime import Runtime, RuntimeRefused
+from ansible.module_utils.haproxy_runtime import Runtime, RuntimeRefused, Server
 
 DOCUMENTATION = r"""
 module: gateway_server
@@ -22,25 +22,11 @@ options:
   wait: {description: Seconds to wait before failing., type: int, default: 60}
 """
 
-IN_FORCE = {"drain": ("DRAIN",), "maint": ("MAINT",), "ready": ("UP", "no check")}
-
-
-def in_force(row: dict[str, str], state: str) -> bool:
-    """Whether the server is in the state, with nothing left to finish when it is to be idle."""
-    if not row["status"].startswith(IN_FORCE[state]):
-        # a server that is down gets no requests either, and is not shown as draining
-        return state == "drain" and row["status"].startswith(("DOWN", "MAINT")) and idle(row)
-    return state == "ready" or idle(row)
-
-
-def idle(row: dict[str, str]) -> bool:
-    return int(row["scur"] or 0) == 0 and int(row["qcur"] or 0) == 0
-
-
-def administered(row: dict[str, str], state: str) -> bool:
-    """Whether the order was given before."""
-    ordered = {"drain": row["status"].startswith("DRAIN"), "maint": row["status"].startswith("MAINT")}
-    return ordered[state] if state != "ready" else not any(ordered.values()) and row["weight"] != "0"
+def in_force(server: Server, state: str) -> bool:
+    """Whether the order is given and has had its effect: nothing left in flight, or found up by the gateway's check."""
+    if server.ordered != state:
+        return False
+    return server.status.startswith(("UP", "no check")) if state == "ready" else server.in_flight == 0
 
 
 def main() -> None:
@@ -54,10 +40,10 @@ def main() -> None:
     )
     name, state = module.params["server"], module.params["state"]
     runtime = Runtime()
-    rows = runtime.servers(name)
-    if not rows:
+    servers = runtime.servers(name)
+    if not servers:
         module.fail_json(msg=f"no backend of this gateway has a server {name}")
-    orders = [f"set server {row['pxname']}/{name} state {state}" for row in rows if not administered(row, state)]
+    orders = [f"set server {one.backend}/{one.name} state {state}" for one in servers if one.ordered != state]
     if module.check_mode:
         module.exit_json(changed=bool(orders))
     try:
@@ -65,13 +51,14 @@ def main() -> None:
             runtime.order(order)
     except RuntimeRefused as error:
         module.fail_json(msg=str(error))
+    servers = runtime.servers(name)
     deadline = time.monotonic() + module.params["wait"]
-    while not all(in_force(row, state) for row in runtime.servers(name)):
+    while not all(in_force(one, state) for one in servers):
         if time.monotonic() > deadline:
-            rows = runtime.servers(name)
-            told = {row["pxname"]: f"{row['status']}, {row['scur']} in flight" for row in rows}
+            told = ", ".join(f"{one.backend}/{one.name} {one.status} ({one.in_flight} in flight)" for one in servers)
             module.fail_json(msg=f"{name} is not {state} after {module.params['wait']} s: {told}")
         time.sleep(0.2)
+        servers = runtime.servers(name)
     module.exit_json(changed=bool(orders))
 
 

@@ -16,13 +16,18 @@ short_description: Lay down a release, switch to it, forget old ones
 description:
   - The archive is sent by the action plugin of the same name, and only when the host does not have the version.
   - C(current) and C(previous) tell which version is switched to and which was before it.
+  - Between C(switched) and C(settled) the host is C(rolling), so that a run that was interrupted is finished by the next.
 author: yiwang
 options:
   root: {description: Folder of the releases and the link., type: path, default: /opt/yiwang}
   version: {description: The release. C(previous) is the one that ran before the current one., type: str, required: true}
   archive: {description: The release's archive on the controller., type: path}
   uploaded: {description: Where the action plugin put the archive; not for playbooks., type: path}
-  switch: {description: Point C(current) to the release., type: bool, default: false}
+  state:
+    description: The release is there; or C(current) points to it; or the host also serves with it.
+    choices: [laid_down, switched, settled]
+    default: laid_down
+    type: str
   keep: {description: How many releases stay., type: int, default: 3}
 """
 
@@ -65,6 +70,11 @@ def switch(root: Path, version: str) -> None:
     fresh.rename(root / "current")
 
 
+def rolling(root: Path) -> Path:
+    """The mark of a host that was switched and is not yet back in its gateways."""
+    return root / ".rolling"
+
+
 def forget(root: Path, keep: int) -> list[str]:
     """Remove all but the `keep` newest; never what runs nor what a rollback would take."""
     needed = {current_of(root), previous_of(root)}
@@ -82,7 +92,7 @@ def main() -> None:
             "version": {"type": "str", "required": True},
             "archive": {"type": "path"},
             "uploaded": {"type": "path"},
-            "switch": {"type": "bool", "default": False},
+            "state": {"type": "str", "choices": ["laid_down", "switched", "settled"], "default": "laid_down"},
             "keep": {"type": "int", "default": 3},
         },
         supports_check_mode=True,
@@ -91,17 +101,27 @@ def main() -> None:
     version = module.params["version"]
     if version == "previous":
         version = previous_of(root) or module.fail_json(msg=f"{root}/releases holds no release that ran before")
-    result = {"version": version, "current": current_of(root), "previous": previous_of(root), "missing": False}
+    result = {
+        "changed": False,
+        "version": version,
+        "current": current_of(root),
+        "previous": previous_of(root),
+        "rolling": rolling(root).exists(),
+        "missing": False,
+    }
     if not (root / "releases" / version).is_dir():
         if not module.params["uploaded"]:
-            module.exit_json(changed=True, **{**result, "missing": True})
+            module.exit_json(**{**result, "changed": True, "missing": True})
         unpack(root, version, Path(module.params["uploaded"]))
         result.update(changed=True, forgotten=forget(root, module.params["keep"]))
-    if module.params["switch"] and result["current"] != version:
-        if not module.check_mode:
+    if module.params["state"] == "switched" and not module.check_mode:
+        rolling(root).touch()
+        if result["current"] != version:
             switch(root, version)
-        result.update(changed=True, current=version)
-    module.exit_json(**{"changed": False, **result})
+            result.update(changed=True, current=version)
+    if module.params["state"] == "settled" and result["rolling"] and not module.check_mode:
+        rolling(root).unlink()
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,6 @@ class Bed:
     shape: dict[str, dict[str, int]] = field(default_factory=lambda: LOCAL_SHAPE)
     codes: list[str] = field(default_factory=lambda: list(CODES))
     cores: float = 0.1
-    encrypted_user: str = "root"
 
     # --- what the playbooks are told
 
@@ -154,7 +153,7 @@ class Bed:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._make_keys()
         self.tell()
-        _podman("network", "create", "--subnet", self.network, "--disable-dns", self.name)
+        podman("network", "create", "--subnet", self.network, "--disable-dns", self.name)
         for cell in self.outputs().cells:
             self._run_database(cell)
             self._run_cache(cell)
@@ -171,11 +170,14 @@ class Bed:
         path.write_text(json.dumps(self.secrets()))
 
     def down(self) -> None:
-        _podman("rm", "--force", "--time", "0", *self._containers())
-        _podman("network", "rm", "--force", self.name)
+        """Remove everything of this name, also what an earlier run left."""
+        containers = self._containers()
+        if containers:
+            podman("rm", "--force", "--time", "0", *containers)
+        podman("network", "rm", "--force", self.name)
 
     def _containers(self) -> list[str]:
-        return _podman("ps", "--all", "--quiet", "--filter", f"label=yiwang.environment={self.name}").split()
+        return podman("ps", "--all", "--quiet", "--filter", f"label=yiwang.environment={self.name}").split()
 
     def _make_keys(self) -> None:
         key = self.folder / "id_ed25519"
@@ -189,7 +191,7 @@ class Bed:
 
     def _run(self, name: str, *arguments: str) -> None:
         number = int(self.address(name).rpartition(".")[2])
-        _podman("run", "--detach", "--name", f"{self.name}-{name}", "--network", self.name, "--ip", self.address(name),
+        podman("run", "--detach", "--name", f"{self.name}-{name}", "--network", self.name, "--ip", self.address(name),
                 "--mac-address", f"02:91:00:00:00:{number:02x}", "--label", f"yiwang.environment={self.name}",
                 *arguments)  # fmt: skip
 
@@ -245,9 +247,9 @@ class Bed:
             return None
 
     def _run_cache(self, cell: CellOutputs) -> None:
-        users = [f"--user {name} on >{secret(name + ' cache')} allkeys allcommands" for name in cell.cache.accounts]
-        start = f"exec redis-server --protected-mode no --save '' {' '.join(shlex.quote(user) if False else user for user in users)}"
-        self._run(f"{cell.cell}-cache", "localhost/yiwang-cloud", "sh", "-c", start.replace(">", "'>'"))
+        users = [word for name in cell.cache.accounts
+                 for word in ("--user", f"{name} on >{secret(name + ' cache')} allkeys allcommands")]  # fmt: skip
+        self._run(f"{cell.cell}-cache", "localhost/yiwang-cloud", "redis-server", "--protected-mode", "no", *users)
 
     # --- using it
 
@@ -272,7 +274,7 @@ class Bed:
         return done
 
 
-def _podman(*arguments: str) -> str:
+def podman(*arguments: str) -> str:
     done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AssertionError(f"podman {' '.join(arguments)}: {done.stderr}")
