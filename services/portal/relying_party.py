@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import structlog
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -19,6 +20,8 @@ from services.kernel.tenancy import Tenant
 from services.kernel.tokens import ALGORITHMS
 from services.portal.sealing import derive_key, seal_text, unseal_text
 from services.portal.sessions import Tokens, Who
+
+log = structlog.get_logger(__name__)
 
 SCOPE = "openid profile phone roles"
 ATTEMPT_SECONDS = 600
@@ -150,7 +153,9 @@ class RelyingParty:
             )
         except httpx.HTTPError as error:
             raise Unavailable("identity") from error
-        if answer.is_server_error or answer.status_code == 429:
+        if answer.is_error and not _grant_refused(answer):
+            # Also a client secret that this host does not know yet: nobody's session ends for that.
+            log.warning("identity.token_refused", status=answer.status_code)
             raise Unavailable("identity")
         return answer
 
@@ -174,6 +179,14 @@ class RelyingParty:
     def _key(self, tenant: Tenant) -> bytes:
         secret = self._kernel.directory.secrets_of(tenant.code).client_secret.get_secret_value()
         return derive_key(secret.encode(), "log-in attempt")
+
+
+def _grant_refused(answer: httpx.Response) -> bool:
+    """Whether the code or refresh token is no good, and not we (RFC 6749, 5.2)."""
+    try:
+        return bool(answer.json().get("error") == "invalid_grant")
+    except (ValueError, AttributeError):
+        return False
 
 
 def attempt_cookie(state: str) -> str:

@@ -61,6 +61,7 @@ class World:
         self.refresh_tokens: dict[str, tuple[str, Person]] = {}
         self.spent: list[str] = []
         self.access_seconds = 600
+        self.knows_no_client = False
         self.claims: dict[str, Any] = {}
         self.answers: dict[tuple[str, str], Handler] = {}
         self.calls: list[httpx.Request] = []
@@ -99,7 +100,8 @@ class World:
         client, _, secret = (
             base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode().partition(":")
         )
-        assert secret == f"client-{client}"
+        if secret != f"client-{client}" or self.knows_no_client:
+            return httpx.Response(401, json={"error": "invalid_client"})
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
         if form["grant_type"] == "authorization_code":
             return self._redeem(client, form)

@@ -243,6 +243,17 @@ async def test_a_session_that_identity_ended_is_over_here(sites: Sites) -> None:
     assert sites.rows("SELECT id FROM portal.session") == []
 
 
+async def test_a_client_secret_that_is_being_rotated_ends_no_session(sites: Sites) -> None:
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.knows_no_client = True
+        assert CITIZEN.name in (await browser.get("/")).text
+        sites.world.knows_no_client = False
+        assert CITIZEN.name in (await browser.get("/")).text
+    assert len(sites.world.spent) == 1
+
+
 @pytest.mark.parametrize(("column", "age"), [("expires_at", timedelta(0)), ("seen_at", timedelta(hours=2))])
 async def test_old_sessions_are_over_and_swept_at_the_next_log_in(sites: Sites, column: str, age: timedelta) -> None:
     async with sites.browser() as old, sites.browser() as new:
