@@ -108,7 +108,7 @@ def resource_class(token: str) -> ResourceClass:
         inputs=_arguments(file, _arguments_name(file, name)),
         state=_arguments(file, f"_{name}State"),
         secrets=_secrets(file, name),
-        deprecated=_deprecation(_class(file, name).decorator_list),
+        deprecated=_deprecation_of_class(_class(file, name)),
     )
 
 
@@ -205,6 +205,15 @@ def _deprecation(decorators: list[ast.expr]) -> str | None:
     for decorator in decorators:
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("deprecated"):
             return " ".join(str(ast.literal_eval(decorator.args[0])).split())
+    return None
+
+
+def _deprecation_of_class(definition: ast.ClassDef) -> str | None:
+    """A retired class warns in its body, when it is imported."""
+    for statement in definition.body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            if ast.unparse(statement.value.func) == "warnings.warn":
+                return " ".join(str(ast.literal_eval(statement.value.args[0])).split())
     return None
 
 
