@@ -30,8 +30,9 @@ def sdk_arguments(token: str) -> type[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         package = importlib.import_module(f"pulumi_alicloud.{module}")
-    # From the class's own file: the package shows a nested type where both have one name.
-    found: type[Any] = getattr(sys.modules[getattr(package, name).__module__], f"{name}Args")
+    own = sys.modules[getattr(package, name).__module__]
+    # `…InitArgs` where a nested type has the class's own name.
+    found: type[Any] = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
     return found
 
 

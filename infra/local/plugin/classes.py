@@ -210,10 +210,10 @@ def _deprecation(decorators: list[ast.expr]) -> str | None:
 
 def _deprecation_of_class(definition: ast.ClassDef) -> str | None:
     """A retired class warns in its body, when it is imported."""
-    for statement in definition.body:
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            if ast.unparse(statement.value.func) == "warnings.warn":
-                return " ".join(str(ast.literal_eval(statement.value.args[0])).split())
+    calls = [one.value for one in definition.body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)]
+    for call in calls:
+        if ast.unparse(call.func) == "warnings.warn":
+            return " ".join(str(ast.literal_eval(call.args[0])).split())
     return None
 
 
