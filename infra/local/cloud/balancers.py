@@ -91,8 +91,11 @@ class Balancers(Kind[BalancerSpec]):
         return dataclasses.replace(record, attributes=attributes)
 
     def withdraw(self, record: Record[BalancerSpec]) -> None:
-        self.context.containers.remove(container_name(self.context, record))
-        shutil.rmtree(folder(self.context, record), ignore_errors=True)
+        with self.store.lock(f"balancer-{record.id}"):
+            # Renewals for a server group that goes at the same time wait for the lock, then leave this one alone.
+            self._save(dataclasses.replace(record, ready=False))
+            self.context.containers.remove(container_name(self.context, record))
+            shutil.rmtree(folder(self.context, record), ignore_errors=True)
 
     def health(self, key: str) -> dict[str, dict[str, str]]:
         """Server group → server → state as HAProxy sees it (UP, DOWN, `no check` …)."""
@@ -441,6 +444,9 @@ class BalancerContainers:
 
     def renew_one(self, balancer: Record[Any], seen: Seen | None = None) -> bool:
         with self._context.store.lock(f"balancer-{balancer.id}"):
+            current = self._context.store.get(balancer.id)
+            if current is None or not current.ready:
+                return False
             parts = _parts(self._context, balancer)
             changed = self._write(balancer, parts)
             made = self._context.containers.ensure(self._container(balancer), seen)

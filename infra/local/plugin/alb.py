@@ -208,7 +208,7 @@ RULES: dict[str, ClassRules] = {
                 longest=128,
                 says="2 to 128 characters, a letter first",
             ),
-            one_of("protocol", "[P] alb_server_group", "HTTP", "HTTPS", "GRPC"),
+            one_of("protocol", "[P] alb_server_group", "HTTP", "HTTPS", "gRPC", "GRPC"),
             one_of("scheduler", "[P] alb_server_group", "Wrr", "Wlc", "Sch", "Uch"),
             one_of("serverGroupType", "[P] alb_server_group", "Instance", "Ip", "Fc"),
             number(f"{HEALTH}.healthCheckInterval", "[P] alb_server_group", 1, 50),

@@ -262,7 +262,7 @@ RULES: dict[str, ClassRules] = {
     EIP: ClassRules(
         EIP,
         rules=(
-            text("addressName", "[P] eip_address", pattern=NAMED, shortest=1, longest=128, says="1 to 128 characters"),
+            text("addressName", "[P] eip_address", pattern=NAMED, shortest=2, longest=128, says="2 to 128 characters"),
             on(
                 "bandwidth",
                 "1 to 500 Mbit/s",
@@ -275,7 +275,16 @@ RULES: dict[str, ClassRules] = {
             one_of("internetChargeType", "[P] eip_address", "PayByBandwidth", "PayByTraffic", "PayByDominantTraffic"),
             tags("[P] eip_address"),
         ),
-        replace=frozenset({"isp", "internetChargeType", "netmode", "paymentType", "instanceChargeType", "ipAddress"}),
+        replace=frozenset(
+            {
+                "isp",
+                "internetChargeType",
+                "paymentType",
+                "instanceChargeType",
+                "securityProtectionTypes",
+                "publicIpAddressPoolId",
+            }
+        ),
         replace_source="[S] resource_alicloud_eip_address.go",
     ),
     EIP_ASSOCIATION: ClassRules(

@@ -40,12 +40,12 @@ def _secret(id: str, inputs: Values, identity: Identity) -> Values:
 
 
 def _period(value: object) -> str | None:
-    """As the service counts: whole days, hours, minutes or seconds, 7 to 365 days together."""
+    """As the service counts: whole days, hours, minutes or seconds, 7 to 730 days together."""
     text = str(value)
     seconds = {"d": 86400, "h": 3600, "m": 60, "s": 1}.get(text[-1:], 0)
     if not seconds or not text[:-1].isdigit():
         return f"is {text!r}; allowed: a whole number with d, h, m or s"
-    return None if 7 * 86400 <= int(text[:-1]) * seconds <= 365 * 86400 else f"is {text}; allowed: 7 to 365 days"
+    return None if 7 * 86400 <= int(text[:-1]) * seconds <= 730 * 86400 else f"is {text}; allowed: 7 to 730 days"
 
 
 RULES = {
@@ -65,7 +65,7 @@ RULES = {
                 *("RSA_4096", "EC_P256", "EC_P256K", "EC_SM2", "HMAC_SM3", "HMAC_SHA224", "HMAC_SHA256"),
                 *("HMAC_SHA384", "HMAC_SHA512"),
             ),
-            on("rotationInterval", "7 to 365 days, as 365d", "[P] kms_key", _period),
+            on("rotationInterval", "7 to 730 days, as 365d", "[P] kms_key", _period),
             needs(
                 "[P] kms_key",
                 "rotationInterval",
@@ -108,7 +108,7 @@ RULES = {
             one_of("secretType", "[P] kms_secret", "Generic", "Rds", "RAMCredentials", "ECS", "Redis", "PolarDB"),
             tags("[P] kms_secret"),
         ),
-        replace=frozenset({"secretName", "encryptionKeyId", "dkmsInstanceId", "secretType"}),
+        replace=frozenset({"secretName", "encryptionKeyId", "dkmsInstanceId", "secretType", "extendedConfig"}),
         replace_source="[S] resource_alicloud_kms_secret.go",
         refers={"encryptionKeyId": KEY},
     ),

@@ -1,4 +1,4 @@
-"""`python -m infra.local.plugin.page`: renews the list of rules in `docs/local-cloud.md`; a test holds the page to it."""
+"""`python -m infra.local.plugin.page` renews the rules in `docs/local-cloud.md`; a test holds the page to them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def _lines(rules: ClassRules) -> Iterator[str]:
         named = ", ".join(f"`{name}` → {token.rpartition(':')[2]}" for name, token in sorted(rules.refers.items()))
         yield f"  - must exist, and stay while it is named: {named}"
     if rules.replace:
-        yield f"  - replaced on a change of {', '.join(f'`{name}`' for name in sorted(rules.replace))} — {rules.replace_source}"
+        changed = ", ".join(f"`{name}`" for name in sorted(rules.replace))
+        yield f"  - replaced on a change of {changed} — {rules.replace_source}"
     if rules.secrets:
         yield f"  - secret beside what the SDK says: {', '.join(f'`{name}`' for name in sorted(rules.secrets))}"
 
