@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -57,9 +58,12 @@ class Networks(Kind[NetworkSpec]):
 
     def withdraw(self, record: Record[NetworkSpec]) -> None:
         """The name server and the object store live on the network: they go with it."""
-        for name, seen in self.context.containers.seen().items():
-            self.context.containers.remove(name, seen)
-        run_podman("network", "rm", "--force", self.context.network_name, check=False)
+        with self.store.lock("name-server"):
+            # A zone that goes at the same time renews the name server: not any more from here on.
+            self._save(dataclasses.replace(record, ready=False))
+            for name, seen in self.context.containers.seen().items():
+                self.context.containers.remove(name, seen)
+            run_podman("network", "rm", "--force", self.context.network_name, check=False)
 
 
 def ensure_network(context: Context, record: Record[NetworkSpec]) -> bool:

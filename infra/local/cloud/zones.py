@@ -283,7 +283,7 @@ class NameServer:
 
     def renew(self) -> None:
         with self._context.store.lock("name-server"):
-            if self._context.vpc is None:
+            if self._context.vpc is None or not self._context.vpc.ready:
                 self._context.containers.remove(self.container_name)
                 return
             settings_changed, names_changed = self._write()
