@@ -1,9 +1,12 @@
-"""Filings a second through client → TLS HAProxy → uvicorn → PgBouncer → PostgreSQL: `python -m tests.benchmarks.filing`.
+"""Filings a second through client → TLS HAProxy → uvicorn → PgBouncer → PostgreSQL.
+
+Run it with `python -m tests.benchmarks.filing`.
 
 Beside it, in the same run and interleaved, what the same database can do at most: pgbench committing the same rows
 as one statement, prepared, straight to PostgreSQL; and what the same server can do at most: a handler that answers
 at once, behind the same HAProxy. One tenant's database, then fourteen. fsync is on. The client runs on the same
-cores. Figures are medians; `ratio` is filings to pgbench.
+cores. Figures are medians; `ratio` is filings to pgbench. On a machine that others use at the same time, the rates
+say little; `cpu_ratio`, the CPU of a transaction of pgbench to that of a filing with all its parts and clients, holds.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.load import SUMMARY, Front, Load, cpu_of, memory_of, wrk
+from tests.benchmarks.load import CLIENT, SUMMARY, Front, Load, cpu_of, memory_of, wrk
 from tests.integration.backends import Postgres, Redis, free_port, start, stop
 from tests.integration.filings import FORM, ITEM, STANDARD
 from tests.integration.issuer import Issuer
@@ -76,6 +79,7 @@ class Figures:
     peer: list[float]
     bare: list[Load]
     microseconds: dict[str, float]
+    peer_microseconds: float
     memory: list[float]
 
 
@@ -127,7 +131,7 @@ class Bench:
         standard = json.dumps(STANDARD | {"code": ITEM, "version": 1, "published_at": "2026-01-01T00:00:00Z"})
         message = json.dumps({"number": "0" * 22, "steps": [], "check_code_hash": "0" * 64} | STANDARD)
         self.postgres.run(
-            f"INSERT INTO affairs.standards VALUES ('{ITEM}', 1, '{standard}', now());"  # noqa: S608
+            f"INSERT INTO affairs.standards VALUES ('{ITEM}', 1, '{standard}', now());"
             + PEER.format(form=json.dumps(FORM), message=message[:600]),
             place_database(place),
         )
@@ -195,10 +199,13 @@ class Bench:
             "HAProxy": [_process(self.front.process)],
         }
         self.file("warming", 2)
-        spent: dict[str, list[float]] = {name: [] for name in watched}
+        spent: dict[str, list[float]] = {name: [] for name in [*watched, CLIENT]}
+        peer_spent = []
         for number in range(rounds):
             self.empty()
-            peer.append(self.pgbench(seconds))
+            with cpu_of({"PostgreSQL": watched["PostgreSQL"]}) as cost:
+                peer.append(self.pgbench(seconds))
+            peer_spent.append(sum(cost.seconds.values()) / (peer[-1] * seconds) * 1e6)
             self.empty()
             with cpu_of(watched) as cost:
                 load = self.file(f"round{number}", seconds)
@@ -207,7 +214,8 @@ class Bench:
             for name, used in cost.seconds.items():
                 spent[name].append(used / load.requests * 1e6)
         microseconds = {name: statistics.median(used) for name, used in spent.items()}
-        return Figures(filings, peer, bare, microseconds, [memory_of(service) for service in services])
+        memory = [memory_of(service) for service in services]
+        return Figures(filings, peer, bare, microseconds, statistics.median(peer_spent), memory)
 
 
 async def bare(scope: dict[str, object], receive: object, send: object) -> None:
@@ -246,6 +254,8 @@ def report(tenants: int, processes: int, figures: Figures) -> dict[str, object]:
         "p50_ms": round(statistics.median(load.p50 for load in figures.filings), 1),
         "p99_ms": round(statistics.median(load.p99 for load in figures.filings), 1),
         "cpu_microseconds_a_filing": {name: round(value) for name, value in figures.microseconds.items()},
+        "cpu_microseconds_a_pgbench_transaction": round(figures.peer_microseconds),
+        "cpu_ratio": round(figures.peer_microseconds / sum(figures.microseconds.values()), 2),
         "memory_mb": [round(value) for value in figures.memory],
     }
 

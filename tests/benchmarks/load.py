@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,26 +113,38 @@ class Cost:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+CLIENT = "client"
+
+
 @contextmanager
 def cpu_of(processes: Mapping[str, Sequence[psutil.Process]]) -> Iterator[Cost]:
-    """CPU that groups of processes, with their children, use in the block."""
+    """CPU that groups of processes, with their children, use in the block; and the load's own that ends in it."""
     cost = Cost()
+    clients = _ended_children()
     before = {name: _cpu(group) for name, group in processes.items()}
     yield cost
     for name, group in processes.items():
-        after = _cpu(group)
-        cost.seconds[name] = sum(used - before[name].get(pid, 0.0) for pid, used in after.items())
+        cost.seconds[name] = _cpu(group) - before[name]
+    cost.seconds[CLIENT] = _ended_children() - clients
 
 
-def _cpu(group: Sequence[psutil.Process]) -> dict[int, float]:
-    used = {}
+def _ended_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _cpu(group: Sequence[psutil.Process]) -> float:
+    """CPU seconds of processes, of their children, and of children that have ended."""
+    used = 0.0
     for parent in group:
-        for process in [parent, *parent.children(recursive=True)]:
+        times = parent.cpu_times()
+        used += times.user + times.system + times.children_user + times.children_system
+        for child in parent.children(recursive=True):
             try:
-                times = process.cpu_times()
-                used[process.pid] = times.user + times.system
+                times = child.cpu_times()
             except psutil.NoSuchProcess:
                 continue
+            used += times.user + times.system
     return used
 
 

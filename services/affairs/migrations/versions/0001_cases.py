@@ -78,45 +78,41 @@ TABLES = (
         PRIMARY KEY (number, name))""",
 )
 
-# Files a batch in one transaction: the case, its trace and the message to the index. A row for each member,
-# also for those that were filed before under the same key. Every host passes members in the same order.
+# Files a batch in one transaction: for each member the case, its trace and the message to the index, and a row that
+# says what became of it, also when it was filed before under the same key. Every host passes members in one order.
 FILE_CASES = """
 CREATE FUNCTION affairs.file_cases(
     applicants text[], keys text[], digests bytea[], numbers text[], items text[], item_names text[],
     item_versions integer[], bases text[], promises integer[], names text[], phones text[], forms text[],
     moments timestamptz[], limits date[], tenants text[], steps text[], hashes bytea[], messages text[])
-RETURNS TABLE (place bigint, number text, filed_at timestamptz, fresh boolean, same_request boolean)
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+RETURNS TABLE (place integer, number text, filed_at timestamptz, fresh boolean, same_request boolean)
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-    WITH asked AS (
-        SELECT * FROM unnest(applicants, keys, digests, numbers, items, item_names, item_versions, bases, promises,
-            names, phones, forms, moments, limits, tenants, steps, hashes, messages)
-        AS member(applicant, key, digest, number, item, item_name, item_version, basis, promise,
-            name, phone, form, moment, accept_by, tenant, steps, hash, message)),
-    filed AS (
+    FOR member IN 1 .. cardinality(numbers) LOOP
+        place := member;
         INSERT INTO affairs.cases (number, version, status, holder, path, item, item_name, item_version, basis,
             promised_working_days, applicant, applicant_name, applicant_phone, form, filed_at, accept_by, changed_at,
             steps, check_code_hash, idempotency_key, request_digest)
-        SELECT number, 1, 'filed', tenant, ARRAY[tenant], item, item_name, item_version, basis,
-            promise, applicant, name, phone, form::jsonb, moment, accept_by, moment,
-            steps::jsonb, hash, key, digest
-        FROM asked
-        ON CONFLICT (applicant, idempotency_key) DO NOTHING
-        RETURNING number),
-    traced AS (
-        INSERT INTO affairs.traces
-            (number, at, action, actor, actor_name, department, basis, details, seconds_since_change)
-        SELECT number, moment, 'filed', applicant, name, '', basis, '', 0 FROM asked JOIN filed USING (number))
-    INSERT INTO affairs.outbox (destination, kind, key, body)
-    SELECT 'query', 'case', number, message FROM asked JOIN filed USING (number);
-
-    RETURN QUERY
-    SELECT member.place, known.number, known.filed_at, known.number = member.number,
-        known.request_digest = member.digest
-    FROM unnest(applicants, keys, digests, numbers) WITH ORDINALITY
-        AS member(applicant, key, digest, number, place)
-    JOIN affairs.cases AS known ON known.applicant = member.applicant AND known.idempotency_key = member.key;
+        VALUES (numbers[member], 1, 'filed', tenants[member], ARRAY[tenants[member]], items[member],
+            item_names[member], item_versions[member], bases[member], promises[member], applicants[member],
+            names[member], phones[member], forms[member]::jsonb, moments[member], limits[member], moments[member],
+            steps[member]::jsonb, hashes[member], keys[member], digests[member])
+        ON CONFLICT (applicant, idempotency_key) DO NOTHING;
+        IF FOUND THEN
+            INSERT INTO affairs.traces
+                (number, at, action, actor, actor_name, department, basis, details, seconds_since_change)
+            VALUES (numbers[member], moments[member], 'filed', applicants[member], names[member], '', bases[member],
+                '', 0);
+            INSERT INTO affairs.outbox (destination, kind, key, body)
+            VALUES ('query', 'case', numbers[member], messages[member]);
+        END IF;
+        SELECT known.number, known.filed_at, known.number = numbers[member], known.request_digest = digests[member]
+        INTO number, filed_at, fresh, same_request
+        FROM affairs.cases AS known
+        WHERE known.applicant = applicants[member] AND known.idempotency_key = keys[member];
+        RETURN NEXT;
+    END LOOP;
 END $$"""
 
 
