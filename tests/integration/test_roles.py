@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pg8000.native
@@ -141,14 +140,14 @@ def test_no_secret_is_printed_even_when_asked_for_everything(bed: Bed) -> None:
 
 
 def test_an_unknown_host_is_misdirected_and_a_request_keeps_its_id(bed: Bed) -> None:
-    status, headers, problem = ask(gateways(bed)[0], "nobody.roles.localhost", **{"X-Request-Id": "abcdef-0123"})
+    status, headers, problem = ask(gateways(bed)[0], "nobody.roles.localhost", headers={"X-Request-Id": "abcdef-0123"})
     assert (status, headers["x-request-id"], problem["status"]) == (421, "abcdef-0123", 421)
     assert headers["content-type"] == "application/problem+json"
     assert len(ask(gateways(bed)[0], SITE)[1]["x-request-id"]) == 36
 
 
 def test_a_tenant_over_its_limit_is_slowed_and_its_neighbour_is_not(bed: Bed) -> None:
-    statuses = {ask(gateways(bed)[0], "t330100.roles.localhost", "/nothing")[0] for _ in range(520)}
+    statuses = {ask(gateways(bed)[0], "t330100.roles.localhost")[0] for _ in range(40)}
     assert statuses == {200, 429}
     assert ask(gateways(bed)[0], "t330000.roles.localhost")[0] == 200
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
@@ -26,7 +27,7 @@ def outputs_file(tmp_path: Path) -> Path:
 def test_a_cells_database_is_worked_on_from_the_controller(outputs_file: Path) -> None:
     outputs = inventory.read_outputs("test-roles", str(outputs_file))
     hosts = inventory.cell_hosts(outputs, outputs.cells[1])
-    assert list(hosts)[0] == "cell-a-database"
+    assert next(iter(hosts)) == "cell-a-database"
     assert hosts["cell-a-database"]["ansible_connection"] == "local"
     assert hosts["cell-a-database"]["ansible_python_interpreter"] == sys.executable
     assert hosts["cell-a-application-1"]["ansible_host"] == outputs.cells[1].hosts[2].address
@@ -75,5 +76,9 @@ def test_secrets_that_others_may_read_are_refused(outputs_file: Path) -> None:
 
 
 def test_secrets_of_stacks_are_sorted_into_cells_and_tenants() -> None:
-    stacks = {"local.cell-a": {"cache": {}}, "local.hangzhou": {"330106": {}}, "local.zhejiang": {"330000": {}}}
+    stacks: dict[str, dict[str, Any]] = {
+        "local.cell-a": {"cache": {}},
+        "local.hangzhou": {"330106": {}},
+        "local.zhejiang": {"330000": {}},
+    }
     assert secrets.merge(stacks) == {"cells": {"cell-a": {"cache": {}}}, "tenants": {"330106": {}, "330000": {}}}

@@ -117,18 +117,20 @@ def test_the_gateway_of_a_cell_knows_its_own_sites(outputs: dict[str, Any]) -> N
     core = filters.gateway_sites(outputs, "cell-core").splitlines()
     assert core == ["id.roles.localhost identity", "query.roles.localhost query"]
     assert "t330106.roles.localhost tenant" in filters.gateway_sites(outputs, "cell-a").splitlines()
-    assert "t330106.roles.localhost 50" in filters.gateway_limits(outputs, "cell-a").splitlines()
+    assert "t330106.roles.localhost 200" in filters.gateway_limits(outputs, "cell-a").splitlines()
 
 
-HOSTVARS = {
-    f"{cell}-{role}-{n}": {"yiwang_cell": cell, "yiwang_role": role}
-    for cell, role, count in (("cell-core", "identity", 2), ("cell-core", "query", 1), ("cell-a", "application", 11))
-    for n in range(1, count + 1)
+GROUPS = {
+    "cell_core_identity": [f"cell-core-identity-{n}" for n in (1, 2)],
+    "cell_core_query": ["cell-core-query-1"],
+    "cell_a_application": [f"cell-a-application-{n}" for n in range(1, 12)],
+    "rollout_stale": ["cell-a-application-3", "cell-a-application-4"],
 }
+HOSTS = [host for name, hosts in GROUPS.items() if name.startswith("cell") for host in hosts]
 
 
 def test_a_batch_takes_one_host_of_each_group() -> None:
-    batches = filters.rolling_order(list(HOSTVARS), HOSTVARS)
+    batches = filters.rolling_order(HOSTS, GROUPS, [])
     assert batches[0] == ["cell-a-application-1", "cell-core-identity-1", "cell-core-query-1"]
     assert batches[1] == ["cell-a-application-2", "cell-core-identity-2"]
     assert [batch[0] for batch in batches[2:]] == [f"cell-a-application-{n}" for n in range(3, 12)]
@@ -136,6 +138,6 @@ def test_a_batch_takes_one_host_of_each_group() -> None:
 
 def test_hosts_that_serve_nobody_come_first_and_together() -> None:
     idle = ["cell-core-identity-1", "cell-core-identity-2"]
-    batches = filters.rolling_order(["cell-a-application-1", *idle], HOSTVARS, idle)
+    batches = filters.rolling_order(["cell-a-application-1", *idle], GROUPS, idle)
     assert batches == [idle, ["cell-a-application-1"]]
-    assert filters.rolling_order([], HOSTVARS) == []
+    assert filters.rolling_order([], GROUPS, []) == []

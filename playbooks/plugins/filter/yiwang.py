@@ -186,9 +186,7 @@ def gateway_backends(outputs: Json, cell: str, services: Mapping[str, Json]) -> 
     here = _cell(_parse(outputs), cell)
     found = []
     for name, service in sorted(services.items()):
-        servers = [
-            {"name": host.name, "address": host.address} for host in here.hosts if host.role == service["role"]
-        ]
+        servers = [{"name": host.name, "address": host.address} for host in here.hosts if host.role == service["role"]]
         if servers:
             found.append({"name": name, "port": service["port"], "servers": servers})
     return found
@@ -211,16 +209,20 @@ def gateway_limits(outputs: Json, cell: str) -> str:
     return _lines(f"{tenant.site} {tenant.settings.requests_per_second}" for tenant in here)
 
 
-def rolling_order(hosts: Sequence[str], hostvars: Mapping[str, Any], idle: Sequence[str] = ()) -> list[list[str]]:
+def rolling_order(hosts: Sequence[str], groups: Mapping[str, Sequence[str]], idle: Sequence[str]) -> list[list[str]]:
     """Hosts in batches: first all that serve nobody, then the n-th of every role of every cell at a time.
 
-    Roles fail and scale by themselves, so one host of each may be out at once, never two of one.
+    Roles fail and scale by themselves, so one host of each may be out at once, never two of one. Hosts of one role
+    of one cell are those that are in the same groups.
     """
-    groups: dict[tuple[str, str], list[str]] = {}
+    alike: dict[frozenset[str], list[str]] = {}
     for host in sorted(set(hosts) - set(idle), key=_natural):
-        groups.setdefault((hostvars[host]["yiwang_cell"], hostvars[host]["yiwang_role"]), []).append(host)
-    longest = max((len(group) for group in groups.values()), default=0)
-    batches = [[group[n] for group in groups.values() if n < len(group)] for n in range(longest)]
+        memberships = frozenset(
+            name for name, members in groups.items() if host in members and not name.startswith("rollout_")
+        )
+        alike.setdefault(memberships, []).append(host)
+    longest = max((len(group) for group in alike.values()), default=0)
+    batches = [[group[n] for group in alike.values() if n < len(group)] for n in range(longest)]
     first = sorted(set(hosts) & set(idle), key=_natural)
     return [first, *batches] if first else batches
 

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 import pg8000.native
+from ansible.module_utils.basic import AnsibleModule
 from pg8000.exceptions import DatabaseError, InterfaceError
 
 DOCUMENTATION = r"""
@@ -205,11 +204,7 @@ def apply(instance: Instance, privileged: Any, databases: list[Database], check:
         Isolation: a database is not isolated although everything was done for it.
     """
     done, exposed = finished(privileged), open_to_all(privileged)
-    wrong = [
-        one
-        for one in databases
-        if done.get(one.application) != f"{one.mark} {one.limit}" or one.name in exposed
-    ]
+    wrong = [one for one in databases if done.get(one.application) != f"{one.mark} {one.limit}" or one.name in exposed]
     as_told = [one for one in databases if one not in wrong]
     drifted = complaints(instance, as_told, closed(privileged))
     wrong += [one for one in as_told if one.name in drifted]

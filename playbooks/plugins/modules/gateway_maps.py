@@ -44,7 +44,7 @@ def main() -> None:
         path = Path(name)
         before = path.read_text() if path.exists() else ""
         on_disk = path.exists() and before == content
-        entries = runtime.map_entries(name) if running and on_disk or running and path.exists() else parse(content)
+        entries = runtime.map_entries(name) if running and path.exists() else parse(content)
         if on_disk and entries == parse(content):
             continue
         changed.append(name)

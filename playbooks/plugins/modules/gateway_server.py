@@ -22,11 +22,13 @@ options:
   wait: {description: Seconds to wait before failing., type: int, default: 60}
 """
 
+
 def in_force(server: Server, state: str) -> bool:
     """Whether the order is given and has had its effect: nothing left in flight, or found up by the gateway's check."""
     if server.ordered != state:
         return False
-    return server.status.startswith(("UP", "no check")) if state == "ready" else server.in_flight == 0
+    up: bool = server.status.startswith(("UP", "no check"))
+    return up if state == "ready" else bool(server.in_flight == 0)
 
 
 def main() -> None:

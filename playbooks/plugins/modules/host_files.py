@@ -68,7 +68,7 @@ def differences(entry: dict[str, Any]) -> list[str]:
     """What of the entry is not so on this host: `kind`, `content`, `owner`, `mode`, `target`, `applied`."""
     path = Path(entry["path"])
     if entry["link"] is not None:
-        return [] if path.is_symlink() and os.readlink(path) == entry["link"] else ["target"]
+        return [] if path.is_symlink() and str(path.readlink()) == entry["link"] else ["target"]
     if not path.exists():
         return ["kind"]
     if path.is_dir() is not bool(entry["folder"]):

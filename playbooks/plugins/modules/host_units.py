@@ -31,7 +31,7 @@ options:
       name: {description: Name with its suffix., type: str, required: true}
       start: {description: Start it if it does not run., type: bool, default: true}
       reads: {description: Files that it reads when it starts and reloads., type: list, elements: path, default: []}
-      inputs: {description: Files and links that the unit reads when it starts., type: list, elements: path, default: []}
+      inputs: {description: Files and links that it reads only when it starts., type: list, elements: path, default: []}
 """
 
 UNIT_OPTIONS = {

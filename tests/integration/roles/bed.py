@@ -1,7 +1,7 @@
 """Hosts, databases and caches on a Podman network of their own, and the outputs and secrets that describe them.
 
-    python -m tests.integration.roles.bed up FOLDER      makes it and prints the variables for ansible-playbook
-    python -m tests.integration.roles.bed down FOLDER    removes it
+python -m tests.integration.roles.bed up FOLDER      makes it and prints the variables for ansible-playbook
+python -m tests.integration.roles.bed down FOLDER    removes it
 """
 
 from __future__ import annotations
@@ -107,11 +107,12 @@ class Bed:
         parent = {"province": None, "city": f"{code[:2]}0000", "county": f"{code[:4]}00"}[level]
         site = f"t{code}.roles.localhost"
         return TenantOutputs(
-            code=code, name=f"区划{code}", level=level, parent=parent, residents=1000000, status="live",  # type: ignore[arg-type]
+            code=code, name=f"区划{code}", level=level, parent=parent, residents=1000000, status="live",
             cell="cell-a", label=f"t{code}", site=site, url=f"https://{site}:8443", bucket="yw-test", prefix=f"{code}/",
             databases=[TenantDatabaseOutputs(cell="cell-a", name=f"t{code}", owner=f"t{code}_owner",
                                              application=f"t{code}_app")],
-            settings=TenantSettings(service_phone="12345", requests_per_second=50, database_connections=2,
+            settings=TenantSettings(service_phone="12345", database_connections=2,
+                                    requests_per_second=2 if code == "330100" else 200,
                                     acceptance_working_days=5),
         )  # fmt: skip
 
@@ -143,7 +144,11 @@ class Bed:
         names = [
             f"{cell}-{what}"
             for cell, roles in self.shape.items()
-            for what in ("database", "cache", *(f"{role}-{n}" for role, count in roles.items() for n in range(1, count + 1)))
+            for what in (
+                "database",
+                "cache",
+                *(f"{role}-{n}" for role, count in roles.items() for n in range(1, count + 1)),
+            )
         ]
         return str(IPv4Network(self.network)[10 + names.index(name)])
 
@@ -270,7 +275,8 @@ class Bed:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if check and done.returncode != 0:
-            raise AssertionError(f"{playbook} {arguments}: {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+            told = f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+            raise AssertionError(f"{playbook} {arguments}: {done.returncode}\n{told}")
         return done
 
 

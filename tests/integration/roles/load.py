@@ -11,13 +11,18 @@ from typing import Any
 
 
 def ask(
-    address: str, site: str, path: str = "/", method: str = "GET", port: int = 8080, **headers: str
+    address: str,
+    site: str,
+    path: str = "/",
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    port: int = 8080,
 ) -> tuple[int, dict[str, str], Any]:
     """Status, headers and JSON of one request."""
     connection = http.client.HTTPConnection(address, port, timeout=40)
     try:
         body = b"{}" if method == "POST" else None
-        connection.request(method, path, body, {"Host": site, **headers})
+        connection.request(method, path, body, {"Host": site, **(headers or {})})
         answer = connection.getresponse()
         content = answer.read()
         named = {name.lower(): value for name, value in answer.getheaders()}
@@ -49,7 +54,7 @@ class Load:
             gateway = self.gateways[(number + sent) % len(self.gateways)]
             try:
                 key = {"Idempotency-Key": f"{number}-{sent}"}
-                status, _, content = ask(gateway, self.site, self.path, "POST", **key)
+                status, _, content = ask(gateway, self.site, self.path, "POST", key)
             except (OSError, http.client.HTTPException) as error:
                 self.answers[repr(error)] += 1
                 continue
