@@ -43,7 +43,7 @@ lint: ## ruff, mypy, ansible-lint, yamllint
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/yamllint --strict .
-	@cd playbooks && ../.venv/bin/ansible-lint --offline
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=false .venv/bin/ansible-lint --offline playbooks
 
 bench: ## performance as ratios against a peer measured in the same run
 	@$(YIWANG)
