@@ -113,6 +113,7 @@ class Lifecycle:
                 self._prepare_environment(stage)
             with run.stage("cloud") as stage:
                 started = self.cloud.start()
+                print("\n".join(started), file=stage.log)
                 stage.say(f"started {len(started)} things" if started else "runs", changed=bool(started))
             for scope in scopes_of(self.folder):
                 with run.stage(scope) as stage:

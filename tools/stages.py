@@ -96,7 +96,7 @@ class Run:
         tail = deque(stage.log_path.read_text(errors="replace").splitlines(), maxlen=TAIL_LINES)
         self.console.print(f"[red]✘[/red] {stage.title} failed after {seconds:.1f} s", style="bold")
         for line in tail:
-            self.console.print(f"  [dim]{line}[/dim]", markup=False, soft_wrap=True)
+            self.console.print(f"  {line}", style="dim", markup=False, soft_wrap=True)
         self.console.print(f"  log: {stage.log_path}", soft_wrap=True)
         if isinstance(error, StageError):
             self.console.print(f"[red]cause:[/red]   {error.cause}", soft_wrap=True)

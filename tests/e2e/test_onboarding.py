@@ -1,4 +1,4 @@
-"""A county goes live by one command: its own resources and no others; its site answers, its administrator is invited."""
+"""A county goes live by one command: its own resources and no others; its site answers, one person is invited."""
 
 from __future__ import annotations
 
