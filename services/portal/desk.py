@@ -226,7 +226,7 @@ def _figures(tenant: Tenant, cases: Sequence[DeskCase]) -> list[Figure]:
 
 def _record(tenant: Tenant, trace: Trace) -> Record:
     who = f"{trace.department} {trace.actor_name}".strip()
-    lines = [trace.details, f"依据：{trace.basis}"] if trace.basis else [trace.details]
+    lines = [trace.details.rstrip("。；"), f"依据：{trace.basis}" if trace.basis else ""]
     if trace.action != "filed":
         lines.append(f"距上一步 {lasted(trace.seconds_since_change)}")
     note = "；".join(line for line in lines if line)
