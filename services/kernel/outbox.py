@@ -178,8 +178,9 @@ class Relay:
                 self._wanted[way].clear()
                 try:
                     async with self._by_destination[way[1]], self._by_sender[way[0]]:
-                        while await self.send_some(*way):
-                            pass
+                        # a receiver that was out is asked with one message, which costs little while it still is
+                        while await self.send_some(*way, 1 if way in self._failures else BATCH):
+                            self._failures.pop(way, None)
                     self._failures.pop(way, None)
                 except Exception as error:
                     await self._rest(way, error)
@@ -194,13 +195,13 @@ class Relay:
         await rest(seconds)
         self._wanted[way].set()
 
-    async def send_some(self, sender: str, destination: str) -> int:
-        """Send the oldest message of each key, at most a batch; how many were applied.
+    async def send_some(self, sender: str, destination: str, most: int = BATCH) -> int:
+        """Send the oldest message of each key, at most so many; how many were applied.
 
         The rows stay locked until the receiver has answered: a process killed here frees them at once.
         """
         async with self._doors.connection(sender) as connection, connection.transaction():
-            rows = await connection.fetch(self._claim, destination, BATCH)
+            rows = await connection.fetch(self._claim, destination, most)
             if not rows:
                 return 0
             answer = await self._post(sender, destination, _envelope(sender, rows))
