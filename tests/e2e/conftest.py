@@ -46,7 +46,7 @@ class Living:
         return self._kept("outputs", self.engine.merged_outputs)
 
     def _kept(self, name: str, ask: Callable[[], Value]) -> Value:
-        """The engine's answer, asked again only after a stack's state has changed: each asking takes a second or two."""
+        """The engine's answer, asked again only after a stack has changed: each asking takes a second or two."""
         states = sorted(self.life.folder.pulumi_backend.glob(".pulumi/stacks/**/*.json"))
         stamp = tuple((str(path), path.stat().st_mtime_ns) for path in states)
         if self.answers.get(name, (None,))[0] != stamp:
@@ -108,7 +108,8 @@ def living() -> Iterator[Living]:
         (folder.root / OWNER_FILE).write_text(str(os.getpid()))
     life = Lifecycle(name, OVERLAY)
     try:
-        life.up()
+        if not (kept and folder.demo.exists() and life.cloud.is_up()):
+            life.up()
         yield Living(name, life)
     finally:
         if not kept:

@@ -51,7 +51,7 @@ def test_the_check_catches_a_lost_a_doubled_and_an_unindexed_case() -> None:
     assert check_ledger(acknowledged, good[0], good[1][:2])
 
 
-def kills(living: Living) -> Iterator[tuple[str, Callable[[], None]]]:
+def kills(living: Living) -> Iterator[tuple[str, Callable[[], object]]]:
     """One SIGKILL after another: a service process, PgBouncer, PostgreSQL, Redis, a whole application host."""
     host = "cell-a-application-1"
     yield "affairs on one host", lambda: living.on_host(host, "pkill -KILL -f services.affairs")

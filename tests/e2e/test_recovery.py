@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 import subprocess
@@ -102,14 +103,10 @@ def test_the_comparison_catches_a_thing_that_the_state_does_not_know(living: Liv
 
 def _leaf(living: Living, scope: str) -> str:
     """A resource that nothing depends on."""
-    import json
-
     exported = json.loads(living.engine.run(["stack", "export", "--stack", living.engine.stack(scope)]).stdout)
-    return next(
-        one["urn"]
-        for one in exported["deployment"]["resources"]
-        if one["type"] == "alicloud:pvtz/zoneRecord:ZoneRecord"
-    )
+    zone_record = "alicloud:pvtz/zoneRecord:ZoneRecord"
+    urn: str = next(one["urn"] for one in exported["deployment"]["resources"] if one["type"] == zone_record)
+    return urn
 
 
 @pytest.mark.timeout(500)
