@@ -73,7 +73,8 @@ class Engine:
         if self.environment != "prod":
             variables |= {
                 "PULUMI_HOME": str(self.folder.pulumi_home),
-                "PULUMI_BACKEND_URL": f"file://{self.folder.pulumi_backend}",
+                # Without side files of metadata, which are not written atomically: a killed engine leaves them torn.
+                "PULUMI_BACKEND_URL": f"file://{self.folder.pulumi_backend}?metadata=skip",
                 "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder.passphrase),
             }
         return variables

@@ -51,6 +51,7 @@ def recover(engine: Engine, scope: str, log: TextIO) -> Changes:
     Raises:
         EngineError: another engine is at work on the stack, the update failed, or the two still differ.
     """
+    mend_backend(engine, log)
     cancel_stale_lock(engine, scope, log)
     if read_state(engine, scope).pending:
         # What was being created is found again by its URN when the update asks for it.
@@ -61,6 +62,18 @@ def recover(engine: Engine, scope: str, log: TextIO) -> Changes:
         print(f"the cloud and the state differ: {difference}", file=log, flush=True)
         changes = _reconcile(engine, scope, difference, log)
     return changes
+
+
+def mend_backend(engine: Engine, log: TextIO) -> list[Path]:
+    """Take away torn side files of metadata, which an engine without our variables writes beside each of its files.
+
+    The files themselves are replaced atomically; yet the engine cannot read a state whose side file is empty ("EOF").
+    """
+    torn = [path for path in engine.folder.pulumi_backend.rglob("*.attrs") if not _is_json(path)]
+    for path in torn:
+        print(f"removes {path.name}, torn by an engine that was killed", file=log, flush=True)
+        path.unlink()
+    return torn
 
 
 def cancel_stale_lock(engine: Engine, scope: str, log: TextIO) -> bool:
@@ -123,6 +136,14 @@ def _reconcile(engine: Engine, scope: str, difference: Comparison, log: TextIO) 
 def _import_name(thing: Thing) -> str:
     """A name that no program declares, so that the next update deletes the thing."""
     return f"left-over-{thing.id}".replace(":", "-")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def _is_of(lock: Path, engine: Engine, scope: str) -> bool:

@@ -151,6 +151,18 @@ def test_a_lock_is_kept_for_a_living_engine_and_taken_from_a_dead_one(project: S
     assert not cancel_stale_lock(project.engine, project.scope, StringIO())
 
 
+def test_a_torn_side_file_of_the_state_is_taken_away(project: SmallProject) -> None:
+    project.program(GROUP)
+    project.up()
+    states = project.folder.pulumi_backend / ".pulumi" / "stacks" / "yiwang"
+    torn = states / f"{project.name}.json.attrs"
+    assert not torn.exists(), "our own variables keep the engine from writing any"
+    torn.touch()
+    with pytest.raises(EngineError, match="EOF"):
+        project.exported()
+    assert not recover(project.engine, project.scope, StringIO()).any
+
+
 def test_drift_by_hand_is_seen_and_repaired(project: SmallProject) -> None:
     project.program(TWO.format(name="yw-logs", description="one"))
     project.up()
