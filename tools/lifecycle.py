@@ -21,7 +21,7 @@ from infra.local.cloud.settings import CloudSettings
 from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin
 from infra.outputs import EnvironmentOutputs, TenantOutputs
-from infra.recovery import recover
+from infra.recovery import mend_backend, recover
 from infra.registry import Registry, load_registry, set_status
 from tools import environment as environments
 from tools import machine, stack_settings
@@ -180,6 +180,7 @@ class Lifecycle:
         if install_plugin(self.folder.pulumi_home, Path(sys.executable), str(cache() / "bin" / "pulumi")):
             done.append("provider plugin")
         self.cloud.configure(self._cloud_settings())
+        mend_backend(self.engine, stage.log)
         made = [
             scope
             for scope in scopes_of(self.folder)

@@ -1,1 +1,1 @@
-"""The local edition of the cloud: what it makes (`cloud`), what it boots (`images`), how the engine reaches it (`plugin`)."""
+"""The local edition of the cloud: what it makes (`cloud`), what it boots (`images`), the engine's edge (`plugin`)."""

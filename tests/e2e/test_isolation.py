@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import boto3
@@ -87,7 +87,7 @@ def may_read_and_list(living: Living, code: str, prefix: str) -> list[str]:
             response_checksum_validation="when_required",
         ),
     )
-    attempts = {
+    attempts: dict[str, Callable[[], object]] = {
         "put": lambda: store.put_object(Bucket=tenant.bucket, Key=f"{prefix}probe", Body=b"probe"),
         "get": lambda: store.get_object(Bucket=tenant.bucket, Key=f"{prefix}probe"),
         "list": lambda: store.list_objects_v2(Bucket=tenant.bucket, Prefix=prefix),

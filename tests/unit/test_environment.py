@@ -6,6 +6,7 @@ import json
 import socket
 import stat
 import subprocess
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_network_that_the_machine_routes_already_is_refused(
     routed = [network for network in environment.machine_networks() if network.prefixlen <= 30]
     wanted = routed[0].supernet(new_prefix=min(routed[0].prefixlen, 16)) if routed else "127.0.0.0/8"
     if not routed:
-        monkeypatch.setattr(environment, "machine_networks", lambda: [environment.IPv4Network("127.0.0.0/16")])
+        monkeypatch.setattr(environment, "machine_networks", lambda: [IPv4Network("127.0.0.0/16")])
     monkeypatch.setenv("YIWANG_NETWORK", str(wanted))
     with pytest.raises(StageError, match="overlaps") as refused:
         environment.ensure(folder)
