@@ -252,8 +252,11 @@ class Bed:
             return None
 
     def _run_cache(self, cell: CellOutputs) -> None:
-        users = [word for name in cell.cache.accounts
-                 for word in ("--user", f"{name} on >{secret(name + ' cache')} allkeys allcommands")]  # fmt: skip
+        users = [
+            word
+            for name in cell.cache.accounts
+            for word in ("--user", name, "on", f">{secret(f'{name} cache')}", "allkeys", "allcommands")
+        ]
         self._run(f"{cell.cell}-cache", "localhost/yiwang-cloud", "redis-server", "--protected-mode", "no", *users)
 
     # --- using it
