@@ -23,7 +23,7 @@ from services.affairs import numbers
 from services.affairs.catalogue import Catalogue
 from services.affairs.schema import FilingReceipt, FilingRequest, Item
 from services.kernel.calendar import SHANGHAI, after_working_days
-from services.kernel.database import Batches
+from services.kernel.database import Batches, CommitSlots
 from services.kernel.http import answer_json, bearer, invalid
 from services.kernel.outbox import Relay
 from services.kernel.problems import Problem
@@ -33,6 +33,7 @@ from services.kernel.tokens import Principal
 
 KEY_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
 KEY = re.compile(KEY_PATTERN.encode())
+COMMITS_AT_ONCE = 3
 FILE_CASES = """
 SELECT * FROM affairs.file_cases($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
 
@@ -45,6 +46,7 @@ class Filing:
         self._catalogue = catalogue
         self._relay = relay
         self._batches: dict[str, Batches] = {}
+        self._commits = CommitSlots(COMMITS_AT_ONCE)
         self._serials: dict[str, Serials] = {}
 
     async def file(self, tenant: Tenant, person: Principal, key: str, request: FilingRequest) -> FilingReceipt:
@@ -102,7 +104,9 @@ class Filing:
 
     def _batches_of(self, code: str) -> Batches:
         if code not in self._batches:
-            self._batches[code] = Batches("filing", lambda: self._kernel.doors.connection(code), FILE_CASES)
+            self._batches[code] = Batches(
+                "filing", lambda: self._kernel.doors.connection(code), FILE_CASES, commits=self._commits
+            )
         return self._batches[code]
 
 

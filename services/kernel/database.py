@@ -7,8 +7,8 @@ wait for it, and then go together: no timer, no added wait on an idle system.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 import asyncpg
@@ -33,12 +33,40 @@ CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyn
 _Call = tuple[tuple[Any, ...], asyncio.Future[Row]]
 
 
+class CommitSlots:
+    """How many batches of several databases commit at once: fewer and larger ones do the same work with less.
+
+    A batch waits for a slot at most a twentieth of a second and then goes all the same, so that one database that
+    hangs holds up no other.
+    """
+
+    PATIENCE_SECONDS = 0.05
+
+    def __init__(self, slots: int) -> None:
+        self._free = asyncio.Semaphore(slots)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        taken = True
+        try:
+            async with asyncio.timeout(self.PATIENCE_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            taken = False
+        try:
+            yield
+        finally:
+            if taken:
+                self._free.release()
+
+
 class Batches:
     """Calls of one statement on one database, committed together.
 
     The statement takes the members' arguments as parallel arrays, and gives a row for each member with its
     1-based place in them as `place`. It runs as one transaction by itself, which is safe through a pooler
     in transaction mode. It must be idempotent: a batch whose connection was lost is tried once more.
+    Batches of several databases may share `commits`.
     """
 
     def __init__(
@@ -47,10 +75,12 @@ class Batches:
         connect: Callable[[], AbstractAsyncContextManager[Connection]],
         statement: str,
         most: int = 64,
+        commits: CommitSlots | None = None,
     ) -> None:
         self._connect = connect
         self._statement = statement
         self._most = most
+        self._commits = commits or CommitSlots(1)
         self._size = BATCH_SIZE.labels(name)
         self._waiting: list[_Call] = []
         self._running: asyncio.Task[None] | None = None
@@ -66,11 +96,12 @@ class Batches:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                # one order for everybody: two hosts that commit the same keys then cannot deadlock
-                batch.sort(key=lambda member: member[0][:2])
-                self._size.observe(len(batch))
-                await self._commit(batch)
+                async with self._commits.slot():
+                    batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                    # one order for everybody: two hosts that commit the same keys then cannot deadlock
+                    batch.sort(key=lambda member: member[0][:2])
+                    self._size.observe(len(batch))
+                    await self._commit(batch)
         finally:
             self._running = None
 

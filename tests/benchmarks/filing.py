@@ -110,7 +110,9 @@ class Bench:
         for place in self.places:
             self._prepare(place)
         for number, port in enumerate(self.ports):
-            self.network.start("affairs", "cell-a", port, name=f"affairs-{number}")
+            # by the socket, as on a host
+            socket = {"YIWANG_DATABASE_HOST": str(self.folder)}
+            self.network.start("affairs", "cell-a", port, name=f"affairs-{number}", **socket)
         command = [sys.executable, "-m", "uvicorn", "--port", str(self.bare_port), "--no-access-log"]
         more = ["--log-level", "error", "--lifespan", "off", "tests.benchmarks.filing:bare"]
         bare = start([*command, *more], self.folder / "bare.log", PYTHONPATH=str(REPOSITORY))

@@ -202,7 +202,7 @@ class Network:
         port = port or self.ports[name]
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", f"services.{service}"]
-        process = start(command, log, **self.environment(service, cell, port), **more)
+        process = start(command, log, **(self.environment(service, cell, port) | more))
         wait_until(lambda: listening(port) or process.poll() is not None, 20, f"{name} listens")
         assert process.poll() is None, log.read_text()[-3000:]
         self.running[name] = Running(name, process, port, log)

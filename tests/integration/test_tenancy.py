@@ -8,7 +8,7 @@ import random
 import asyncpg
 import pytest
 
-from services.kernel.database import Batches
+from services.kernel.database import Batches, CommitSlots
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, file
@@ -170,6 +170,7 @@ async def test_a_pool_shared_by_two_tenants_is_caught(network: Network, monkeypa
 
 
 ECHO = "SELECT place, kept::jsonb AS kept FROM unnest($1::text[]) WITH ORDINALITY AS member(kept, place)"
+SLOW = "SELECT 1 AS place FROM unnest($1::text[]), pg_sleep(8)"
 POISON = ['"\\u0000"', '"\ud800"', "{", "\x00"]
 
 
@@ -205,4 +206,17 @@ async def test_a_batch_that_is_not_retried_singly_loses_neighbours(
 
     monkeypatch.setattr(Batches, "_commit_singly", give_up)
     assert await kept_beside_poison(doors) < 20
+    await doors.close()
+
+
+async def test_a_database_that_hangs_holds_up_no_other(network: Network) -> None:
+    doors, slots = doors_of(network), CommitSlots(1)
+    hanging = Batches("test", lambda: doors.connection(COUNTY.code), SLOW, commits=slots)
+    other = Batches("test", lambda: doors.connection(NEIGHBOUR.code), ECHO, commits=slots)
+    stuck = asyncio.create_task(hanging.call("x"))
+    for _ in range(5):
+        answer = await asyncio.wait_for(other.call('"y"'), 5)
+        assert answer["kept"] == '"y"' and not stuck.done()
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
     await doors.close()
