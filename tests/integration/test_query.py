@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
 from typing import Any
 
 import httpx
@@ -38,10 +37,6 @@ def progress(network: Network, number: str, check_code: str, address: str = "") 
             params={"number": number, "check_code": check_code},
             headers={"X-Forwarded-For": f"198.51.100.1, {address}"},
         )
-
-
-def fresh_address() -> str:
-    return str(IPv4Address(int(IPv4Address("10.0.0.0")) + secrets.randbelow(2**24)))
 
 
 def test_a_filing_is_in_the_index_within_a_second(catalogue: Network) -> None:
