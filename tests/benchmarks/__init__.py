@@ -1,0 +1,1 @@
+"""Tests: benchmarks. See the README one folder up."""

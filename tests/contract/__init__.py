@@ -1,0 +1,1 @@
+"""Tests: contract. See the README one folder up."""

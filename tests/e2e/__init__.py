@@ -1,0 +1,1 @@
+"""Tests: e2e. See the README one folder up."""

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,9 +21,11 @@ import pytest
 from infra.engine import Engine
 from infra.folder import EnvironmentFolder, home
 from infra.outputs import EnvironmentOutputs
+from infra.registry import set_status
 from tools.commands.environments import describe
 from tools.environment import RegistryOverlay
 from tools.lifecycle import Lifecycle
+from tools.stack_settings import machine_made
 
 PROVINCE, CITY, XIHU, LINAN, CHUNAN = "330000", "330100", "330106", "330112", "330127"
 OVERLAY = RegistryOverlay(statuses={CHUNAN: "planned"}, only=[PROVINCE, CITY, XIHU, LINAN, CHUNAN])
@@ -114,6 +118,23 @@ def living() -> Iterator[Living]:
     finally:
         if not kept:
             life.down(purge=True)
+
+
+@contextmanager
+def temporary_stack(living: Living, code: str) -> Iterator[str]:
+    """A tenants stack for the city `code`, so that what happens to it is nobody's loss. Removed at the end."""
+    overlay, engine = living.life.folder.registry_overlay, living.engine
+    before = overlay.read_text()
+    set_status(overlay, code, "live")
+    scope = living.life.registry.scope_of(code)
+    engine.ensure_stack(scope, machine_made(engine, scope))
+    try:
+        yield scope
+    finally:
+        engine.destroy(scope, io.StringIO())
+        engine.run(["stack", "rm", "--yes", engine.stack(scope)])
+        (living.life.folder.stacks / f"Pulumi.{engine.stack(scope)}.yaml").unlink(missing_ok=True)
+        overlay.write_text(before)
 
 
 @pytest.fixture(scope="session")

@@ -17,14 +17,12 @@ from rich.console import Console
 from infra.engine import REPOSITORY
 from infra.folder import cache
 from infra.recovery import compare, read_state, recover
-from infra.registry import set_status
 from tests.e2e.clients import Applicant, citizen_token, trust
-from tests.e2e.conftest import XIHU, Living
+from tests.e2e.conftest import XIHU, Living, temporary_stack
 from tests.e2e.databases import tenant_rows
 from tests.e2e.test_kills import KEYS, check_ledger
 from tests.e2e.test_stacks import preview
 from tests.waiting import wait_until
-from tools.stack_settings import machine_made
 
 WENZHOU = "330300"
 STEPS = range(1, 11)
@@ -32,15 +30,8 @@ STEPS = range(1, 11)
 
 @pytest.fixture(scope="module")
 def fresh_stack(living: Living) -> Iterator[str]:
-    """A tenants stack of its own that comes and goes."""
-    overlay = living.life.folder.registry_overlay
-    before = overlay.read_text()
-    set_status(overlay, WENZHOU, "live")
-    living.engine.ensure_stack("wenzhou", machine_made(living.engine, "wenzhou"))
-    yield "wenzhou"
-    living.engine.destroy("wenzhou", io.StringIO())
-    living.engine.run(["stack", "rm", "--yes", living.engine.stack("wenzhou")])
-    overlay.write_text(before)
+    with temporary_stack(living, WENZHOU) as scope:
+        yield scope
 
 
 def things_of(living: Living, scope: str) -> int:

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from infra.engine import Changes
-from infra.registry import ROOT, set_status
-from tests.e2e.conftest import LINAN, XIHU, Living
+from infra.registry import ROOT
+from tests.e2e.conftest import LINAN, XIHU, Living, temporary_stack
 from tools.lifecycle import scopes_of
-from tools.stack_settings import machine_made
 
 NINGBO = "330200"
 
@@ -66,15 +65,8 @@ def test_the_check_catches_a_change_that_reaches_a_neighbour(living: Living, edi
 
 @pytest.fixture
 def second_city(living: Living) -> Iterator[str]:
-    """A tenants stack of its own, so that what happens to it is nobody's loss."""
-    overlay = living.life.folder.registry_overlay
-    before = overlay.read_text()
-    set_status(overlay, NINGBO, "live")
-    living.engine.ensure_stack("ningbo", machine_made(living.engine, "ningbo"))
-    yield "ningbo"
-    living.engine.destroy("ningbo", io.StringIO())
-    living.engine.run(["stack", "rm", "--yes", living.engine.stack("ningbo")])
-    overlay.write_text(before)
+    with temporary_stack(living, NINGBO) as scope:
+        yield scope
 
 
 def test_up_refresh_destroy_and_up_of_one_stack_work_natively(living: Living, second_city: str) -> None:

@@ -1,0 +1,1 @@
+"""Tests: unit. See the README one folder up."""
