@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         if address.path == "/databases":
             self._answer({name: ask(name, *account) for name, account in databases().items()})
             return
-        time.sleep(float(parse_qs(address.query).get("seconds", ["0"])[0]))
+        threading.Event().wait(float(parse_qs(address.query).get("seconds", ["0"])[0]))
         self._answer({"service": SERVICE, "host": socket.gethostname(), "tree": str(Path.cwd()), "path": address.path})
 
     def do_POST(self) -> None:
