@@ -31,7 +31,7 @@ down: ## end and remove everything that runs; data stays (PURGE=1 removes that t
 
 test: ## every test, with all set-up; in an environment of its own that is removed after
 	@$(YIWANG) prepare
-	@.venv/bin/pytest tests
+	@.venv/bin/python -m tests
 
 test-fast: ## the tests that need no hosts
 	@$(YIWANG)
