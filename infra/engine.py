@@ -21,6 +21,7 @@ from infra.stacks import Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PARALLEL = 16
+URN = re.compile(r"\[urn=(urn:pulumi:[^\]]+)\]")
 SEED = f"{PROJECT}:seed"
 CHANGE = re.compile(r"^\s+[+~\-±]+ ?(\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
 
@@ -209,6 +210,20 @@ class Engine:
             said = [line for line in (errors or output).splitlines() if line.strip()]
             raise EngineError(f"pulumi {command[0]} ({self.environment}): {_cause(said)}")
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def changed_resources(diff: str) -> list[str]:
+    """Type and name of each resource that a `--diff` shows, as `alicloud:rds/database:Database t330106`.
+
+    The stack itself, providers and references to other stacks are the engine's own and are left out.
+    """
+    found = []
+    for urn in URN.findall(diff):
+        path, _, name = urn.rpartition("::")
+        token = path.rpartition("::")[2].rpartition("$")[2]
+        if not token.startswith("pulumi:"):
+            found.append(f"{token} {name}")
+    return found
 
 
 def _present(settings: Mapping[str, Any], key: str) -> str | None:

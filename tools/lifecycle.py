@@ -14,7 +14,7 @@ from typing import TextIO
 from rich.console import Console
 
 from infra import plan as plans
-from infra.engine import Engine
+from infra.engine import Engine, changed_resources
 from infra.folder import EnvironmentFolder, cache
 from infra.local.cloud import Cloud
 from infra.local.cloud.settings import CloudSettings
@@ -146,6 +146,8 @@ class Lifecycle:
             with run.stage("preview") as stage:
                 changes = self.engine.preview(scope, stage.log)
                 stage.say(f"{scope}: {changes}", changed=False)
+            for resource in changed_resources(stage.log_path.read_text()):
+                run.console.print(f"    {resource}", style="dim", soft_wrap=True)
             with run.stage(scope) as stage:
                 self._update(scope, stage)
             outputs = self.engine.merged_outputs()

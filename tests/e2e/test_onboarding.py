@@ -17,8 +17,11 @@ from tools.lifecycle import scopes_of
 @pytest.mark.timeout(300)
 def test_a_planned_county_goes_live_alone(living: Living) -> None:
     before = {scope: _ids(living, scope) for scope in scopes_of(living.life.folder)}
-    run, invitation = living.life.onboard(CHUNAN, Console(file=io.StringIO()))
+    printed = io.StringIO()
+    run, invitation = living.life.onboard(CHUNAN, Console(file=printed, width=200))
     assert run.changed
+    shown = [line for line in printed.getvalue().splitlines() if "alicloud:" in line]
+    assert shown and all(CHUNAN in line for line in shown), "the diff that it prints holds that tenant alone"
     added = {scope: _ids(living, scope) - before[scope] for scope in before}
     assert added.pop("hangzhou"), "the county has resources now"
     assert not any(added.values()), "no other stack has more"
@@ -35,10 +38,8 @@ def test_a_planned_county_goes_live_alone(living: Living) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_onboarding_again_changes_nothing_and_invites_nobody(living: Living) -> None:
-    life = living.life
-    life.onboard(CHUNAN, Console(file=io.StringIO()))
-    run, invitation = life.onboard(CHUNAN, Console(file=io.StringIO()))
+def test_onboarding_a_living_county_changes_nothing_and_invites_nobody(living: Living) -> None:
+    run, invitation = living.life.onboard(CHUNAN, Console(file=io.StringIO()))
     assert invitation is None
     assert not run.changed, run.rows
 
