@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -110,6 +111,21 @@ def test_a_key_works_below_its_own_prefix_and_nowhere_else(living: Living) -> No
     assert may_read_and_list(living, XIHU, "") == []
 
 
+def test_the_check_catches_a_policy_without_a_prefix(living: Living) -> None:
+    policies = living.life.cloud.policies
+    stack = living.engine.stack("hangzhou")
+    found = [one for one in living.life.cloud.inventory() if one.kind == "Policy" and one.owner.stack == stack]
+    policy = next(one for one in found if XIHU in one.owner.name)
+    loose = dataclasses.replace(policy.spec, document=policy.spec.document.replace(f"/{XIHU}/*", "/*"))
+    assert loose != policy.spec
+    policies.update(policy.id, loose)
+    try:
+        assert "get" in may_read_and_list(living, XIHU, f"{LINAN}/")
+    finally:
+        policies.update(policy.id, policy.spec)
+    assert may_read_and_list(living, XIHU, f"{LINAN}/") == []
+
+
 def reaches(living: Living, host: str, address: str, port: int) -> bool:
     """Whether `host` can open a connection to `address`, tried on the host itself."""
     answer = living.on_host(host, f'python3 -c "{REACH.format(address=address, port=port)}"')
@@ -142,3 +158,20 @@ def test_a_host_outside_the_group_cannot_reach_a_service_port(living: Living) ->
     assert reaches(living, "cell-a-gateway-1", address, 8001), "the gateway of the cell is in the group"
     assert not reaches(living, "cell-core-query-1", address, 8001)
     assert not reaches(living, "cell-core-query-1", address, 22)
+
+
+def test_the_check_catches_a_group_that_lets_everybody_in(living: Living) -> None:
+    cloud = living.life.cloud
+    database = next(
+        one
+        for one in cloud.inventory()
+        if one.kind == "DatabaseInstance" and one.owner.stack == living.engine.stack("cell-core")
+    )
+    before = database.spec
+    everybody = (*before.security_ips, living.outputs.foundation.cidr)
+    cloud.database_instances.update(database.id, dataclasses.replace(before, security_ips=everybody))
+    try:
+        assert reaches(living, "cell-a-application-1", *database_address(living, "cell-core"))
+    finally:
+        cloud.database_instances.update(database.id, before)
+    assert not reaches(living, "cell-a-application-1", *database_address(living, "cell-core"))

@@ -135,7 +135,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "environment": engine.environment,
         "issuer": found.issuer,
         "query": found.service_url("query"),
-        "gateways": [cell.gateway.model_dump() | {"cell": cell.cell} for cell in found.cells],
+        "gateway": _front_gateway(found),
         "ca_file": str(folder.authority / "authority.pem") if private else None,
         "tenants": [
             {"code": one.code, "name": one.name, "level": one.level, "status": one.status, "url": one.url}
@@ -148,6 +148,13 @@ def describe(engine: Engine) -> dict[str, Any]:
         ],
         "demo": log_ins(found, folder.demo),
     }
+
+
+def _front_gateway(found: EnvironmentOutputs) -> dict[str, Any] | None:
+    """The balancer of the first cell that serves tenants."""
+    serving = {tenant.cell for tenant in found.tenants}
+    gateways = [cell.gateway for cell in found.cells if cell.cell in serving]
+    return gateways[0].model_dump(include={"name", "address", "port"}) if gateways else None
 
 
 def _engine(environment: str) -> Engine:
