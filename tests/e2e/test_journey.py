@@ -224,7 +224,7 @@ def sees_every_step(visitor: Visitor, receipt: Receipt) -> None:
     visitor.camera.take(page, "cases")
     part(page, f"case-{receipt.number}").click()
     way = [LINAN] * 3 + [CITY] * 2 + [PROVINCE] * 2
-    assert part(page, "step-place").all_inner_texts() == [NAMES[code] for code in way]
+    expect(part(page, "step-place")).to_have_text([NAMES[code] for code in way])
     expect(part(page, "status").first).to_have_attribute("data-status", "granted")
     expect(part(page, "outcome")).to_contain_text("准予许可")
     visitor.camera.take(page, "case")
