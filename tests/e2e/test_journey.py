@@ -230,7 +230,7 @@ def sees_every_step(visitor: Visitor, receipt: Receipt) -> None:
     def outcome_shown() -> bool:
         # its words come from the county's copy of the case, which the province's message may reach after the index
         page.reload()
-        return part(page, "outcome").count() > 0
+        return bool(part(page, "outcome").count())
 
     wait_until(outcome_shown, INDEX_SECONDS, "the outcome's words are back in the county", every=0.5)
     expect(part(page, "outcome")).to_contain_text("准予许可")
