@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, ViewportSize, expect, sync_playwright
+
+Parameters = ParamSpec("Parameters")
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -34,6 +37,9 @@ QUIET = [
 ]
 DESK = ViewportSize(width=1280, height=860)
 PHONE = ViewportSize(width=390, height=844)
+# What failed below HTTP since a journey began, in the browser's words.
+FAILURES: list[str] = []
+JOURNEYS = 5
 # A page waits for services on a fraction of a core.
 PATIENCE_MILLISECONDS = 30_000
 
@@ -63,6 +69,25 @@ def vouched_key(environment: dict[str, Any]) -> str:
         certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+def on_a_steady_network(journey: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Travels again when the machine's networks changed on the way: Chromium then drops what it was loading.
+
+    Other suites make and remove networks meanwhile. Any other failure stands.
+    """
+
+    @functools.wraps(journey)
+    def travel(*arguments: Parameters.args, **named: Parameters.kwargs) -> None:
+        for left in reversed(range(JOURNEYS)):
+            FAILURES.clear()
+            try:
+                return journey(*arguments, **named)
+            except (AssertionError, Error):
+                if left == 0 or not any("ERR_NETWORK_CHANGED" in failure for failure in FAILURES):
+                    raise
+
+    return travel
 
 
 @dataclass
@@ -97,6 +122,7 @@ class Visitor:
     def arrive(cls, browser: Browser, environment: dict[str, Any], camera: Camera) -> Visitor:
         context = browser.new_context(viewport=DESK, locale="zh-CN")
         context.set_default_timeout(PATIENCE_MILLISECONDS)
+        context.on("requestfailed", lambda request: FAILURES.append(str(request.failure)))
         return cls(context, environment, camera)
 
     def open(self, code: str, path: str = "/") -> Page:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser import Camera, Visitor, chromium, part
+from tests.e2e.browser import Camera, Visitor, chromium, on_a_steady_network, part
 from tests.waiting import wait_until
 
 PROVINCE, CITY, XIHU, LINAN = "330000", "330100", "330106", "330112"
@@ -59,6 +59,7 @@ def camera() -> Camera:
     return Camera()
 
 
+@on_a_steady_network
 def test_a_case_travels_up_and_its_outcome_comes_down(
     environment: dict[str, Any], browser: Browser, camera: Camera
 ) -> None:
@@ -276,6 +277,7 @@ def leaves(visitor: Visitor, page: Page) -> None:
     expect(part(page, "login-form")).to_be_visible()
 
 
+@on_a_steady_network
 def test_a_clerk_of_one_tenant_is_nobody_at_anothers_desk(
     environment: dict[str, Any], browser: Browser, camera: Camera
 ) -> None:
