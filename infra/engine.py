@@ -111,11 +111,6 @@ class Engine:
                 made = True
         return made or bool(differing)
 
-    def has_setting(self, scope: str, key: str) -> bool:
-        """Whether the stack's settings hold `key` (in full: `yiwang:seed`)."""
-        path = self._settings_file(scope)
-        return path.exists() and _present(stacks.read(path), key) is not None
-
     def _settings_file(self, scope: str) -> Path:
         return stacks.path_of(StackName(self.environment, scope))
 

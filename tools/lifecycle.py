@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 
@@ -69,10 +68,7 @@ def scopes_of(folder: EnvironmentFolder) -> list[str]:
     """Scopes of the environment's stacks in the order in which they are brought up."""
     registry = registry_of(folder)
     plan, _ = plans.load(folder.environment, registry)
-    tenants = [
-        scope for scope in registry.scopes() if any(division.provisioned for division in registry.in_scope(scope))
-    ]
-    return [FOUNDATION, *sorted(plan.cells), *tenants]
+    return [FOUNDATION, *sorted(plan.cells), *registry.scopes()]
 
 
 def operator_of(engine: Engine, outputs: EnvironmentOutputs) -> Operator:
@@ -219,7 +215,7 @@ class Lifecycle:
         operator = operator_of(self.engine, outputs)
         try:
             with run.stage("people and items") as stage:
-                stage.say(*self._seed(operator, outputs, tenants, stage.log))
+                stage.say(*seed(operator, outputs, tenants, self.folder.demo, stage.log))
             with run.stage("smoke check") as stage:
                 stage.say(smoke(operator, outputs, tenants), changed=False)
             if invite is None:
@@ -227,11 +223,6 @@ class Lifecycle:
             return operator.invite(tenants[0].code, f"{invite}管理员", "政务服务中心")
         finally:
             operator.close()
-
-    def _seed(
-        self, operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantOutputs], log: TextIO
-    ) -> tuple[str, bool]:
-        return seed(operator, outputs, tenants, self.folder.demo, log)
 
     def _purge(self, run: Run) -> None:
         """Destroys through the engine what it made, in the reverse order, then whatever is left of the cloud."""
