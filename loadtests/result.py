@@ -1,0 +1,104 @@
+"""What a load run tells: the one seam between the journeys and whoever judges them (gate, model)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ResultModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Latencies(ResultModel):
+    """Seconds from the intended start. `within`: count of answers within each bound of `bounds` (cumulative)."""
+
+    bounds: tuple[float, ...]
+    within: tuple[int, ...]
+    p50: float
+    p95: float
+    p99: float
+    largest: float
+
+
+class Operation(ResultModel):
+    """One step of a journey, as all people together saw it in the hold."""
+
+    name: str = Field(description="journey and step, for example citizen.file")
+    service: str = Field(description="affairs, portal, identity or query")
+    requests: int
+    failed: int = Field(description="no answer, a 5xx, or a code that the step does not allow")
+    limited: int = Field(description="429: the tenant's own limit")
+    wrong: int = Field(description="the code was right, the body does not fit the service's schema or what was sent")
+    latencies: Latencies
+
+
+class TenantResult(ResultModel):
+    code: str
+    requests: int
+    failed: int
+    limited: int
+    wrong: int
+
+
+class Failure(ResultModel):
+    operation: str
+    tenant: str
+    kind: Literal["no answer", "status", "wrong answer"]
+    detail: str = Field(description="bounded: a code or what did not fit, never a whole body")
+    count: int
+
+
+class Second(ResultModel):
+    """One second of the run, ramp included. `at`: seconds since the epoch."""
+
+    at: int
+    intended: int = Field(description="journeys that should have begun (open arrival) or did begin (closed)")
+    begun: int
+    requests: int
+    failed: int
+    wrong: int
+    p95: float | None
+
+
+class Generator(ResultModel):
+    """How the generator itself fared in the hold."""
+
+    processes: int
+    cpu_share: float = Field(description="of one core, the busiest process")
+    lateness_p99: float = Field(description="seconds between intended and real start of a journey")
+    limited: bool
+    reason: str = Field("", description="why the generator was the limit")
+
+
+class LoadResult(ResultModel):
+    schema_version: Literal[1] = 1
+    environment: str
+    scenario: str
+    arrival: Literal["open", "closed"]
+    target_rate: float | None
+    users: int | None
+    started_at: float
+    hold_started_at: float
+    hold_ended_at: float
+    journeys_intended: int = Field(description="in the hold")
+    journeys_begun: int
+    journeys_completed: int
+    operations: list[Operation]
+    tenants: list[TenantResult]
+    failures: list[Failure]
+    seconds: list[Second]
+    generator: Generator
+
+    @property
+    def hold_seconds(self) -> float:
+        return self.hold_ended_at - self.hold_started_at
+
+    @property
+    def requests(self) -> int:
+        return sum(one.requests for one in self.operations)
+
+    @property
+    def failed(self) -> int:
+        return sum(one.failed for one in self.operations)
