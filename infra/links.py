@@ -29,6 +29,7 @@ class FoundationLinks:
     balancer_vswitch_ids: pulumi.Output[Sequence[str]]
     balancer_cidrs: pulumi.Output[Sequence[str]]
     management_group_id: pulumi.Output[str]
+    monitoring_group_id: pulumi.Output[str]
     resource_group_id: pulumi.Output[str]
     key_id: pulumi.Output[str]
     key_pair_name: pulumi.Output[str]

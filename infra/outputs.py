@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from infra.ports import ALERTMANAGER_PORT, PROMETHEUS_PORT, RECEIVER_PORT
+
 SCHEMA_VERSION: Literal[1] = 1
 
 
@@ -52,6 +54,7 @@ class DatabaseOutputs(Output):
     port: int
     instance_class: str
     max_connections: int
+    storage_gib: int | None = Field(None, description="none: the stack was last brought up before it told")
     privileged_account: str
     databases: dict[str, str] = Field(description="the cell's own databases → owner account; tenants' are elsewhere")
 
@@ -59,7 +62,7 @@ class DatabaseOutputs(Output):
 class CacheOutputs(Output):
     host: str
     port: int
-    accounts: dict[str, str] = Field(description="service → account name")
+    accounts: dict[str, str] = Field(description="service, or `monitoring`, which only reads → account name")
 
 
 class GatewayOutputs(Output):
@@ -131,6 +134,23 @@ class EnvironmentOutputs(Output):
     foundation: FoundationOutputs
     cells: list[CellOutputs]
     tenants: list[TenantOutputs]
+
+    @property
+    def prometheus(self) -> str | None:
+        return self._on_monitoring_host(PROMETHEUS_PORT)
+
+    @property
+    def alertmanager(self) -> str | None:
+        return self._on_monitoring_host(ALERTMANAGER_PORT)
+
+    @property
+    def receiver(self) -> str | None:
+        return self._on_monitoring_host(RECEIVER_PORT)
+
+    def _on_monitoring_host(self, port: int) -> str | None:
+        """URL inside the network, for the management range; none before an environment has such a host."""
+        hosts = (host for cell in self.cells for host in cell.hosts if host.role == "monitoring")
+        return next((f"http://{host.address}:{port}" for host in hosts), None)
 
     @property
     def issuer(self) -> str:

@@ -22,7 +22,10 @@ from infra.registry import Registry
 
 TRACKED = Path(__file__).parent.parent / "plans"
 CORE = "cell-core"
-ROLES = {"core": frozenset({"gateway", "identity", "query"}), "tenants": frozenset({"gateway", "application"})}
+ROLES = {
+    "core": frozenset({"gateway", "identity", "query", "monitoring"}),
+    "tenants": frozenset({"gateway", "application"}),
+}
 MIGRATION_AND_OPERATOR_CONNECTIONS = 20
 MEASURED_FOR = timedelta(days=90)
 """How long a measured plan counts as today's; one made by hand does not age."""
@@ -157,7 +160,7 @@ def inconsistencies(plan: Plan, registry: Registry, cells_in_use: Collection[str
     """Every fault, each a sentence that names the thing."""
     faults = []
     if CORE not in plan.cells:
-        faults.append(f"cells: {CORE} is missing; identity and query run there")
+        faults.append(f"cells: {CORE} is missing; identity, query and monitoring run there")
     for name in sorted(set(cells_in_use) - set(plan.cells)):
         faults.append(f"cells: {name} is in use and the plan forgets it; empty it and destroy its stack first")
     for name, cell in plan.cells.items():
@@ -175,7 +178,7 @@ def inconsistencies(plan: Plan, registry: Registry, cells_in_use: Collection[str
 def _roles(name: str, cell: CellPlan) -> list[str]:
     expected = ROLES["core" if name == CORE else "tenants"]
     missing, unknown = expected - set(cell.hosts), set(cell.hosts) - expected
-    faults = [f"cells.{name}.hosts: {role} is missing" for role in sorted(missing)]
+    faults = [f'cells.{name}.hosts: {role} is missing; add "{role}": 1' for role in sorted(missing)]
     return faults + [f"cells.{name}.hosts: {role} is no role of this cell" for role in sorted(unknown)]
 
 

@@ -29,6 +29,7 @@ class OwnDatabaseSecrets(Output):
 class CellSecrets(Output):
     database_privileged_password: str = Field(repr=False)
     databases: dict[str, OwnDatabaseSecrets] = Field(description="the cell's own databases; tenants' are elsewhere")
-    cache: dict[str, str] = Field(repr=False, description="service → password")
+    monitoring_database_password: str = Field(repr=False, description="of the role `monitoring`: figures, no data")
+    cache: dict[str, str] = Field(repr=False, description="service, or `monitoring`, which only reads → password")
     identity_signing_key: str | None = Field(None, pattern=SHA256_DIGITS, repr=False, description="P-256 scalar, hex")
     operator_client_secret: str | None = Field(None, pattern=SHA256_DIGITS, repr=False)

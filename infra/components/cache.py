@@ -11,6 +11,7 @@ from pulumi_alicloud import kvstore
 MOST_ACCOUNTS = 18
 """The cloud's limit for an instance."""
 PORT = 6379
+MONITORING_ACCOUNT = "monitoring"
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,20 @@ class CacheArgs:
     resource_group_id: pulumi.Input[str]
     passwords: Mapping[str, pulumi.Input[str]]
     """service → password; the account is called like the service."""
+    monitoring_password: pulumi.Input[str]
     release_protection: bool
 
 
 class Cache(pulumi.ComponentResource):
     def __init__(self, name: str, args: CacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("yiwang:infra:Cache", name, None, opts)
-        if len(args.passwords) > MOST_ACCOUNTS:
-            raise ValueError(f"cache {name}: {len(args.passwords)} accounts, an instance takes {MOST_ACCOUNTS}")
+        accounts = {
+            **{service: (password, "RoleReadWrite") for service, password in args.passwords.items()},
+            # Metrics need no write; the cloud's accounts know nothing narrower than every key of the instance.
+            MONITORING_ACCOUNT: (args.monitoring_password, "RoleReadOnly"),
+        }
+        if len(accounts) > MOST_ACCOUNTS:
+            raise ValueError(f"cache {name}: {len(accounts)} accounts, an instance takes {MOST_ACCOUNTS}")
         self.instance = kvstore.Instance(
             f"{name}-instance",
             db_instance_name=args.physical_name,
@@ -53,15 +60,15 @@ class Cache(pulumi.ComponentResource):
             ),
         )
         previous: pulumi.Resource = self.instance
-        for service, password in args.passwords.items():
+        for account, (password, privilege) in accounts.items():
             previous = kvstore.Account(
-                f"{name}-{service}",
+                f"{name}-{account}",
                 instance_id=self.instance.id,
-                account_name=service,
+                account_name=account,
                 account_password=password,
                 account_type="Normal",
-                account_privilege="RoleReadWrite",
-                description=f"service {service}",
+                account_privilege=privilege,
+                description=f"service {account}",
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[previous]),
             )
         self.host = self.instance.connection_domain

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_alicloud import ecs
 
 from infra.addresses import ZONES
+from infra.ports import (
+    ALERTMANAGER_PORT,
+    EXPORTERS,
+    GATEWAY_METRICS,
+    GATEWAY_PORT,
+    PROMETHEUS_PORT,
+    RECEIVER_PORT,
+    SERVICES,
+    SSH,
+    Ports,
+)
 
 GATEWAY = "gateway"
-GATEWAY_PORT = 8080
-SERVICE_PORTS: Mapping[str, Sequence[int]] = {"application": (8001, 8002), "identity": (8003,), "query": (8004,)}
-"""Ports that the gateway hosts of the same cell reach on each role."""
+MONITORING = "monitoring"
 PROBES = "100.64.0.0/10"
 """Health checks of balancers may come from here, beside the balancer's own addresses."""
 
@@ -27,12 +36,14 @@ class FirewallArgs:
     balancer_cidrs: pulumi.Output[Sequence[str]]
     management_cidr: str
     management_group_id: pulumi.Input[str]
+    monitoring_group_id: pulumi.Input[str]
 
 
 class Firewall(pulumi.ComponentResource):
     def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("yiwang:infra:Firewall", name, None, opts)
         self._name = name
+        self._args = args
         self.groups = {
             role: ecs.SecurityGroup(
                 f"{name}-{role}",
@@ -48,26 +59,45 @@ class Firewall(pulumi.ComponentResource):
             for role in args.roles
         }
         for number in range(ZONES):
-            self._allow(GATEWAY, GATEWAY_PORT, f"balancer-{number + 1}", cidr_ip=args.balancer_cidrs[number])
-        self._allow(GATEWAY, GATEWAY_PORT, "probes", cidr_ip=PROBES)
+            caller, cidr = f"balancer-{number + 1}", args.balancer_cidrs[number]
+            self._allow(GATEWAY, Ports.one(GATEWAY_PORT), caller, cidr_ip=cidr)
+        self._allow(GATEWAY, Ports.one(GATEWAY_PORT), "probes", cidr_ip=PROBES)
         for role in args.roles:
-            for port in SERVICE_PORTS.get(role, ()):
-                self._allow(role, port, GATEWAY, source_security_group_id=self.groups[GATEWAY].id)
-            self._allow(role, 22, "management", source_security_group_id=args.management_group_id)
-            if args.management_cidr:
-                self._allow(role, 22, "management-range", cidr_ip=args.management_cidr)
+            if role in SERVICES:
+                for port in range(SERVICES[role].first, SERVICES[role].last + 1):
+                    self._allow(role, Ports.one(port), GATEWAY, source_security_group_id=self.groups[GATEWAY].id)
+            self._allow_management(role, SSH)
+            self._allow_scrapes(role)
+        if MONITORING in args.roles:
+            for port in (PROMETHEUS_PORT, ALERTMANAGER_PORT, RECEIVER_PORT):
+                self._allow_management(MONITORING, Ports.one(port))
         self.register_outputs({})
 
-    def _allow(self, role: str, port: int, caller: str, **source: pulumi.Input[str]) -> None:
+    def _allow_management(self, role: str, ports: Ports) -> None:
+        self._allow(role, ports, "management", source_security_group_id=self._args.management_group_id)
+        if self._args.management_cidr:
+            self._allow(role, ports, "management-range", cidr_ip=self._args.management_cidr)
+
+    def _allow_scrapes(self, role: str) -> None:
+        """Metrics of the role, for the monitoring hosts of the environment alone: they are of another cell."""
+        scraped = [EXPORTERS]
+        if role in SERVICES:
+            scraped.append(SERVICES[role])
+        if role == GATEWAY:
+            scraped.append(GATEWAY_METRICS)
+        for ports in scraped:
+            self._allow(role, ports, MONITORING, source_security_group_id=self._args.monitoring_group_id)
+
+    def _allow(self, role: str, ports: Ports, caller: str, **source: pulumi.Input[str]) -> None:
         ecs.SecurityGroupRule(
-            f"{self._name}-{role}-{port}-from-{caller}",
+            f"{self._name}-{role}-{ports}-from-{caller}",
             type="ingress",
             ip_protocol="tcp",
-            port_range=f"{port}/{port}",
+            port_range=f"{ports.first}/{ports.last}",
             policy="accept",
             priority=1,
             security_group_id=self.groups[role].id,
-            description=f"{caller} to {role} on {port}",
+            description=f"{caller} to {role} on {ports}",
             opts=pulumi.ResourceOptions(parent=self),
             **source,
         )

@@ -13,7 +13,7 @@ import pulumi
 from pulumi_alicloud import alb, ecs
 
 from infra.addresses import ZONES
-from infra.components.firewall import GATEWAY_PORT
+from infra.ports import GATEWAY_PORT
 
 HEALTH_PATH = "/gateway-healthz"
 SECURITY_POLICY = "tls_cipher_policy_1_2_strict_with_1_3"

@@ -22,7 +22,7 @@ class HostGroupArgs:
     image_id: str
     zones: pulumi.Output[Sequence[str]]
     vswitch_ids: pulumi.Output[Sequence[str]]
-    security_group_id: pulumi.Input[str]
+    security_group_ids: Sequence[pulumi.Input[str]]
     key_pair_name: pulumi.Input[str]
     key_id: pulumi.Input[str]
     snapshot_policy_id: pulumi.Input[str]
@@ -58,7 +58,7 @@ class HostGroup(pulumi.ComponentResource):
             image_id=args.image_id,
             availability_zone=args.zones[zone],
             vswitch_id=args.vswitch_ids[zone],
-            security_groups=[args.security_group_id],
+            security_groups=args.security_group_ids,
             deployment_set_id=self._spread.id,
             instance_charge_type="PostPaid",
             internet_max_bandwidth_out=0,

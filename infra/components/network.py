@@ -26,6 +26,7 @@ class Network(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("yiwang:infra:Network", name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
+        self._name = name
         self._args = args
         self.vpc = vpc.Network(
             f"{name}-vpc",
@@ -49,17 +50,22 @@ class Network(pulumi.ComponentResource):
             status="Active",
             opts=self._child,
         )
-        self.management_group = ecs.SecurityGroup(
-            f"{name}-management",
-            security_group_name=f"{args.physical_name}-management",
-            description="the bastion; hosts take SSH from this group alone",
+        self.management_group = self._group("management", "the bastion; hosts take SSH from this group alone")
+        self.monitoring_group = self._group("monitoring", "monitoring hosts; they alone read metrics of all cells")
+        self.register_outputs({"vpc_id": self.vpc_id})
+
+    def _group(self, role: str, description: str) -> ecs.SecurityGroup:
+        """A group that cells name as the source of rules; whoever is in it, no member reaches another by it."""
+        return ecs.SecurityGroup(
+            f"{self._name}-{role}",
+            security_group_name=f"{self._args.physical_name}-{role}",
+            description=description,
             vpc_id=self.vpc.id,
-            resource_group_id=args.resource_group_id,
+            resource_group_id=self._args.resource_group_id,
             security_group_type="normal",
             inner_access_policy="Drop",
             opts=self._child,
         )
-        self.register_outputs({"vpc_id": self.vpc_id})
 
     def _vswitches(self, name: str, ranges: Sequence[object], after: vpc.Switch | None) -> list[vpc.Switch]:
         """One after the other: the cloud answers TaskConflict to vSwitches made at once."""

@@ -8,10 +8,10 @@ import pulumi
 from pulumi_alicloud import pvtz
 
 from infra import names
+from infra.components.cache import MONITORING_ACCOUNT, Cache, CacheArgs
 from infra.components.cache import PORT as CACHE_PORT
-from infra.components.cache import Cache, CacheArgs
 from infra.components.database import PRIVILEGED_ACCOUNT, Database, DatabaseArgs, OwnedDatabase, OwnedDatabaseArgs
-from infra.components.firewall import GATEWAY, Firewall, FirewallArgs
+from infra.components.firewall import GATEWAY, MONITORING, Firewall, FirewallArgs
 from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.hosts import HostGroup, HostGroupArgs
 from infra.components.keys import KeptSecret, KeptSecretArgs
@@ -45,7 +45,7 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
     passwords = Passwords(settings.seed, settings.password_versions)
     privileged_password = pulumi.Output.secret(passwords.password("database-privileged"))
     services = CORE_SERVICES if core else TENANT_SERVICES
-    cache_passwords = {service: passwords.password(f"cache-{service}") for service in services}
+    cache_passwords = passwords_of_cache(passwords, services)
 
     logs = LogProject(
         "logs",
@@ -68,6 +68,7 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
             balancer_cidrs=shared.balancer_cidrs,
             management_cidr=settings.management_cidr,
             management_group_id=shared.management_group_id,
+            monitoring_group_id=shared.monitoring_group_id,
         ),
         opts,
     )
@@ -83,7 +84,10 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
                 image_id=settings.image_id,
                 zones=shared.zones,
                 vswitch_ids=shared.service_vswitch_ids,
-                security_group_id=firewall.groups[role].id,
+                security_group_ids=[
+                    firewall.groups[role].id,
+                    *([shared.monitoring_group_id] if role == MONITORING else []),
+                ],
                 key_pair_name=shared.key_pair_name,
                 key_id=shared.key_id,
                 snapshot_policy_id=shared.snapshot_policy_id,
@@ -137,7 +141,8 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
             vswitch_ids=shared.service_vswitch_ids,
             security_group_ids=serving_groups,
             resource_group_id=shared.resource_group_id,
-            passwords={service: pulumi.Output.secret(password) for service, password in cache_passwords.items()},
+            passwords={service: pulumi.Output.secret(cache_passwords[service]) for service in services},
+            monitoring_password=pulumi.Output.secret(cache_passwords[MONITORING_ACCOUNT]),
             release_protection=settings.protect,
         ),
         opts,
@@ -177,10 +182,11 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
                 "port": database.instance.port.apply(int),
                 "instance_class": plan.database.instance_class,
                 "max_connections": DATABASE_CLASSES[plan.database.instance_class].max_connections,
+                "storage_gib": plan.database.storage_gib,
                 "privileged_account": PRIVILEGED_ACCOUNT,
                 "databases": {name: names.owner_account(name) for name in (CORE_SERVICES if core else ())},
             },
-            "cache": {"host": cache.host, "port": CACHE_PORT, "accounts": {name: name for name in services}},
+            "cache": {"host": cache.host, "port": CACHE_PORT, "accounts": {name: name for name in cache_passwords}},
             "gateway": {
                 "name": gateway.name,
                 "address": gateway.address,
@@ -250,6 +256,11 @@ def own_databases(database: Database, passwords: Passwords, opts: pulumi.Resourc
         ).last
 
 
+def passwords_of_cache(passwords: Passwords, services: Sequence[str]) -> dict[str, str]:
+    """Account → password."""
+    return {account: passwords.password(f"cache-{account}") for account in (*services, MONITORING_ACCOUNT)}
+
+
 def secrets_of(passwords: Passwords, services: Sequence[str], core: bool) -> CellSecrets:
     return CellSecrets(
         database_privileged_password=passwords.password("database-privileged"),
@@ -260,7 +271,8 @@ def secrets_of(passwords: Passwords, services: Sequence[str], core: bool) -> Cel
             )
             for service in (CORE_SERVICES if core else ())
         },
-        cache={service: passwords.password(f"cache-{service}") for service in services},
+        monitoring_database_password=passwords.password("database-monitoring"),
+        cache=passwords_of_cache(passwords, services),
         identity_signing_key=passwords.signing_key("identity-signing") if core else None,
         operator_client_secret=passwords.token("client", "operator") if core else None,
     )

@@ -138,6 +138,7 @@ def declare(stack: Stack[FoundationSettings]) -> None:
         balancer_vswitch_ids=[vswitch.id for vswitch in network.balancers],
         balancer_cidrs=[str(cidr) for cidr in settings.addresses.balancers],
         management_group_id=network.management_group.id,
+        monitoring_group_id=network.monitoring_group.id,
         resource_group_id=group.id,
         key_id=key.key_id,
         key_pair_name=operators.key_pair_name,

@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import json_format, struct_pb2
 from jsonschema import Draft202012Validator, ValidationError
-from pulumi.runtime.proto import resource_pb2
 
 from infra.outputs import CellOutputs, EnvironmentOutputs, merge
 from infra.registry import load_registry
-from infra.render import Monitor, Rendering, render
+from infra.render import Rendering, render
 from infra.schemas import FOLDER, TYPES, schema_of
 from infra.secret_outputs import CellSecrets, TenantSecrets
+from tests.finished import Finished
 
 SCOPES = ["foundation", "cell-core", "cell-a", "zhejiang", "hangzhou"]
-
-
-class Finished(Monitor):
-    """Answers as a cloud that has made everything: ids and addresses instead of unknowns, secrets readable."""
-
-    preview = False
-    made: Mapping[str, dict[str, Any]] = {
-        "alicloud:vpc/natGateway:NatGateway": {"snatTableIds": "stb-1"},
-        "alicloud:ecs/eipAddress:EipAddress": {"ipAddress": "47.0.0.1"},
-        "alicloud:ecs/instance:Instance": {"primaryIpAddress": "10.77.0.10"},
-        "alicloud:rds/instance:Instance": {"connectionString": "pgm.example", "port": "5432"},
-        "alicloud:kvstore/instance:Instance": {"connectionDomain": "r.example"},
-        "alicloud:kms/key:Key": {"arn": "acs:kms:cn-hangzhou:1:key/k"},
-        "alicloud:ram/accessKey:AccessKey": {"secret": "the-key-itself"},
-        "alicloud:alb/loadBalancer:LoadBalancer": {
-            "dnsName": "alb.example",
-            "zoneMappings": [
-                {"zoneId": "a", "vswitchId": "v", "loadBalancerAddresses": [{"intranetAddress": "10.77.192.4"}]}
-            ],
-        },
-    }
-
-    def answer(self, urn: str, request: Any) -> Any:
-        state = {**json_format.MessageToDict(request.object), **self.made.get(request.type, {})}
-        answered = struct_pb2.Struct()
-        json_format.ParseDict(state, answered)
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=f"id-of-{request.name}", object=answered)
-
-    def RegisterResourceOutputs(self, request: Any) -> Any:
-        finished = super().RegisterResourceOutputs(request)
-        if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
-            outputs = json_format.MessageToDict(request.outputs)
-            self._rendering.outputs = {name: opened(value) for name, value in outputs.items()}
-        return finished
-
-
-def opened(value: Any) -> Any:
-    """A secret's value, as `pulumi stack output --show-secrets` prints it."""
-    return value["value"] if isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value else value
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +46,31 @@ def test_all_stacks_merge_into_one_environment(outputs: EnvironmentOutputs) -> N
 
 def test_a_cell_says_how_to_reach_everything(outputs: EnvironmentOutputs) -> None:
     core = outputs.cells[1]
-    assert {host.role for host in core.hosts} == {"gateway", "identity", "query"}
+    assert {host.role for host in core.hosts} == {"gateway", "identity", "query", "monitoring"}
     assert core.hosts[0].name == "cell-core-gateway-1"
     assert core.database.port == 5432
-    assert core.database.max_connections == 400
+    assert (core.database.max_connections, core.database.storage_gib) == (400, 20)
     assert core.database.databases == {"identity": "identity_owner", "query": "query_owner"}
-    assert core.cache.accounts == {"identity": "identity", "query": "query"}
+    assert core.cache.accounts == {"identity": "identity", "query": "query", "monitoring": "monitoring"}
     assert (core.gateway.name, core.gateway.address, core.gateway.port) == ("alb.example", "10.77.192.4", 8443)
-    assert outputs.cells[0].cache.accounts == {"affairs": "affairs", "portal": "portal"}
+    assert set(outputs.cells[0].cache.accounts) == {"affairs", "portal", "monitoring"}
     assert outputs.cells[0].database.databases == {}
+
+
+def test_the_monitoring_host_is_where_signals_are_asked_for(outputs: EnvironmentOutputs) -> None:
+    assert outputs.prometheus == "http://10.77.0.10:9090"
+    assert outputs.alertmanager == "http://10.77.0.10:9093"
+    assert outputs.receiver == "http://10.77.0.10:9095"
+
+
+def test_outputs_from_before_monitoring_are_still_read(outputs: EnvironmentOutputs) -> None:
+    document = outputs.model_dump(mode="json")
+    for cell in document["cells"]:
+        cell["hosts"] = [host for host in cell["hosts"] if host["role"] != "monitoring"]
+        del cell["database"]["storage_gib"]
+    older = EnvironmentOutputs.model_validate(document)
+    assert (older.prometheus, older.alertmanager, older.receiver) == (None, None, None)
+    assert older.cells[0].database.storage_gib is None
 
 
 def test_a_tenants_descriptor_is_whole(outputs: EnvironmentOutputs) -> None:
@@ -112,16 +88,19 @@ def test_a_tenants_descriptor_is_whole(outputs: EnvironmentOutputs) -> None:
 def test_secrets_are_of_their_types_and_in_no_contract(stacks: dict[str, Rendering]) -> None:
     core = CellSecrets.model_validate(stacks["cell-core"].outputs["secrets"])
     assert core.identity_signing_key
-    assert set(core.databases) == set(core.cache) == {"identity", "query"}
+    assert set(core.databases) == {"identity", "query"}
+    assert set(core.cache) == {"identity", "query", "monitoring"}
     tenants_cell = CellSecrets.model_validate(stacks["cell-a"].outputs["secrets"])
     assert tenants_cell.identity_signing_key is None
-    assert set(tenants_cell.cache) == {"affairs", "portal"}
+    assert set(tenants_cell.cache) == {"affairs", "portal", "monitoring"}
+    assert tenants_cell.monitoring_database_password != tenants_cell.database_privileged_password
     tenants = {code: TenantSecrets.model_validate(kept) for code, kept in stacks["hangzhou"].outputs["secrets"].items()}
     assert tenants["330106"].object_access_key_secret == "the-key-itself"
     contracts = json.dumps([rendering.outputs["contract"] for rendering in stacks.values()])
     leaked = [kept.client_secret for kept in tenants.values() if kept.client_secret in contracts]
     assert leaked == []
     assert core.database_privileged_password not in contracts
+    assert core.monitoring_database_password not in contracts
 
 
 def test_one_tenants_secrets_are_no_others(stacks: dict[str, Rendering]) -> None:

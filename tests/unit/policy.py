@@ -14,10 +14,13 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS, PROMETHEUS_PORT, RECEIVER_PORT
 from infra.render import Declared
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
-ADMINISTRATION = {"22", "3389", "3306", "5432", "6379"}
+SIGNALS = {str(port) for port in (PROMETHEUS_PORT, ALERTMANAGER_PORT, RECEIVER_PORT)}
+ADMINISTRATION = {"22", "3389", "3306", "5432", "6379"} | SIGNALS
+WIDEST = 100
 ABSENT = object()
 
 
@@ -83,7 +86,10 @@ def denies_plain_http(value: Any) -> bool:
 
 
 def narrow_ports(value: Any) -> bool:
-    return isinstance(value, str) and value not in ("-1/-1", "1/65535") and len(set(value.split("/"))) == 1
+    if not isinstance(value, str) or "-1" in value:
+        return False
+    first, last = (int(end) for end in value.split("/"))
+    return 1 <= first <= last < first + WIDEST
 
 
 def no_full_access(value: Any) -> bool:
@@ -119,7 +125,7 @@ RULES = [
     Rule("snapshots", ECS, ("systemDiskAutoSnapshotPolicyId",), is_set, ABSENT),
     Rule("no source anywhere", RULE_OF_GROUP, ("cidrIp",), lambda v: v not in ANYWHERE, "0.0.0.0/0"),
     Rule("no IPv6 source anywhere", RULE_OF_GROUP, ("ipv6CidrIp",), lambda v: v not in ANYWHERE, "::/0"),
-    Rule("one port a rule", RULE_OF_GROUP, ("portRange",), narrow_ports, "1/65535"),
+    Rule("narrow ports", RULE_OF_GROUP, ("portRange",), narrow_ports, "1/65535"),
     Rule(
         "members of a group are strangers",
         "alicloud:ecs/securityGroup:SecurityGroup",
@@ -258,6 +264,37 @@ def open_administration(resources: Iterable[Declared]) -> list[str]:
         and resource.inputs["portRange"].split("/")[0] in ADMINISTRATION
         and "cidrIp" in resource.inputs
     ]
+
+
+def metrics_for_others(resources: Iterable[Declared], monitoring_group: str) -> list[str]:
+    """Rules that let anybody but the monitoring hosts reach metrics, or a range of ports."""
+    found = []
+    for resource in resources:
+        if resource.type != RULE_OF_GROUP or resource.inputs.get("sourceSecurityGroupId") == monitoring_group:
+            continue
+        first, last = (int(end) for end in resource.inputs["portRange"].split("/"))
+        metrics = any(ports.first <= last and first <= ports.last for ports in (EXPORTERS, GATEWAY_METRICS))
+        if metrics or first != last:
+            found.append(f"{first}/{last}: {resource.name}")
+    return found
+
+
+def in_group(resources: Iterable[Declared], group: str) -> list[str]:
+    return [one.name for one in resources if one.type == ECS and group in one.inputs["securityGroups"]]
+
+
+def doors_for_strangers(resources: Iterable[Declared]) -> list[str]:
+    """Databases and caches that let in a group of another stack: no host opens another cell's."""
+    declared = list(resources)
+    own = {f"id-of-{one.name}" for one in declared if one.type == "alicloud:ecs/securityGroup:SecurityGroup"}
+    found = []
+    for resource in declared:
+        if resource.type == RDS:
+            found += [f"{group}: {resource.name}" for group in set(resource.inputs["securityGroupIds"]) - own]
+        if resource.type == CACHE:
+            groups = set(resource.inputs["securityGroupId"].split(","))
+            found += [f"{group}: {resource.name}" for group in groups - own]
+    return found
 
 
 def without_tenant(resources: Iterable[Declared], codes: Iterable[str]) -> list[str]:

@@ -72,6 +72,7 @@ def test_tracked_plans_hold(environment: str, registry: Registry, home: Path) ->
         (drop("cells", "cell-core"), "cells: cell-core is missing"),
         (put("cells", "cell-a", "hosts", "application", value=0), "cells.cell-a.hosts.application"),
         (drop("cells", "cell-a", "hosts", "gateway"), "cells.cell-a.hosts: gateway is missing"),
+        (drop("cells", "cell-core", "hosts", "monitoring"), 'monitoring is missing; add "monitoring": 1'),
         (put("cells", "cell-a", "hosts", "identity", value=1), "cells.cell-a.hosts: identity is no role"),
         (put("cells", "cell-a", "database", "instance_class", value="pg.huge"), "'pg.huge' is no database class"),
         (put("cells", "cell-a", "hosts", "application", value=20), "cells.cell-a: tenants' pools may open"),

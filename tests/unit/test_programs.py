@@ -17,11 +17,24 @@ from infra.programs.stack import HOLDS_DATA
 from infra.registry import load_registry
 from infra.render import SECRET, Declared, Rendering, configuration, render
 from infra.settings import SettingsError
-from tests.unit.policy import RULES, Rule, banned, old_fields, open_administration, without_tenant
+from tests.finished import Finished
+from tests.unit.policy import (
+    RULES,
+    Rule,
+    banned,
+    doors_for_strangers,
+    in_group,
+    metrics_for_others,
+    old_fields,
+    open_administration,
+    without_tenant,
+)
 
 Outputs = Mapping[str, Mapping[str, Any]]
 SCOPES = ["foundation", "cell-core", "cell-a", "zhejiang", "hangzhou"]
 MOST_RESOURCES = 450
+RULE_OF_GROUP = "alicloud:ecs/securityGroupRule:SecurityGroupRule"
+MONITORING_GROUP = "id-of-network-monitoring"
 ONE = Declared(
     urn="urn:pulumi:prod.x::yiwang::a::b",
     type="",
@@ -87,8 +100,96 @@ def test_a_banned_class_and_an_old_field_are_seen() -> None:
 
 def test_administration_ports_are_open_to_groups_alone(resources: list[Declared]) -> None:
     assert open_administration(resources) == []
-    ssh = {"portRange": "22/22", "cidrIp": "10.0.0.0/8"}
-    assert open_administration([replace(ONE, type="alicloud:ecs/securityGroupRule:SecurityGroupRule", inputs=ssh)])
+    for port in (22, 9090, 9093, 9095):
+        opened = {"portRange": f"{port}/{port}", "cidrIp": "10.0.0.0/8"}
+        assert open_administration([replace(ONE, type=RULE_OF_GROUP, inputs=opened)])
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> Mapping[str, Rendering]:
+    """Production's stacks with ids, so that a rule can say whose group is named."""
+    made: dict[str, Rendering] = {}
+    for scope in ("foundation", "cell-core", "cell-a"):
+        known = {one.stack.reference: one.outputs for one in made.values()}
+        made[scope] = render(f"prod.{scope}", Finished, known)
+    return made
+
+
+def test_metrics_are_open_to_the_monitoring_hosts_alone(finished: Mapping[str, Rendering]) -> None:
+    declared = [resource for rendering in finished.values() for resource in rendering.resources]
+    assert in_group(declared, MONITORING_GROUP) == ["cell-core-monitoring-1"]
+    assert metrics_for_others(declared, MONITORING_GROUP) == []
+    reached = {
+        (one.inputs["securityGroupId"], one.inputs["portRange"])
+        for one in declared
+        if one.type == RULE_OF_GROUP and one.inputs.get("sourceSecurityGroupId") == MONITORING_GROUP
+    }
+    roles = ("gateway", "application", "identity", "query", "monitoring")
+    services = {"gateway": "8405/8405", "application": "8001/8002", "identity": "8003/8003", "query": "8004/8004"}
+    assert reached == {(f"id-of-firewall-{role}", "9100/9199") for role in roles} | {
+        (f"id-of-firewall-{role}", ports) for role, ports in services.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        {"portRange": "9100/9199", "sourceSecurityGroupId": "id-of-firewall-gateway"},
+        {"portRange": "9187/9187", "cidrIp": "10.0.0.0/8"},
+        {"portRange": "8400/8405", "cidrIp": "0.0.0.0/0"},
+        {"portRange": "8001/8002", "sourceSecurityGroupId": "id-of-network-management"},
+    ],
+)
+def test_metrics_that_others_reach_are_seen(opened: dict[str, str]) -> None:
+    assert metrics_for_others([replace(ONE, type=RULE_OF_GROUP, inputs=opened)], MONITORING_GROUP)
+
+
+def test_signals_are_read_from_the_management_group_and_range(finished: Mapping[str, Rendering], home: Path) -> None:
+    def callers(rendering: Rendering) -> set[tuple[str, str]]:
+        return {
+            (one.inputs["portRange"], one.inputs.get("sourceSecurityGroupId") or one.inputs["cidrIp"])
+            for one in rendering.of_type(RULE_OF_GROUP)
+            if one.inputs["portRange"] in ("9090/9090", "9093/9093", "9095/9095")
+        }
+
+    ports = [f"{port}/{port}" for port in (9090, 9093, 9095)]
+    management = {(port, "id-of-network-management") for port in ports}
+    assert callers(finished["cell-core"]) == management
+    assert callers(finished["cell-a"]) == set()
+    local = render("test-render.cell-core", Finished)
+    assert callers(local) == management | {(port, "10.200.0.1/32") for port in ports}
+
+
+def test_no_host_opens_another_cells_database_or_cache(finished: Mapping[str, Rendering]) -> None:
+    for scope, roles in (("cell-core", ("identity", "query", "monitoring")), ("cell-a", ("application",))):
+        declared = finished[scope].resources
+        assert doors_for_strangers(declared) == []
+        database = next(one for one in declared if one.type == "alicloud:rds/instance:Instance")
+        assert set(database.inputs["securityGroupIds"]) == {f"id-of-firewall-{role}" for role in roles}
+
+
+def test_a_database_and_a_cache_for_the_monitoring_group_are_seen() -> None:
+    database = {"securityGroupIds": [MONITORING_GROUP]}
+    cache = {"securityGroupId": f"id-of-firewall-application,{MONITORING_GROUP}"}
+    group = replace(ONE, type="alicloud:ecs/securityGroup:SecurityGroup", name="firewall-application")
+    assert (
+        doors_for_strangers(
+            [
+                group,
+                replace(ONE, type="alicloud:rds/instance:Instance", inputs=database),
+                replace(ONE, type="alicloud:kvstore/instance:Instance", inputs=cache),
+            ]
+        )
+        == [f"{MONITORING_GROUP}: b"] * 2
+    )
+
+
+def test_monitoring_may_only_read_a_cache(prod: Mapping[str, Rendering]) -> None:
+    for scope in ("cell-core", "cell-a"):
+        accounts = prod[scope].of_type("alicloud:kvstore/account:Account")
+        rights = {one.inputs["accountName"]: one.inputs["accountPrivilege"] for one in accounts}
+        assert rights.pop("monitoring") == "RoleReadOnly"
+        assert set(rights.values()) == {"RoleReadWrite"}
 
 
 def test_every_network_has_a_flow_log_and_every_bucket_all_its_parts(prod: Mapping[str, Rendering]) -> None:
@@ -185,10 +286,12 @@ def test_one_operation_at_a_time_on_a_database_instance(prod: Mapping[str, Rende
 def test_hosts_are_spread_over_both_zones(prod: Mapping[str, Rendering]) -> None:
     for scope in ("cell-core", "cell-a"):
         hosts = prod[scope].of_type("alicloud:ecs/instance:Instance")
-        by_role: dict[str, set[str]] = {}
+        by_role: dict[str, list[str]] = {}
         for host in hosts:
-            by_role.setdefault(host.inputs["tags"]["role"], set()).add(host.inputs["availabilityZone"])
-        assert all(len(zones) == 2 for zones in by_role.values()), by_role
+            by_role.setdefault(host.inputs["tags"]["role"], []).append(host.inputs["availabilityZone"])
+        alone = [role for role, zones in by_role.items() if len(zones) == 1]
+        assert alone == (["monitoring"] if scope == "cell-core" else [])
+        assert all(len(set(zones)) == 2 for role, zones in by_role.items() if role not in alone), by_role
 
 
 def test_the_province_stays_in_bounds(prod: Mapping[str, Rendering]) -> None:
