@@ -41,6 +41,7 @@ Lifespan = Callable[[Kernel], AbstractAsyncContextManager[None]]
 
 CHECK_SECONDS = 1.0
 LARGEST_BODY = 1024 * 1024
+WATCHED = frozenset({"/healthz", "/readyz", "/metrics"})
 REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ProblemDocument, "description": "An error, as application/problem+json"}
@@ -64,6 +65,9 @@ class Service:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.api(scope, receive, send)
+            return
+        if scope["path"] in WATCHED:  # as often as every second, by several hosts: no work of anybody's
+            await self._answer(scope, receive, send)
             return
         headers = scope["headers"]
         identifier = _request_id(headers)
@@ -89,6 +93,7 @@ class Service:
         seconds = time.perf_counter() - started
         telemetry.route_seconds(route).observe(seconds)
         telemetry.requests_of(code, status).inc()
+        telemetry.seconds_of(code).inc(seconds)
         self._access.write(route, scope["path"], status, seconds, code, identifier)
 
     def flush_log(self) -> None:
@@ -113,7 +118,9 @@ class Service:
             except Exception:  # the handler for Exception has answered; this is for the log
                 log.exception("request.failed", path=scope["path"])
             route = scope.get("route")
-            return f"{scope['method']} {route.path}" if route is not None else "unmatched"
+            # a known path under a method that it has not is answered 405; methods are a caller's to choose
+            known = route is not None and scope["method"] in route.methods
+            return f"{scope['method']} {route.path}" if known else "unmatched"
         name, answer = lean
         try:
             await answer(self.kernel, scope, receive, send)

@@ -15,6 +15,7 @@ import structlog
 from fastapi import APIRouter
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from prometheus_client import REGISTRY
 
 from services.kernel.http import CurrentTenant, Service, create_app
 from services.kernel.problems import NotAuthenticated, Unavailable
@@ -272,11 +273,55 @@ async def test_metrics_go_by_route_or_by_tenant_never_by_both(site: tuple[httpx.
     client, _ = site
     for path in ("/name", "/nowhere/1", "/nowhere/2"):
         await client.get(path)
+    for host in ("one.example", "two.example"):
+        await client.get("/name", headers={"Host": host})
+    await client.request("PURGE", "/name")
     lines = (await client.get("/metrics")).text.splitlines()
     samples = [line for line in lines if line.startswith("yiwang_")]
     assert not [line for line in samples if "route=" in line and "tenant=" in line]
     assert 'yiwang_requests_total{outcome="ok",tenant="330106"}' in "".join(samples)
-    assert any('route="GET /name"' in line for line in samples) and not any("nowhere" in line for line in samples)
+    assert any('route="GET /name"' in line for line in samples)
+    assert not [line for line in samples if any(word in line for word in ("nowhere", "one.example", "PURGE"))]
+    spent = {labels["tenant"]: value for labels, value in counters("yiwang_tenant_request_seconds_total")}
+    assert spent["330106"] > 0 and set(spent) <= {"330106", ""}
+
+
+def counters(name: str) -> list[tuple[dict[str, str], float]]:
+    samples = (sample for family in REGISTRY.collect() for sample in family.samples)
+    return [(sample.labels, sample.value) for sample in samples if sample.name == name]
+
+
+def counted() -> float:
+    """Requests that the metrics know of, and the histogram beside them."""
+    names = ("yiwang_requests_total", "yiwang_request_seconds_count", "yiwang_tenant_request_seconds_total")
+    return sum(value for name in names for _, value in counters(name))
+
+
+async def watching(site: tuple[httpx.AsyncClient, Service], monkeypatch: pytest.MonkeyPatch) -> tuple[float, list[str]]:
+    """What asking for health, readiness and metrics adds to the metrics, and the paths that it leaves in the log."""
+    client, service = site
+    logged: list[str] = []
+    monkeypatch.setattr(service._access, "write", lambda route, path, *_: logged.append(path))
+    monkeypatch.setattr("services.kernel.http.CHECK_SECONDS", 0.01)
+    await client.get("/name")
+    before = counted()
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await client.get(path)).status_code in (200, 503)
+    return counted() - before, logged
+
+
+async def test_whoever_watches_is_neither_counted_nor_logged(
+    site: tuple[httpx.AsyncClient, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await watching(site, monkeypatch) == (0, ["/name"])
+
+
+async def test_a_service_that_counts_its_watchers_is_caught(
+    site: tuple[httpx.AsyncClient, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.kernel.http.WATCHED", frozenset())
+    added, logged = await watching(site, monkeypatch)
+    assert added > 0 and logged == ["/name", "/healthz", "/readyz", "/metrics"]
 
 
 @pytest.mark.parametrize(
