@@ -29,6 +29,7 @@ from tools.environment import RegistryOverlay
 from tools.operator_client import Operator
 from tools.seeding import seed, smoke
 from tools.stages import Run, Stage, StageError
+from tools.watch import await_sight
 
 FOUNDATION = "foundation"
 
@@ -117,7 +118,30 @@ class Lifecycle:
             outputs = self.engine.merged_outputs()
             with run.stage("deployment") as stage:
                 self._deploy(stage)
+            with run.stage("monitoring") as stage:
+                stage.say(await_sight(outputs), changed=False)
             self._fill(run, outputs, outputs.tenants)
+        return run
+
+    def resize(self, cell: str, console: Console | None = None) -> Run:
+        """Brings one cell to what the plan says: its stack alone, then the playbook, until monitoring sees it.
+
+        Raises:
+            StageError: the plan knows no such cell, or a stage cannot go on.
+        """
+        environments.load_choice(self.folder)
+        if cell not in scopes_of(self.folder):
+            raise StageError(f"the plan of {self.environment} has no {cell!r}", "see yiwang plan --help")
+        run = Run("resize", self.folder.logs, console or Console(highlight=False))
+        with holding(self.folder):
+            self._preview(cell, run)
+            with run.stage(cell) as stage:
+                self._update(cell, stage)
+            outputs = self.engine.merged_outputs()
+            with run.stage("deployment") as stage:
+                self._deploy(stage)
+            with run.stage("monitoring") as stage:
+                stage.say(await_sight(outputs), changed=False)
         return run
 
     def onboard(self, code: str, console: Console | None = None) -> tuple[Run, dict[str, str] | None]:
@@ -139,11 +163,7 @@ class Lifecycle:
             with run.stage("registry") as stage:
                 set_status(self.folder.registry_overlay, code, "live")
                 stage.say(f"{division.name} is live" if fresh else f"{division.name} was live already", changed=fresh)
-            with run.stage("preview") as stage:
-                changes = self.engine.preview(scope, stage.log)
-                stage.say(f"{scope}: {changes}", changed=False)
-            for resource in changed_resources(stage.log_path.read_text()):
-                run.console.print(f"    {resource}", style="dim", soft_wrap=True)
+            self._preview(scope, run)
             with run.stage(scope) as stage:
                 self._update(scope, stage)
             outputs = self.engine.merged_outputs()
@@ -200,6 +220,13 @@ class Lifecycle:
             object_certificate=str(authority / "objects.pem"),
             object_key=str(authority / "objects.key"),
         )
+
+    def _preview(self, scope: str, run: Run) -> None:
+        with run.stage("preview") as stage:
+            changes = self.engine.preview(scope, stage.log)
+            stage.say(f"{scope}: {changes}", changed=False)
+        for resource in changed_resources(stage.log_path.read_text()):
+            run.console.print(f"    {resource}", style="dim", soft_wrap=True)
 
     def _update(self, scope: str, stage: Stage) -> None:
         changes = recover(self.engine, scope, stage.log)

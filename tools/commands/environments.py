@@ -19,6 +19,7 @@ from tools import deployment
 from tools.demo import log_ins
 from tools.environment import load_choice
 from tools.stages import Run, StageError
+from tools.watch import firing
 
 Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
 
@@ -137,6 +138,10 @@ def describe(engine: Engine) -> dict[str, Any]:
         "query": found.service_url("query"),
         "gateway": _front_gateway(found),
         "ca_file": str(folder.authority / "authority.pem") if private else None,
+        "prometheus": found.prometheus,
+        "alertmanager": found.alertmanager,
+        "receiver": found.receiver,
+        "alerts": firing(found),
         "tenants": [
             {"code": one.code, "name": one.name, "level": one.level, "status": one.status, "url": one.url}
             for one in found.tenants
@@ -184,6 +189,7 @@ def _show(console: Console, engine: Engine) -> None:
         for code, log_in in demo["clerks"].items():
             people.add_row(f"clerk of {names[code]}", log_in["username"], log_in["password"])
         people.add_row("province administrator", demo["operator"]["username"], demo["operator"]["password"])
+    _show_sight(console, described)
     for table in (hosts, tenants, people):
         if table.row_count:
             console.print(table)
@@ -191,6 +197,22 @@ def _show(console: Console, engine: Engine) -> None:
         console.print(
             f"A browser trusts the sites once it knows this authority: {described['ca_file']}", soft_wrap=True
         )
+
+
+def _show_sight(console: Console, described: dict[str, Any]) -> None:
+    if described["prometheus"] is None:
+        console.print("monitoring: no host in the plan")
+        return
+    addresses = f"Prometheus {described['prometheus']}, notifications and verdicts {described['receiver']}"
+    if described["alerts"] is None:
+        console.print(f"[red]monitoring does not answer[/red]: {addresses}", soft_wrap=True)
+    elif not described["alerts"]:
+        console.print(f"no alert fires ({addresses})", soft_wrap=True)
+    else:
+        alerts = Table("alert", "what", "runbook", title=f"alerts firing ({addresses})")
+        for alert in described["alerts"]:
+            alerts.add_row(alert["name"], alert["summary"], f"docs/runbooks/{alert['name']}.md")
+        console.print(alerts)
 
 
 def _ssh(engine: Engine, found: EnvironmentOutputs, name: str) -> list[str]:
