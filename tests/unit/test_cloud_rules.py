@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from infra.local.cloud.object_store import bucket_policy
 from infra.local.cloud.settings import CloudSettings
 from infra.local.cloud.zones import Name, resolve
 from infra.local.images.sources import Source, debian_sources
+from infra.plan import TRACKED, read
+from infra.stacks import template
 
 
 def statement(action: Any, resource: Any, **more: Any) -> dict[str, Any]:
@@ -88,8 +91,24 @@ def test_host_types(name: str, vcpus: int, memory: int) -> None:
     settings = CloudSettings()
     known = host_type(name)
     assert (known.vcpus, known.memory_gib) == (vcpus, memory)
-    assert known.limits(settings) == (round(vcpus * 0.05, 4), memory * 64)
+    assert known.limits(settings) == (round(vcpus * settings.cores_per_vcpu, 4), memory * 64)
     assert host_type(type_with_limits(*known.limits(settings), settings)).limits(settings) == known.limits(settings)
+
+
+def cores_of(hosts: Mapping[str, Mapping[str, int]], scale: float) -> float:
+    """Cores of all hosts together, at so many a vCPU."""
+    types = template("cell")["instanceTypes"]
+    vcpus = [count * host_type(types[role]).vcpus for cell in hosts.values() for role, count in cell.items()]
+    return sum(vcpus) * scale
+
+
+def test_all_local_hosts_and_one_more_stay_under_a_core_and_a_half() -> None:
+    """Two cores carry them, what is managed, and whoever looks at it."""
+    plan = read(TRACKED / "local.json")
+    hosts = {name: dict(cell.hosts) for name, cell in plan.cells.items()}
+    hosts["cell-a"]["application"] += 1
+    assert cores_of(hosts, CloudSettings().cores_per_vcpu) < 1.5
+    assert cores_of(hosts, 0.05) > 1.5
 
 
 def test_unknown_types_are_refused_by_the_clouds_code() -> None:
