@@ -47,6 +47,11 @@ class BurnRate(Objective):
     severity: Literal["page", "ticket"]
 
 
+class AlertingLimits(Objective):
+    minimum_requests: Annotated[int, Field(ge=1)]
+    minimum_bad: Annotated[int, Field(ge=1)]
+
+
 class Saturation(Objective):
     host_cpu: Share
     host_memory: Share
@@ -81,6 +86,7 @@ class Objectives(Objective):
     window_days: Annotated[int, Field(ge=1, le=90)]
     services: dict[str, ServiceObjectives]
     burn_rates: list[BurnRate]
+    alerting: AlertingLimits
     saturation: Saturation
     tenants: TenantLimits
     gate: GateLimits

@@ -1,0 +1,79 @@
+"""What Prometheus scrapes: each job, its port, and on which hosts of the environment it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from infra.outputs import CellOutputs, EnvironmentOutputs, HostOutputs
+from infra.plan import CORE
+from infra.ports import ALERTMANAGER_PORT, GATEWAY_METRICS, PROMETHEUS_PORT, RECEIVER_PORT, SERVICES
+
+Where = Callable[[CellOutputs], list[HostOutputs]]
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    port: int
+    where: Where
+    interval: str | None = None
+    """None: as all."""
+
+
+def every_host(cell: CellOutputs) -> list[HostOutputs]:
+    return cell.hosts
+
+
+def hosts_of(*roles: str) -> Where:
+    def where(cell: CellOutputs) -> list[HostOutputs]:
+        return [host for host in cell.hosts if host.role in roles]
+
+    return where
+
+
+def outlook(cell: CellOutputs) -> list[HostOutputs]:
+    """The one host that may open the cell's own database and cache to read their state."""
+    return hosts_of("monitoring" if cell.cell == CORE else "application")(cell)[:1]
+
+
+def tenants_outlook(cell: CellOutputs) -> list[HostOutputs]:
+    return hosts_of("application")(cell)[:1]
+
+
+JOBS: tuple[Job, ...] = (
+    Job("host", 9100, every_host),
+    Job("gateway", GATEWAY_METRICS.first, hosts_of("gateway")),
+    Job("affairs", SERVICES["application"].first, hosts_of("application")),
+    Job("portal", SERVICES["application"].last, hosts_of("application")),
+    Job("identity", SERVICES["identity"].first, hosts_of("identity")),
+    Job("query", SERVICES["query"].first, hosts_of("query")),
+    Job("pgbouncer", 9127, hosts_of("application", "identity", "query")),
+    Job("tenants", 9128, tenants_outlook, interval="30s"),
+    Job("database", 9187, outlook, interval="15s"),
+    Job("cache", 9121, outlook, interval="15s"),
+    Job("prometheus", PROMETHEUS_PORT, hosts_of("monitoring")),
+    Job("alertmanager", ALERTMANAGER_PORT, hosts_of("monitoring")),
+    Job("receiver", RECEIVER_PORT, hosts_of("monitoring")),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    job: str
+    address: str
+    labels: dict[str, str]
+
+
+def targets(outputs: EnvironmentOutputs) -> Iterator[Target]:
+    """Every target of the environment; `instance` becomes the address that Prometheus asks."""
+    for job in JOBS:
+        for cell in outputs.cells:
+            for host in job.where(cell):
+                labels = {
+                    "environment": outputs.environment,
+                    "cell": cell.cell,
+                    "role": host.role,
+                    "host": host.name,
+                }
+                yield Target(job.name, f"{host.address}:{job.port}", labels)
