@@ -74,6 +74,9 @@ class GateLimits(Objective):
     generator_cpu_share: Share
     generator_lateness_seconds: Seconds
     wrong_answers: Share
+    limited_answers: Share
+    backends_up: Share
+    scrapes: Share
     noise: Share
 
 
