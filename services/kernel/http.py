@@ -119,8 +119,9 @@ class Service:
                 log.exception("request.failed", path=scope["path"])
             route = scope.get("route")
             # a known path under a method that it has not is answered 405; methods are a caller's to choose
-            known = route is not None and scope["method"] in route.methods
-            return f"{scope['method']} {route.path}" if known else "unmatched"
+            if route is None or scope["method"] not in route.methods:
+                return "unmatched"
+            return f"{scope['method']} {route.path}"
         name, answer = lean
         try:
             await answer(self.kernel, scope, receive, send)
