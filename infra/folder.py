@@ -78,6 +78,7 @@ class EnvironmentFolder:
 
     @property
     def plan(self) -> Path:
+        """Written by `yiwang plan` alone; where there is none the tracked plan rules."""
         return self.root / "plan.json"
 
     @property
@@ -92,3 +93,8 @@ class EnvironmentFolder:
     def demo(self) -> Path:
         """Log-ins of the seeded people, mode 0600; exists in local and test environments only."""
         return self.root / "demo.json"
+
+    @property
+    def rehearsal(self) -> Path:
+        """The kit of load runs: people made for them with their passwords, sites with their secrets; mode 0600."""
+        return self.root / "rehearsal.json"

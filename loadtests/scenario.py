@@ -68,6 +68,21 @@ class Scenario(ScenarioModel):
             raise ValueError("a journey is named twice")
         return self
 
+    def changed(self, rate: float | None = None, hold_seconds: float | None = None) -> Scenario:
+        """The scenario with another rate or hold; None leaves what it says.
+
+        Raises:
+            ScenarioError: it does not hold any more, or its arrival is closed and has no rate.
+        """
+        if rate is not None and self.arrival == "closed":
+            raise ScenarioError(f"{self.name} has {self.users} users who come one after another; it takes no rate")
+        changes = {"rate": rate, "hold_seconds": hold_seconds}
+        wanted = self.model_dump() | {name: value for name, value in changes.items() if value is not None}
+        try:
+            return Scenario.model_validate(wanted)
+        except ValidationError as error:
+            raise ScenarioError(_explain(self.name, error)) from None
+
 
 def load(name_or_path: str) -> Scenario:
     """The scenario of a file, or of that name in `scenarios/`.
@@ -76,7 +91,7 @@ def load(name_or_path: str) -> Scenario:
         ScenarioError: there is none, or it does not hold.
     """
     path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in (".yaml", ".yml", ".json"):
         path = FOLDER / f"{name_or_path}.yaml"
     try:
         return Scenario.model_validate(YAML(typ="safe").load(path.read_text("utf-8")))
@@ -86,5 +101,9 @@ def load(name_or_path: str) -> Scenario:
     except (OSError, YAMLError) as error:
         raise ScenarioError(f"{path}: {error}") from None
     except ValidationError as error:
-        faults = [f"  {'.'.join(map(str, detail['loc'])) or 'scenario'}: {detail['msg']}" for detail in error.errors()]
-        raise ScenarioError("\n".join([f"{path}: the scenario does not hold; nothing was sent.", *faults])) from None
+        raise ScenarioError(_explain(path, error)) from None
+
+
+def _explain(what: object, error: ValidationError) -> str:
+    faults = [f"  {'.'.join(map(str, detail['loc'])) or 'scenario'}: {detail['msg']}" for detail in error.errors()]
+    return "\n".join([f"{what}: the scenario does not hold; nothing was sent.", *faults])

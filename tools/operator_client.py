@@ -46,9 +46,20 @@ class Operator:
         """A page or document that anyone may read."""
         return self._send("GET", url)
 
-    def ensure_person(self, person: dict[str, Any]) -> None:
+    def find_person(self, username: str) -> dict[str, Any] | None:
+        """Who has this user name, if anybody has."""
+        try:
+            found: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/people/{username}").json()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 404:
+                return None
+            raise
+        return found
+
+    def ensure_person(self, person: dict[str, Any]) -> dict[str, Any]:
         """Makes a person by user name, or leaves the one that is there as it is."""
-        self._ask("POST", f"{self.issuer}/api/identity/people", person)
+        made: dict[str, Any] = self._ask("POST", f"{self.issuer}/api/identity/people", person).json()
+        return made
 
     def invite(self, tenant: str, name: str, department: str) -> dict[str, str]:
         """A one-time link for the tenant's administrator: `{"link", "expires_at"}`."""
@@ -75,7 +86,7 @@ class Operator:
         found: list[dict[str, Any]] = answer["items"]
         return found
 
-    def _ask(self, method: str, url: str, body: dict[str, Any]) -> httpx.Response:
+    def _ask(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx.Response:
         if not self._token:
             self._token = self._send(
                 "POST",
@@ -83,7 +94,8 @@ class Operator:
                 data={"grant_type": "client_credentials", "scope": "operator"},
                 auth=("operator", self.secret),
             ).json()["access_token"]
-        return self._send(method, url, json=body, headers={"Authorization": f"Bearer {self._token}"})
+        content = {} if body is None else {"json": body}
+        return self._send(method, url, headers={"Authorization": f"Bearer {self._token}"}, **content)
 
     def _send(self, method: str, url: str, **content: Any) -> httpx.Response:
         tries = Retrying(

@@ -1,0 +1,82 @@
+"""When journeys begin, whatever the answers take: the timetable of an open arrival.
+
+People decide to come independently of each other, so arrivals are a Poisson process; its rate rises along a straight
+line through the ramp and stays in the hold. The timetable is the same in every process and every run of a scenario
+(its seed is fixed): process i of n takes each n-th arrival, so that all together are one Poisson process.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from loadtests.rehearsal import KitTenant
+from loadtests.scenario import JourneyShare, Scenario
+
+SEED = 20_260_101
+# Where a resident's matter is dealt with; within a level tenants have shares by their residents. Without this the
+# province, of which everybody is a resident, would get most of what counties do.
+LEVELS = {"county": 0.80, "city": 0.15, "province": 0.05}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """`at`: seconds from the start of the ramp."""
+
+    number: int
+    at: float
+    share: JourneyShare
+    tenant: KitTenant
+
+
+class Draw:
+    """Which journey somebody begins, and at which tenant."""
+
+    def __init__(self, scenario: Scenario, tenants: Sequence[KitTenant], seed: int = SEED) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - nothing here is a secret
+        self._shares = scenario.journeys
+        self._by_journey = list(accumulate(one.share for one in scenario.journeys))
+        self._tenants = list(tenants)
+        self._by_tenant = list(accumulate(weights(tenants)))
+
+    def journey(self) -> JourneyShare:
+        return self.random.choices(self._shares, cum_weights=self._by_journey)[0]
+
+    def tenant(self) -> KitTenant:
+        return self.random.choices(self._tenants, cum_weights=self._by_tenant)[0]
+
+
+def weights(tenants: Sequence[KitTenant]) -> list[float]:
+    """Each tenant's share of the arrivals, adding up to 1."""
+    levels = {one.level for one in tenants}
+    present = sum(share for level, share in LEVELS.items() if level in levels)
+    residents = {level: sum(max(one.residents, 1) for one in tenants if one.level == level) for level in levels}
+    return [LEVELS[one.level] / present * max(one.residents, 1) / residents[one.level] for one in tenants]
+
+
+def timetable(scenario: Scenario, tenants: Sequence[KitTenant], seed: int = SEED) -> Iterator[Arrival]:
+    """All arrivals of ramp and hold in order."""
+    assert scenario.rate is not None, "a scenario with an open arrival has a rate"
+    draw = Draw(scenario, tenants, seed)
+    end = scenario.ramp_seconds + scenario.hold_seconds
+    number = 0
+    position = 0.0
+    while True:
+        # one more in a process of rate 1, moved to where the scenario's expected arrivals have come as far
+        position += draw.random.expovariate(1.0)
+        at = _moment(position, scenario.rate, scenario.ramp_seconds)
+        if at >= end:
+            return
+        yield Arrival(number, at, draw.journey(), draw.tenant())
+        number += 1
+
+
+def _moment(expected: float, rate: float, ramp: float) -> float:
+    """The time by which so many arrivals are expected."""
+    in_ramp = rate * ramp / 2
+    if expected < in_ramp:
+        return math.sqrt(2 * ramp * expected / rate)
+    return ramp + (expected - in_ramp) / rate

@@ -1,0 +1,297 @@
+"""One generator process: its share of the people and of the arrivals, and what it has seen of them.
+
+Nothing here knows of other processes: the conductor tells its share, when to go and when to end, and asks for news.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Group, Pool
+from gevent.ssl import create_default_context
+from locust.contrib.fasthttp import FastHttpSession
+from locust.env import Environment
+
+from loadtests.arrivals import SEED, Draw, timetable
+from loadtests.cases import OpenCase, OpenCases
+from loadtests.journeys import citizen, clerk
+from loadtests.rehearsal import Kit, KitTenant, RehearsalError
+from loadtests.scenario import JourneyShare, Scenario
+from loadtests.tally import Kind, Tally
+from loadtests.visit import ANSWER_SECONDS, StepFailed, Visit, Visitor
+
+LOG_INS_AT_ONCE = 4
+PREPARE_SECONDS = 300.0
+DRAIN_SECONDS = 30.0
+GIVE_UP_LATE_SECONDS = 5.0
+MOST_AT_ONCE = 4000
+NOTHING_TO_DO_SECONDS = 1.0
+
+
+class StepRefused(Exception):
+    """Locust's word for what went wrong, without the address."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process is number `index` of `count`."""
+
+    index: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """Times of the run, seconds since the epoch."""
+
+    go: float
+    hold: float
+    end: float
+
+    def holds(self, moment: float) -> bool:
+        return self.hold <= moment < self.end
+
+
+class Generator:
+    def __init__(self, environment: Environment, kit: Kit, scenario: Scenario, share: Share) -> None:
+        self.scenario = scenario
+        self.share = share
+        self.problem = ""
+        self.gave_up = ""
+        self.done = Event()
+        self._environment = environment
+        self._kit = kit
+        self._tenants = kit.tenants_of(scenario)
+        self._by_code = {one.code: one for one in self._tenants}
+        if len(kit.citizens[: scenario.people]) < share.count:
+            raise RehearsalError(f"{scenario.people} people are too few for {share.count} workers")
+        self._citizens = [Visitor(one) for one in kit.citizens[: scenario.people][share.index :: share.count]]
+        self._clerks = {code: Visitor(kit.clerks[code]) for code in self._by_code}
+        self._draw = Draw(scenario, self._tenants, SEED + 1 + share.index)
+        self._random = random.Random(SEED + share.index)  # noqa: S311 - nothing here is a secret
+        self._cases = OpenCases(time.monotonic)
+        self._trust = create_default_context(cafile=kit.ca_file)
+        self._tally = Tally()
+        self._journeys = Group()
+        self._window: Window | None = None
+        self._cpu_seconds = 0.0
+        self._cares: list[gevent.Greenlet] = []
+
+    # ---- before the ramp ----
+
+    def prepare(self) -> None:
+        """Logs in everybody who does so once a run; of this nothing is counted.
+
+        Raises:
+            StepFailed: somebody could not.
+        """
+        pool = Pool(LOG_INS_AT_ONCE)
+        jobs = []
+        once = {one.journey for one in self.scenario.journeys if one.log_in == "once"}
+        if "citizen" in once:
+            jobs += [pool.spawn(self._log_in, "citizen", one, self._draw.tenant()) for one in self._citizens]
+        if "clerk" in once:
+            jobs += [pool.spawn(self._log_in, "clerk", one, self._by_code[code]) for code, one in self._clerks.items()]
+        with gevent.Timeout(PREPARE_SECONDS, StepFailed("no answer", f"log-ins took over {PREPARE_SECONDS:g} s")):
+            for job in jobs:
+                job.get()
+
+    def _log_in(self, journey: str, visitor: Visitor, tenant: KitTenant) -> None:
+        visit = Visit(self._kit.issuer, self._session(), visitor, journey, lambda *_: None)
+        try:
+            visit.log_in(tenant, keep=True)
+        finally:
+            visit.close()
+
+    # ---- the run ----
+
+    def go(self, window: Window) -> None:
+        self._window = window
+        self._cares = [gevent.spawn(self._measure_cpu), gevent.spawn(self._conclude)]
+        if self.scenario.arrival == "open":
+            self._cares.append(gevent.spawn(self._walk))
+
+    def stop(self, at: float) -> None:
+        """Ends the hold now: what was to begin later is not begun, nor intended."""
+        assert self._window is not None
+        self._window = Window(self._window.go, min(self._window.hold, at), min(self._window.end, at))
+
+    def work(self) -> None:
+        """The task of a Locust user: with a closed arrival the next journey. With an open one a greenlet of its own
+        walks the timetable, and each journey is one too, however many there are at once.
+        """
+        assert self._window is not None
+        now = time.time()
+        if self.scenario.arrival == "open" or now >= self._window.end:
+            self.done.wait()
+            gevent.sleep(NOTHING_TO_DO_SECONDS)
+        elif now < self._window.go:
+            gevent.sleep(self._window.go - now)
+        else:
+            self._tally.note_intended(now, self._window.holds(now))
+            self._journeys.spawn(self._visit, self._draw.journey(), self._draw.tenant(), now).join()
+
+    def abort(self) -> None:
+        """Whoever watched stopped the run: nothing goes on."""
+        gevent.killall(self._cares, block=False)
+        self._journeys.kill(block=False)
+        self.done.set()
+
+    def news(self) -> dict[str, Any]:
+        """What is new since the last time, for `Tally.from_message`."""
+        tally, self._tally = self._tally, Tally()
+        return tally.as_message()
+
+    @property
+    def cpu_share(self) -> float:
+        """Of one core, in the hold."""
+        assert self._window is not None
+        return self._cpu_seconds / max(self._window.end - self._window.hold, 1e-3)
+
+    def _walk(self) -> None:
+        window = self._window
+        assert window is not None
+        for arrival in timetable(self.scenario, self._tenants):
+            if arrival.number % self.share.count != self.share.index:
+                continue
+            intended = window.go + arrival.at
+            if (wait := intended - time.time()) > 0:
+                gevent.sleep(wait)
+            elif arrival.number % 16 == 0:
+                gevent.sleep(0)  # behind time: let the journeys that have begun go on
+            if intended >= self._window.end:  # type: ignore[union-attr] # it may have been brought forward
+                return
+            self._tally.note_intended(intended, self._window.holds(intended))  # type: ignore[union-attr]
+            if self.gave_up:
+                continue
+            if -wait > GIVE_UP_LATE_SECONDS:
+                self.gave_up = f"the generator fell {-wait:.1f} s behind its timetable"
+            elif len(self._journeys) >= MOST_AT_ONCE:
+                self.gave_up = f"{MOST_AT_ONCE} journeys of one generator process waited for answers at once"
+            else:
+                self._journeys.spawn(self._visit, arrival.share, arrival.tenant, intended)
+
+    def _visit(self, share: JourneyShare, tenant: KitTenant, intended: float) -> None:
+        """One journey from its intended start to its end."""
+        assert self._window is not None
+        begun = time.time()
+        in_hold = self._window.holds(intended)
+        self._tally.note_begun(begun, begun - intended, in_hold)
+        steps = _Steps(self, in_hold, max(begun - intended, 0.0))
+        try:
+            if share.journey == "citizen":
+                self._citizens_journey(share, tenant, steps)
+            else:
+                self._clerks_journey(share, tenant, steps)
+            self._tally.note_completed(in_hold)
+        except StepFailed:
+            pass  # it has been counted
+        finally:
+            steps.close()
+
+    def _citizens_journey(self, share: JourneyShare, tenant: KitTenant, steps: _Steps) -> None:
+        visit = steps.visit("citizen", self._random.choice(self._citizens))
+        if share.log_in == "each":
+            visit.log_in(tenant, keep=False)
+        self._cases.add(tenant.code, citizen.journey(visit, self._kit, tenant, share.without, self._random))
+
+    def _clerks_journey(self, share: JourneyShare, tenant: KitTenant, steps: _Steps) -> None:
+        place = self._cases.place(tenant.code)
+        if place is None:
+            case = self._file_one(tenant, steps)
+        else:
+            tenant, case = self._by_code[place], self._cases.take(place)
+        visit = steps.visit("clerk", self._clerks[tenant.code])
+        if share.log_in == "each":
+            visit.log_in(tenant, keep=False)
+        arrived = clerk.journey(visit, tenant, case, self._cases, self._by_code, share.without)
+        if arrived is not None:
+            receiver = steps.visit("clerk", self._clerks[arrived.tenant])
+            clerk.finish_arrived(receiver, arrived, self._cases, self._by_code)
+
+    def _file_one(self, tenant: KitTenant, steps: _Steps) -> OpenCase:
+        """No case waits: a citizen files one just now, so that the clerk's journey is a whole one."""
+        visit = steps.visit("citizen", self._random.choice(self._citizens))
+        item = citizen.show_item(visit, tenant, self._random.choice(tenant.items))
+        return citizen.file(visit, tenant, item)[0]
+
+    # ---- parts of visits ----
+
+    def _session(self) -> FastHttpSession:
+        """A browser of its own: connections are made anew for each visit, as they are by people."""
+        return FastHttpSession(
+            base_url=None,
+            request_event=self._environment.events.request,
+            user=None,
+            insecure=False,
+            ssl_context_factory=self._trusting,
+            network_timeout=ANSWER_SECONDS,
+            connection_timeout=ANSWER_SECONDS,
+            concurrency=2,
+        )
+
+    def _trusting(self, **_: Any) -> ssl.SSLContext:
+        context: ssl.SSLContext = self._trust
+        return context
+
+    def new_visit(self, journey: str, visitor: Visitor, late: float, in_hold: bool) -> Visit:
+        tell: Callable[..., None] = self._environment.events.request.fire
+
+        def count(method: str, operation: str, tenant: str, kind: Kind, seconds: float, detail: str, size: int) -> None:
+            self._tally.note_step(operation, tenant, kind, seconds, time.time(), in_hold, detail)
+            tell(
+                request_type=method,
+                name=operation,
+                response_time=seconds * 1000,
+                response_length=size,
+                response=None,
+                context={"tenant": tenant},
+                exception=None if kind == "fine" else StepRefused(f"{kind}: {detail}"),
+            )
+
+        return Visit(self._kit.issuer, self._session(), visitor, journey, count, late)
+
+    # ---- the end ----
+
+    def _measure_cpu(self) -> None:
+        assert self._window is not None
+        gevent.sleep(max(self._window.hold - time.time(), 0))
+        before = time.process_time()
+        while not self.done.is_set() and time.time() < self._window.end:
+            self.done.wait(min(0.5, max(self._window.end - time.time(), 0.01)))
+            self._cpu_seconds = time.process_time() - before
+
+    def _conclude(self) -> None:
+        """After the hold its journeys end by themselves, within bounds; then everything has been seen."""
+        while (left := self._window.end - time.time()) > 0:  # type: ignore[union-attr] # it may be brought forward
+            gevent.sleep(min(left, 0.2))
+        self._journeys.join(timeout=DRAIN_SECONDS)
+        self._journeys.kill(timeout=5)
+        self.done.set()
+
+
+class _Steps:
+    """The visits of one journey. What the first of them comes late counts for its first step."""
+
+    def __init__(self, generator: Generator, in_hold: bool, late: float) -> None:
+        self._generator = generator
+        self._in_hold = in_hold
+        self._late = late
+        self._visits: list[Visit] = []
+
+    def visit(self, journey: str, visitor: Visitor) -> Visit:
+        visit = self._generator.new_visit(journey, visitor, self._late, self._in_hold)
+        self._late = 0.0
+        self._visits.append(visit)
+        return visit
+
+    def close(self) -> None:
+        for visit in self._visits:
+            visit.close()

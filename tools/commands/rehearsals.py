@@ -1,0 +1,51 @@
+"""`yiwang rehearsal`: the people that load runs need, and their removal with all that they left."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infra.engine import Engine
+from infra.folder import EnvironmentFolder
+from loadtests.rehearsal import RehearsalError
+from loadtests.scenario import ScenarioError, load
+from tools import rehearsals
+from tools.environment import load_choice
+from tools.stages import StageError
+
+app = typer.Typer(help="The people of load runs: made before, removed after.", no_args_is_help=True)
+
+Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
+
+
+@app.command()
+def prepare(
+    environment: Environment = "local",
+    scenario: Annotated[str, typer.Option(help="a name in loadtests/scenarios, or a file")] = "launch",
+) -> None:
+    """Makes the people of a scenario and writes the kit; people that are there are used again."""
+    try:
+        path = rehearsals.prepare(_engine(environment), load(scenario), typer.echo)
+    except (ScenarioError, RehearsalError) as error:
+        raise StageError(str(error), "nothing was made") from None
+    typer.echo(f"kit: {path}")
+
+
+@app.command()
+def remove(environment: Environment = "local") -> None:
+    """Removes the kit's people and their cases from every database, traces and audit included."""
+    try:
+        counts = rehearsals.remove(_engine(environment), typer.echo)
+    except RehearsalError as error:
+        raise StageError(str(error), "nothing was removed") from None
+    for table, rows in sorted(counts.items()):
+        typer.echo(f"{rows:>8}  {table}")
+    typer.echo("nothing of a rehearsal is left" if counts else "there was nothing to remove")
+
+
+def _engine(environment: str) -> Engine:
+    engine = Engine(EnvironmentFolder(environment))
+    if environment != "prod":
+        load_choice(engine.folder)
+    return engine

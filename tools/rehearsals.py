@@ -1,0 +1,138 @@
+"""The people of load runs in an environment: made before, removed with all that they left after."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from infra.engine import Engine
+from infra.name_lookup import NameLookupError, address_of
+from infra.outputs import CellOutputs, EnvironmentOutputs
+from infra.secret_outputs import OwnDatabaseSecrets, TenantSecrets
+from loadtests import rehearsal
+from loadtests.rehearsal import Kit, load_kit
+from loadtests.scenario import Scenario
+from tools.lifecycle import operator_of
+from tools.stages import StageError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REMOVAL_SECONDS = 900
+
+
+def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> Path:
+    """Makes the people of the scenario, or finds them there, and writes the environment's kit; gives its path."""
+    outputs = engine.merged_outputs()
+    operator = operator_of(engine, outputs)
+    private = bool(outputs.foundation.authority_certificate)
+    try:
+        rehearsal.prepare(
+            engine.folder.rehearsal,
+            outputs,
+            {code: one.client_secret for code, one in _tenant_secrets(engine, outputs).items()},
+            str(engine.folder.authority / "authority.pem") if private else None,
+            operator,
+            scenario,
+            say,
+        )
+    finally:
+        operator.close()
+    return engine.folder.rehearsal
+
+
+def remove(engine: Engine, say: Callable[[str], None]) -> dict[str, int]:
+    """Removes the kit's people, their cases and every trace of both; rows by table. Without a kit there is nothing.
+
+    Raises:
+        StageError: something could not be removed; the kit stays, so that it can be tried again.
+    """
+    path = engine.folder.rehearsal
+    if not path.exists():
+        return {}
+    kit = load_kit(path)
+    say(f"removing {len(kit.people)} people of rehearsal {kit.run} and their cases")
+    counts = _run(json.dumps({"usernames": [one.username for one in kit.people], "databases": _databases(engine)}))
+    path.unlink()
+    return counts
+
+
+def kit_of(engine: Engine) -> Kit | None:
+    return load_kit(engine.folder.rehearsal) if engine.folder.rehearsal.exists() else None
+
+
+def _run(given: str) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.rehearsals"],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=REMOVAL_SECONDS,
+        cwd=REPOSITORY,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    problems = [f"{line.get('database', 'rehearsal')}: {line['error']}" for line in lines if "error" in line]
+    if done.returncode != 0 or problems:
+        said = "; ".join(problems) or done.stderr.strip().splitlines()[-1]
+        raise StageError(f"not all of the rehearsal could be removed: {said}", "run the same command again")
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update(line["removed"])
+    return dict(counts)
+
+
+def _tenant_secrets(engine: Engine, outputs: EnvironmentOutputs) -> dict[str, TenantSecrets]:
+    """By tenant's code, from each tenants stack."""
+    codes = {tenant.code for tenant in outputs.tenants}
+    found: dict[str, TenantSecrets] = {}
+    for scope in engine.stacks():
+        if scope == "foundation" or scope in {cell.cell for cell in outputs.cells}:
+            continue
+        exported = engine.outputs(scope, secrets=True).get("secrets", {})
+        found |= {code: TenantSecrets.model_validate(one) for code, one in exported.items() if code in codes}
+    return found
+
+
+def _databases(engine: Engine) -> list[dict[str, Any]]:
+    """Every database in which a rehearsal leaves something, with its owner."""
+    outputs = engine.merged_outputs()
+    secrets = _tenant_secrets(engine, outputs)
+    cells = {cell.cell: cell for cell in outputs.cells}
+    found = [
+        {
+            "module": "affairs",
+            "database": database.name,
+            "user": database.owner,
+            "password": secrets[tenant.code].database_owner_password,
+            **_instance(outputs, cells[database.cell]),
+        }
+        for tenant in outputs.tenants
+        for database in tenant.databases
+    ]
+    for cell in outputs.cells:
+        own = [name for name in ("query", "identity") if name in cell.database.databases]
+        if own:
+            exported = engine.outputs(cell.cell, secrets=True)["secrets"]["databases"]
+            found += [
+                {
+                    "module": name,
+                    "database": name,
+                    "user": cell.database.databases[name],
+                    "password": OwnDatabaseSecrets.model_validate(exported[name]).owner,
+                    **_instance(outputs, cell),
+                }
+                for name in own
+            ]
+    return found
+
+
+def _instance(outputs: EnvironmentOutputs, cell: CellOutputs) -> dict[str, Any]:
+    try:
+        host = address_of(cell.database.host, outputs.foundation.name_servers)
+    except NameLookupError as error:
+        raise StageError(f"cell {cell.cell}: {error}", "is the environment up? see yiwang status") from None
+    return {"host": host, "port": cell.database.port}
