@@ -31,6 +31,7 @@ from infra.local.cloud.databases import DatabaseAccounts, DatabaseInstances, Dat
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.firewall import Firewall, SecurityGroups, SecurityRules
 from infra.local.cloud.front_door import FrontDoor
+from infra.local.cloud.host_view import HostView
 from infra.local.cloud.hosts import Hosts, KeyPairs
 from infra.local.cloud.kept import KeptThings
 from infra.local.cloud.kind import Kind
@@ -71,6 +72,7 @@ class Cloud:
         self._balancer_containers = BalancerContainers(self._context)
         self._front_door = FrontDoor(self._context)
         self._object_store = ObjectStore(self._context)
+        self.host_view = HostView(self._context)
         self._wire()
         self.networks = self._kind(Networks)
         self.switches = self._kind(Switches)
@@ -113,6 +115,7 @@ class Cloud:
         context.renew_balancers = self._balancer_containers.renew
         context.renew_front_door = self._front_door.renew
         context.renew_object_store = self._object_store.renew
+        context.host_view_options = self.host_view.options
 
     # --- settings and lists
 
@@ -149,6 +152,8 @@ class Cloud:
         wanted = [record for kind in _RUNNING_KINDS for record in context.store.of_kind(kind) if record.ready]
         if context.vpc is None or not wanted:
             return True
+        if context.store.count("Host") and not self.host_view.answers():
+            return False
         same_boot = context.store.fact("boot") in (None, boot_id())
         return same_boot and any(seen.alive for seen in context.containers.seen().values())
 
@@ -165,6 +170,8 @@ class Cloud:
             if vpc is not None and vpc.ready:
                 seen = context.containers.seen()  # mends podman's picture, too, before the network is touched
                 done += self._start_network(vpc, seen)
+                if context.store.count("Host") and self.host_view.ensure():
+                    done.append("hosts' view of themselves")
                 done += self._start_things(seen)
             context.mark(RUNNING)
             return done
@@ -225,6 +232,7 @@ class Cloud:
                     pool.submit(context.containers.remove, name, one, 15 if name in databases else 0)
             run_podman("network", "rm", "--force", context.network_name, check=False)
             self._firewall.withdraw()
+            self.host_view.end()
             for disk in sorted((context.root / "hosts").glob("*/disk/merged")):
                 unmount(disk)
 

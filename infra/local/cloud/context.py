@@ -41,6 +41,7 @@ class Context:
         self.renew_front_door: Callable[[], object] = lambda: None
         self.renew_object_store: Callable[[], None] = lambda: None
         self.renew_balancers: Callable[[], None] = lambda: None
+        self.host_view_options: Callable[[], tuple[str, ...]] = lambda: ()
         self._threads = threading.local()
 
     # --- settings and state

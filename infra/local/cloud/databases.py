@@ -3,8 +3,9 @@
 Rights as on RDS: a normal account is a plain role (no new roles, no new databases); everybody may create in `public`
 (help.aliyun.com, "Permission management"; PostgreSQL 15's own default differs). A Super account is no superuser of
 PostgreSQL: it has CREATEROLE and CREATEDB, is in `rds_superuser`, `pg_monitor` and `pg_signal_backend`, and a member of
-every normal account, so that it can change and revoke what those own. The grant alone isolates nothing: PUBLIC may
-CONNECT to every database until somebody revokes it, as there.
+every normal account, so that it can change and revoke what those own. It makes roles by SQL and may give them what
+PostgreSQL has for observers (`pg_monitor`), but none of the three roles that reach the server's files and programs. The
+grant alone isolates nothing: PUBLIC may CONNECT to every database until somebody revokes it, as there.
 """
 
 from __future__ import annotations
@@ -185,12 +186,17 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
             raise CloudError("InternalError", message) from error
 
     def _prepare(self, record: Record[DatabaseInstanceSpec]) -> None:
-        """What RDS has in every instance: its role of privileged accounts, and the rights of PUBLIC in `public`."""
+        """What RDS has in every instance: its role of privileged accounts, the rights of PUBLIC in `public`, and that
+        the server beneath is nobody's but the cloud's."""
         admin = administrator(self.context, record.id, record.attributes["address"])
         if not admin.run("SELECT 1 FROM pg_roles WHERE rolname = 'rds_superuser'"):
             admin.run("CREATE ROLE rds_superuser NOLOGIN")
         for database in ("postgres", "template1"):
             admin.run_in(database, "GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC")
+        # Until PostgreSQL 16, CREATEROLE lets one give any role away except a superuser's: so these are such roles.
+        of_the_server = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
+        names = ", ".join(literal(name) for name in of_the_server)
+        admin.run(f"UPDATE pg_authid SET rolsuper = true WHERE NOT rolsuper AND rolname IN ({names})")  # noqa: S608
 
 
 _BOOT = """

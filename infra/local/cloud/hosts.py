@@ -160,6 +160,7 @@ class Hosts(Kind[HostSpec]):
             *self.context.network_options(record.attributes["address"]),
             *("--volume", f"{folder / 'authorized_keys'}:/etc/ssh/authorized_keys:ro"),
             *("--volume", f"{folder / 'host_keys'}:/etc/ssh/host_keys:ro"),
+            *self.context.host_view_options(),
         )
         return Container(
             name=self.container_name(record),

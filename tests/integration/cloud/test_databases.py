@@ -72,6 +72,36 @@ def test_rights_are_those_of_the_cloud(site: Site, database: Record[Any], tenant
     privileged.close()
 
 
+def test_a_role_for_monitoring_sees_figures_and_no_data(
+    site: Site, database: Record[Any], tenants: tuple[str, str]
+) -> None:
+    site.tenant_database(database.id, "t330109")
+    privileged = site.connect(database, "yw_admin", "t330109")
+    privileged.run("REVOKE CONNECT ON DATABASE t330109 FROM PUBLIC")
+    privileged.run(f"CREATE ROLE monitoring LOGIN PASSWORD '{PASSWORD}'")
+    size = "SELECT pg_database_size('t330109')"
+    observer = site.connect(database, "monitoring", "postgres")
+    # The twin: what it is to see is hidden from any other account.
+    with pytest.raises(pg8000.native.DatabaseError, match="permission denied"):
+        observer.run(size)
+    privileged.run("GRANT pg_monitor TO monitoring")
+    assert observer.run(size)[0][0] > 0
+    assert observer.run("SELECT query FROM pg_stat_activity WHERE usename = 'yw_admin'")[0][0].startswith("GRANT")
+    observer.close()
+    assert not can_connect(site, database, "monitoring", "t330109")
+    privileged.close()
+
+
+@pytest.mark.parametrize("role", ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"])
+def test_the_server_beneath_an_instance_is_nobodys(
+    site: Site, database: Record[Any], tenants: tuple[str, str], role: str
+) -> None:
+    privileged = site.connect(database, "yw_admin", "postgres")
+    with pytest.raises(pg8000.native.DatabaseError, match="must be superuser"):
+        privileged.run(f"GRANT {role} TO yw_admin")
+    privileged.close()
+
+
 def test_the_instance_is_reached_from_its_groups_only(
     site: Site, database: Record[Any], redis_cache: Record[Any], application: Record[Any], stranger: Record[Any]
 ) -> None:
@@ -161,3 +191,25 @@ def test_cache_accounts_need_their_password_and_may_use_every_key(site: Site, re
     site.cloud.cache_accounts.delete(account.id)
     with pytest.raises(redis.RedisError):
         client("portal", PASSWORD).ping()
+
+
+def test_an_account_that_only_reads_sees_the_caches_figures_and_changes_nothing(
+    site: Site, redis_cache: Record[Any]
+) -> None:
+    address = redis_cache.attributes["address"]
+    for name, privilege in (("monitoring", "RoleReadOnly"), ("writer", "RoleReadWrite")):
+        spec = CacheAccountSpec(redis_cache.id, name, PASSWORD, privilege)
+        site.cloud.cache_accounts.create(owner(f"cache-{name}"), spec)
+    reader, writer = (
+        redis.Redis(host=address, username=name, password=PASSWORD, decode_responses=True)
+        for name in ("monitoring", "writer")
+    )
+    figures = reader.info("all")
+    assert {"used_memory", "connected_clients", "total_commands_processed"} <= set(figures)
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        reader.set("x", "1")
+    for administer in (reader.config_get, reader.client_list):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            administer()
+    # The twin: it is the privilege that forbids it.
+    assert writer.set("x", "1")

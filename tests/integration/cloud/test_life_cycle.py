@@ -15,16 +15,17 @@ from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
 from tests.waiting import wait_until
 
 
-def processes() -> list[int]:
-    """Every container's first process and its monitor."""
+def processes(site: Site) -> list[int]:
+    """Every container's first process and its monitor, and what serves the hosts' view of themselves."""
     template = "{{.State.ConmonPid}} {{.State.Pid}}"
     inspect = subprocess.run(
         ["podman", "inspect", "-f", template, *containers()], capture_output=True, text=True, check=True
     )
-    return [int(process) for process in inspect.stdout.split() if int(process) > 1]
+    views = [process.pid for process in site.cloud.host_view.processes()]
+    return [int(process) for process in inspect.stdout.split() if int(process) > 1] + views
 
 
-def left_on_the_machine() -> list[str]:
+def left_on_the_machine(site: Site) -> list[str]:
     """Whatever of the environment runs or is set up on the machine."""
     networks = subprocess.run(["podman", "network", "ls", "-q"], capture_output=True, text=True, check=True).stdout
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
@@ -32,7 +33,7 @@ def left_on_the_machine() -> list[str]:
         mounted = [line for line in mounts if f"yiwang-{ENVIRONMENT}/" in line]
     found = [line for line in networks.split() if line == f"yw-{ENVIRONMENT}"]
     found += [line for line in tables.splitlines() if line.endswith("yw_test_cloud")]
-    return containers() + found + mounted
+    return containers() + found + mounted + [str(process) for process in site.cloud.host_view.processes()]
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +64,19 @@ def test_start_changes_nothing_when_all_runs(site: Site, marked: Record[Any]) ->
 
 
 def test_start_heals_after_every_process_was_killed(site: Site, marked: Record[Any]) -> None:
-    for process in processes():
+    for process in processes(site):
         os.kill(process, signal.SIGKILL)
-    wait_until(lambda: not site.cloud.is_up(), 10, "everything is dead")
+    wait_until(lambda: not [one for one in site.cloud.status() if one.state == "Running"], 10, "everything is dead")
+    assert not site.cloud.is_up()
     assert site.cloud.start() != []
     assert all_is_there(site, marked)
     assert site.cloud.start() == []
 
 
 def test_stop_leaves_nothing_and_start_brings_it_back(site: Site, marked: Record[Any]) -> None:
+    assert [line for line in left_on_the_machine(site) if "fuse.lxcfs" in line or "psutil.Process" in line]
     site.cloud.stop()
-    assert left_on_the_machine() == []
+    assert left_on_the_machine(site) == []
     assert not site.cloud.is_up()
     assert {status.state for status in site.cloud.status() if status.kind == "Host"} == {"Stopped"}
     with pytest.raises(CloudError) as refusal:
