@@ -1,0 +1,387 @@
+"""Where alerts and the gate's verdicts arrive and can be looked at: `python -m monitoring.receiver`.
+
+`POST /alerts` takes what Alertmanager sends (webhook, version 4), `POST /verdicts` what the launch gate found; each is
+acknowledged once it is on disk. `GET /alerts` and `GET /verdicts` give them back as JSON, the newest first, `/` as a
+page, `/healthz` says that it lives. `/metrics`:
+
+    yiwang_gate_verdict{scenario="launch"} 1            (GO 1, UNSURE 0.5, NO-GO 0)
+    yiwang_gate_verdict_timestamp_seconds{scenario="launch"} 1.79e+09
+    yiwang_notifications_total{status="firing"} 3       (since it started)
+
+It keeps the newest few hundred of both, in `YIWANG_RECEIVER_FOLDER`; variables also `YIWANG_RECEIVER_PORT`.
+Who is to be called at night is Alertmanager's business: another receiver there, beside this one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, StrictUndefined
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.kernel.calendar import SHANGHAI
+from services.kernel.problems import Problem
+from services.kernel.telemetry import configure_logging
+
+log = structlog.get_logger(__name__)
+
+LARGEST_BODY = 1024 * 1024
+LARGEST_FILE = 4 * 1024 * 1024
+MOST_KEPT = 300
+LONGEST_TEXT = 2000
+CLOCKS_APART = 3600.0
+VALUES = {"GO": 1.0, "UNSURE": 0.5, "NO-GO": 0.0}
+
+
+class ReceiverSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="YIWANG_", extra="ignore", frozen=True)
+
+    bind: str = "0.0.0.0"  # noqa: S104  (the controller must reach it; security groups close the rest)
+    receiver_port: int = 9095
+    receiver_folder: Path = Path("/var/lib/yiwang-receiver")
+
+
+# --- what arrives ------------------------------------------------------------------------------------------------
+
+
+def _cut(value: object) -> object:
+    return value[:LONGEST_TEXT] if isinstance(value, str) else value
+
+
+# cut rather than refused: an alert with a long annotation is an alert all the same
+Text = Annotated[str, BeforeValidator(_cut)]
+Texts = Annotated[dict[Text, Text], Field(max_length=64)]
+
+
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
+
+
+class Arrival(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    WHAT: ClassVar[str]
+
+
+class Alert(Arrival):
+    """An alert as Alertmanager sends it, names and all."""
+
+    status: Literal["firing", "resolved"]
+    labels: Texts
+    annotations: Texts = Field(default_factory=dict)
+    startsAt: Moment
+
+    @property
+    def name(self) -> str:
+        return self.labels.get("alertname", "")
+
+    @property
+    def since(self) -> str:
+        return _shown(self.startsAt.timestamp())
+
+
+class Notification(Arrival):
+    """One call of Alertmanager's: some alerts that belong together."""
+
+    WHAT = "notification of Alertmanager's (webhook, version 4)"
+    version: Literal["4"]
+    receiver: Text
+    status: Literal["firing", "resolved"]
+    groupLabels: Texts = Field(default_factory=dict)
+    alerts: Annotated[list[Alert], Field(min_length=1, max_length=1000)]
+
+
+class ReceivedNotification(Notification):
+    received_at: float
+
+    @property
+    def moment(self) -> str:
+        return _shown(self.received_at)
+
+
+class Reason(BaseModel):
+    """A verdict's reason; beside its sentence whatever figures the gate gives."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    sentence: Text
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class Verdict(Arrival):
+    """What the launch gate found; `at` in seconds since the epoch."""
+
+    WHAT = "verdict of the launch gate"
+    scenario: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    verdict: Literal["GO", "NO-GO", "UNSURE"]
+    at: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    reasons: Annotated[list[Text | Reason], Field(max_length=200)] = Field(default_factory=list)
+
+    @field_validator("at")
+    @classmethod
+    def _has_been(cls, at: float) -> float:
+        if at > time.time() + CLOCKS_APART:
+            raise ValueError("lies in the future; it counts seconds since the epoch")
+        return at
+
+    @property
+    def moment(self) -> str:
+        return _shown(self.at)
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
+
+
+# --- what is kept ------------------------------------------------------------------------------------------------
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+class Board(Generic[Kept]):
+    """The newest entries, in a file that is always whole: written beside it, then put in its place."""
+
+    def __init__(self, path: Path, kind: type[Kept]) -> None:
+        self._path = path
+        self._list = TypeAdapter(list[kind])  # type: ignore[valid-type]
+        self._entries: list[Kept] = self._read()
+
+    @property
+    def entries(self) -> Sequence[Kept]:
+        """The newest first."""
+        return self._entries
+
+    def add(self, entry: Kept) -> None:
+        """Keep it; on return it is on disk. Raises OSError when the disk does not take it; then nothing changed."""
+        entries = list(_bounded([entry, *self._entries]))
+        self._write(self._list.dump_json(entries))
+        self._entries = entries
+
+    def _write(self, content: bytes) -> None:
+        beside = self._path.with_suffix(".new")
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _read(self) -> list[Kept]:
+        """What was kept before. A file that somebody broke is put aside: alerts must get through all the same."""
+        try:
+            entries: list[Kept] = self._list.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            aside = self._path.with_suffix(".unreadable")
+            self._path.replace(aside)
+            log.error("receiver.unreadable", file=str(self._path), aside=str(aside), error=type(error).__name__)
+            return []
+        return entries
+
+
+def _bounded(entries: list[Kept]) -> Iterator[Kept]:
+    size = 0
+    for entry in entries[:MOST_KEPT]:
+        size += len(entry.model_dump_json())
+        if size > LARGEST_FILE:
+            return
+        yield entry
+
+
+class Verdicts(Collector):
+    """The newest verdict of each scenario as metrics: as many series as there are scenarios among what is kept."""
+
+    def __init__(self, board: Board[Verdict]) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        value = GaugeMetricFamily("yiwang_gate_verdict", "1 GO, 0 NO-GO, 0.5 UNSURE.", labels=["scenario"])
+        at = GaugeMetricFamily("yiwang_gate_verdict_timestamp_seconds", "When it was given.", labels=["scenario"])
+        newest: dict[str, Verdict] = {}
+        for verdict in sorted(self._board.entries, key=lambda one: one.at):
+            newest[verdict.scenario] = verdict
+        for scenario, verdict in newest.items():
+            value.add_metric([scenario], VALUES[verdict.verdict])
+            at.add_metric([scenario], verdict.at)
+        yield from (value, at)
+
+
+# --- the application ---------------------------------------------------------------------------------------------
+
+PAGE = """<!doctype html>
+<html lang="zh-CN">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>告警与上线结论 · 一网</title>
+<style>
+body { font: 16px/1.6 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; color: #1b1f24 }
+table { border-collapse: collapse; width: 100% } caption { text-align: left; color: #57606a }
+th, td { border-bottom: 1px solid #d0d7de; padding: .4rem .6rem; text-align: left; vertical-align: top }
+.bad { color: #a40e26 } .good { color: #116329 } .unsure { color: #7d4e00 }
+</style>
+</head>
+<body>
+<h1>告警与上线结论</h1>
+<h2>上线结论</h2>
+{% if verdicts %}
+<table>
+<caption>最近 {{ verdicts | length }} 次，新的在前；时间为北京时间</caption>
+<thead><tr><th scope="col">时间</th><th scope="col">场景</th><th scope="col">结论</th>
+<th scope="col">理由</th></tr></thead>
+<tbody>
+{% for verdict in verdicts %}
+<tr><td>{{ verdict.moment }}</td><td>{{ verdict.scenario }}</td>
+<td><strong class="{{ tones[verdict.verdict] }}">{{ words[verdict.verdict] }}（{{ verdict.verdict }}）</strong></td>
+<td>{% for reason in verdict.reasons %}<div>{{ reason }}</div>{% endfor %}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+{% else %}<p>还没有结论。</p>{% endif %}
+<h2>告警</h2>
+{% if notifications %}
+<table>
+<caption>最近 {{ notifications | length }} 次通知，新的在前；时间为北京时间</caption>
+<thead><tr><th scope="col">收到</th><th scope="col">状态</th><th scope="col">告警</th><th scope="col">起始</th>
+<th scope="col">说明</th></tr></thead>
+<tbody>
+{% for notification in notifications %}{% for alert in notification.alerts %}
+<tr><td>{{ notification.moment }}</td>
+<td><strong class="{{ tones[alert.status] }}">{{ words[alert.status] }}</strong></td>
+<td>{{ alert.name }}<br><small>{% for label, value in alert.labels | dictsort if label != "alertname" %}{{ label }}=\
+{{ value }} {% endfor %}</small></td>
+<td>{{ alert.since }}</td>
+<td>{{ alert.annotations.get("summary", "") }}</td></tr>
+{% endfor %}{% endfor %}
+</tbody>
+</table>
+{% else %}<p>还没有告警。</p>{% endif %}
+</body>
+</html>
+"""
+WORDS = {"GO": "可以上线", "NO-GO": "不可上线", "UNSURE": "无法判断", "firing": "触发", "resolved": "已恢复"}
+TONES = {"GO": "good", "NO-GO": "bad", "UNSURE": "unsure", "firing": "bad", "resolved": "good"}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+Body = TypeVar("Body", bound=Arrival)
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    """The request's body. Raises Problem: 413 when it is too large, 422 with the places that do not fit."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > LARGEST_BODY:
+            raise Problem(413, "too-large", f"At most {LARGEST_BODY} bytes.")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        places = [
+            {"where": ".".join(map(str, fault["loc"])) or "body", "what": fault["msg"]}
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)[:20]
+        ]
+        raise Problem(422, "invalid", f"This is no {kind.WHAT}.", errors=places) from None
+
+
+async def _answer_problem(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    document = problem.document("").model_dump(exclude_defaults=True)
+    return JSONResponse(document, problem.status, problem.headers, "application/problem+json")
+
+
+async def _answer_full_disk(request: Request, error: Exception) -> Response:
+    """Alertmanager sends again what was not taken."""
+    log.error("receiver.not_kept", error=repr(error))
+    problem = Problem(503, "not-kept", "It could not be written to disk.", headers={"Retry-After": "5"})
+    return await _answer_problem(request, problem)
+
+
+def create(folder: Path) -> FastAPI:
+    notifications = Board(folder / "notifications.json", ReceivedNotification)
+    verdicts = Board(folder / "verdicts.json", Verdict)
+    registry = CollectorRegistry()
+    registry.register(Verdicts(verdicts))
+    ProcessCollector(registry=registry)
+    received = Counter("yiwang_notifications", "Notifications received, by status.", ["status"], registry=registry)
+    for status in ("firing", "resolved"):
+        received.labels(status)
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(PAGE)
+
+    app = FastAPI(title="Receiver", docs_url=None, redoc_url=None)
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(OSError, _answer_full_disk)
+
+    @app.post("/alerts", status_code=201)
+    async def take_notification(request: Request) -> None:
+        notification = await _body(request, Notification)
+        notifications.add(ReceivedNotification(**notification.model_dump(), received_at=time.time()))
+        received.labels(notification.status).inc()
+
+    @app.get("/alerts")
+    async def alerts() -> dict[str, list[ReceivedNotification]]:
+        return {"notifications": list(notifications.entries)}
+
+    @app.post("/verdicts", status_code=201)
+    async def take_verdict(request: Request) -> None:
+        verdicts.add(await _body(request, Verdict))
+
+    @app.get("/verdicts")
+    async def given() -> dict[str, list[Verdict]]:
+        return {"verdicts": list(verdicts.entries)}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/")
+    async def board() -> Response:
+        context = {"verdicts": verdicts.entries, "notifications": notifications.entries, "words": WORDS, "tones": TONES}
+        return HTMLResponse(page.render(context), headers=HEADERS)
+
+    return app
+
+
+def main() -> None:
+    settings = ReceiverSettings()
+    configure_logging("receiver")
+    app = create(settings.receiver_folder)
+    uvicorn.run(app, host=settings.bind, port=settings.receiver_port, access_log=False, log_config=None)
+
+
+if __name__ == "__main__":
+    main()
