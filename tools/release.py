@@ -2,9 +2,10 @@
 
     python -m tools.release        builds it (or finds it) and prints {"version", "archive", "tree"}
 
-`tree` is `<cache>/releases/<version>/lib`: the wheel of `services` beside its locked libraries, compiled. The
-controller runs migrations from it. `archive` is the same tree as a tar with fixed order, owners and times.
-Libraries are laid down once for each lock, so that another version of the services alone is built in a second.
+`tree` is `<cache>/releases/<version>/lib`: the wheels of `services` and of `monitoring`'s exporters and receiver beside
+their locked libraries, compiled. The controller runs migrations from it. `archive` is the same tree as a tar with fixed
+order, owners and times. Libraries are laid down once for each lock, so that another version of our own code alone is
+built in a second.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.folder import cache
 
-SERVICES = Path(__file__).resolve().parent.parent / "services"
-LOCK = "requirements.txt"
+SOURCE = Path(__file__).resolve().parent.parent
+# Folders that a wheel is built of, and what of each shapes it, as the folder's pyproject.toml says.
+SHIPPED = {"services": ("",), "monitoring": ("pyproject.toml", "__init__.py", "exporters", "receiver.py")}
+LOCK = "services/requirements.txt"
 # Debian 12's interpreter and C library. Raised together with the image of the hosts.
 PYTHON = (3, 11)
 PLATFORM = "x86_64-manylinux_2_36"
@@ -48,36 +51,38 @@ class Release:
     tree: str
 
 
-def build(services: Path = SERVICES, folder: Path | None = None) -> Release:
-    """The release of the services as they are in `services`; built unless it is in `folder` already.
+def build(source: Path = SOURCE, folder: Path | None = None) -> Release:
+    """The release of `services` and `monitoring` as they are in `source`; built unless it is in `folder` already.
 
     Raises:
         ReleaseError: a library could not be fetched, its hash differs, or the wheel does not build.
     """
     root = folder or cache() / "releases"
     root.mkdir(parents=True, exist_ok=True)
-    version = version_of(services)
+    version = version_of(source)
     release = Release(version, str(root / version / "release.tar.gz"), str(root / version / "lib"))
     with _lock(root):
         # the archive is written last, so its presence says that everything before it is whole
         if not Path(release.archive).exists():
-            _build(services, root, release)
+            _build(source, root, release)
             _forget_old(root)
         (root / version).touch()
     return release
 
 
-def version_of(services: Path) -> str:
+def version_of(source: Path) -> str:
     """Twelve hex digits: the same sources, lock and recipe give the same version on every machine."""
     digest = hashlib.sha256(f"{RECIPE} {PYTHON} {PLATFORM} {sorted(BOTOCORE_KEPT)}".encode())
-    for path in _sources(services):
+    for path in sources(source):
         content = path.read_bytes()
-        digest.update(f"\0{path.relative_to(services).as_posix()}\0{len(content)}\0".encode() + content)
+        digest.update(f"\0{path.relative_to(source).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]
 
 
-def _sources(services: Path) -> Iterable[Path]:
-    files = (path for path in services.rglob("*") if path.is_file())
+def sources(source: Path) -> list[Path]:
+    """Every file that the release is made from."""
+    shipped = [source / package / part for package, parts in SHIPPED.items() for part in parts]
+    files = {path for part in shipped for path in (part.rglob("*") if part.is_dir() else [part]) if path.is_file()}
     return sorted(path for path in files if "__pycache__" not in path.parts and path.suffix != ".md")
 
 
@@ -88,16 +93,17 @@ def _lock(root: Path) -> Iterator[None]:
         yield
 
 
-def _build(services: Path, root: Path, release: Release) -> None:
-    libraries = _libraries(services / LOCK, root)
+def _build(source: Path, root: Path, release: Release) -> None:
+    libraries = _libraries(source / LOCK, root)
     tree = Path(release.tree)
     shutil.rmtree(tree.parent, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".building-") as name:
         lib = Path(name) / "lib"
         shutil.copytree(libraries, lib, copy_function=_link)
-        wheel = _wheel(services, Path(name))
-        _uv("install the wheel", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(lib), wheel)
-        _compile(lib / "services", lib.parent)
+        wheels = [_wheel(source / package, Path(name) / f"wheel-{package}") for package in SHIPPED]
+        _uv("install the wheels", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(lib), *wheels)
+        for package in SHIPPED:
+            _compile(lib / package, lib.parent)
         _forget_origins(lib)
         tree.parent.mkdir()
         lib.rename(tree)
@@ -136,10 +142,10 @@ def _forget_origins(lib: Path) -> None:
             noted.unlink()
 
 
-def _wheel(services: Path, folder: Path) -> str:
-    _uv("build the wheel", "build", "--quiet", "--wheel", "--no-build-isolation", "--out-dir", str(folder / "wheel"),
-        str(services))  # fmt: skip
-    return str(next((folder / "wheel").glob("*.whl")))
+def _wheel(package: Path, folder: Path) -> str:
+    step = f"build the wheel of {package.name}"
+    _uv(step, "build", "--quiet", "--wheel", "--no-build-isolation", "--out-dir", str(folder), str(package))
+    return str(next(folder.glob("*.whl")))
 
 
 def _compile(folder: Path, root: Path) -> None:

@@ -23,9 +23,10 @@ COUNT = "SELECT idempotency_key, count(*) FROM affairs.cases WHERE idempotency_k
 @pytest.fixture
 def next_release(tmp_path: Path) -> release.Release:
     """The services with one more comment: another version, the same behaviour."""
-    copy = tmp_path / "services"
-    shutil.copytree(release.SERVICES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    with (copy / "__init__.py").open("a") as file:
+    copy = tmp_path / "source"
+    for package in release.SHIPPED:
+        shutil.copytree(release.SOURCE / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "services" / "__init__.py").open("a") as file:
         file.write("# next\n")
     return release.build(copy)
 

@@ -181,6 +181,19 @@ def controllers_instance(outputs: Json, cell: str) -> Json:
     return {**database.model_dump(), "host": host}
 
 
+def exporters_of(outputs: Json, cell: str, host: str) -> list[str]:
+    """The exporters of a host. A cell's database, cache and tenants are told of by the first host that may open them."""
+    here = _cell(_parse(outputs), cell)
+    role = next(one.role for one in here.hosts if one.name == host)
+    outlooks = [one for one in here.hosts if one.role in ("application", "monitoring")][:1]
+    found = ["host"]
+    if role == "application" or role in here.database.databases:
+        found.append("pgbouncer")
+    if host in [one.name for one in outlooks]:
+        found += ["database", "cache", *(["tenants"] if role == "application" else [])]
+    return found
+
+
 def gateway_backends(outputs: Json, cell: str, services: Mapping[str, Json]) -> list[Json]:
     """The services of a cell with the hosts that run them."""
     here = _cell(_parse(outputs), cell)
@@ -270,5 +283,5 @@ def _lines(lines: Iterable[str]) -> str:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         functions = (tenants_document, service_secrets, pgbouncer_pools, pgbouncer_accounts, cell_databases,
-                     controllers_instance, gateway_backends, gateway_sites, gateway_limits, rolling_order)  # fmt: skip
+                     controllers_instance, exporters_of, gateway_backends, gateway_sites, gateway_limits, rolling_order)  # fmt: skip
         return {function.__name__: function for function in functions}

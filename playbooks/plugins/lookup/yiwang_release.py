@@ -1,4 +1,4 @@
-"""The release of the services as they lie in this clone: its version, archive and tree on the controller."""
+"""The release of services and exporters as they lie in this clone: its version, archive and tree on the controller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from tools.release import SERVICES, ReleaseError, build
+from tools.release import SOURCE, ReleaseError, build
 
 DOCUMENTATION = r"""
 name: yiwang_release
@@ -18,7 +18,7 @@ description: The answer is C({"version":…,"archive":…,"tree":…}); see C(to
 author: yiwang
 options:
   source:
-    description: Folder of the services instead of this clone's; for tests.
+    description: Folder that holds C(services) and C(monitoring) instead of this clone; for tests.
     env: [{name: YIWANG_RELEASE_SOURCE}]
     type: path
 """
@@ -29,6 +29,6 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         self.set_options(var_options=variables, direct=options)
         source = self.get_option("source")
         try:
-            return [asdict(build(Path(source) if source else SERVICES))]
+            return [asdict(build(Path(source) if source else SOURCE))]
         except ReleaseError as error:
             raise AnsibleLookupError(str(error)) from error

@@ -4,7 +4,8 @@
 The cloud's grant makes a tenant's account the owner of its database and leaves everybody connected to everything.
 For each database this module takes `CONNECT`, `TEMPORARY` and `CREATE` from `PUBLIC`, makes the application's role
 beside the owner, and then tries: the application's account enters its own database and may not create in it, and
-neither account enters a neighbour's.
+neither account enters a neighbour's. The watcher, whose account monitoring uses, reads the instance's figures and
+enters no database of anybody.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DOCUMENTATION = r"""
 module: database_access
 short_description: Roles and rights of all databases of one instance, asserted by really trying
 description:
-  - Idempotent; C(changed_databases) names those that were not as wanted.
+  - Idempotent; C(changed_names) says which databases, or the watcher, were not as wanted.
   - A role's comment holds a fingerprint of its password and limit, since no account of the cloud may read the hash.
 author: yiwang
 options:
@@ -34,12 +35,18 @@ options:
   account: {description: The privileged account., type: str, required: true}
   password: {description: Its password., type: str, required: true}
   encrypted: {description: Whether connections must be encrypted., type: bool, default: false}
+  watcher: {description: The account that reads figures and no data., type: str, required: true}
+  watcher_password: {description: Its password., type: str, required: true}
   databases: {description: Databases with their accounts as filter C(cell_databases) gives them., type: list,
               elements: dict, required: true}
 """
 
 NO_RIGHT = "42501"
 MARK = "yiwang:"
+FIGURES = "pg_monitor"
+TRIES_AT_ONCE = 4
+# its exporter holds one or two; tries that were refused linger a moment
+WATCHER_CONNECTIONS = 3 * TRIES_AT_ONCE
 # beside the pools': for proving the role's rights while they are all in use
 SPARE_CONNECTIONS = 2
 
@@ -61,6 +68,19 @@ class Database:
     def mark(self) -> str:
         """The comment on the application's role once everything below has been done for it."""
         wanted = f"1 {self.name} {self.application} {self.limit} {self.application_password}"
+        return MARK + hashlib.sha256(wanted.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """The role that reads the figures of the whole instance and nobody's data."""
+
+    name: str
+    password: str
+
+    @property
+    def mark(self) -> str:
+        wanted = f"1 {self.name} {WATCHER_CONNECTIONS} {self.password}"
         return MARK + hashlib.sha256(wanted.encode()).hexdigest()[:32]
 
 
@@ -132,19 +152,64 @@ def make_role(connection: Any, database: Database, exists: bool) -> None:
     connection.run(f"ALTER ROLE {role} SET statement_timeout = '30s'")
 
 
-def close_database(connection: Any, database: Database) -> None:
+def make_watcher(connection: Any, watcher: Watcher) -> None:
+    """The watcher: it may enter what everybody may, so the maintenance database alone, and is in one group."""
+    exists = connection.run("SELECT 1 FROM pg_roles WHERE rolname = :name", name=watcher.name)
+    role, verb = _name(watcher.name), "ALTER" if exists else "CREATE"
+    connection.run(
+        f"{verb} ROLE {role} LOGIN NOCREATEDB NOCREATEROLE INHERIT"
+        f" CONNECTION LIMIT {WATCHER_CONNECTIONS} PASSWORD {_text(watcher.password)}"
+    )
+    connection.run(f"ALTER ROLE {role} SET statement_timeout = '10s'")
+    for group in groups_of(connection, watcher.name) - {FIGURES}:
+        connection.run(f"REVOKE {_name(group)} FROM {role}")
+    connection.run(f"GRANT {FIGURES} TO {role}")
+    connection.run(f"COMMENT ON ROLE {role} IS {_text(watcher.mark)}")
+
+
+def groups_of(connection: Any, role: str) -> set[str]:
+    rows = connection.run(
+        "SELECT groups.rolname FROM pg_auth_members JOIN pg_roles AS groups ON groups.oid = roleid"
+        " JOIN pg_roles AS members ON members.oid = member WHERE members.rolname = :role",
+        role=role,
+    )
+    return {row[0] for row in rows}
+
+
+def watches(connection: Any, watcher: Watcher) -> bool:
+    """Whether the watcher is as this module makes it."""
+    as_made = finished(connection).get(watcher.name) == f"{watcher.mark} {WATCHER_CONNECTIONS}"
+    return as_made and groups_of(connection, watcher.name) == {FIGURES}
+
+
+def close_database(connection: Any, database: Database, watcher: Watcher) -> None:
     """What the owner takes from everybody and gives to the application alone. Migrations grant what it may touch."""
     name, role = _name(database.name), _name(database.application)
     connection.run("BEGIN")
     connection.run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-    connection.run(f"REVOKE ALL ON DATABASE {name} FROM {role}")
+    connection.run(f"REVOKE ALL ON DATABASE {name} FROM {role}, {_name(watcher.name)}")
     connection.run(f"GRANT CONNECT ON DATABASE {name} TO {role}")
     connection.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     connection.run("COMMIT")
 
 
-def prove(instance: Instance, database: Database, neighbour: str | None) -> None:
-    """Try it with both accounts.
+def prove_watcher(instance: Instance, watcher: Watcher, databases: list[Database]) -> None:
+    """Try that the watcher reads figures of databases that it may not enter.
+
+    Raises:
+        Isolation: it does not.
+    """
+    try:
+        with instance.connection("postgres", watcher.name, watcher.password) as connection:
+            connection.run("SELECT count(*), max(application_name) FROM pg_stat_activity")
+            for one in databases[:1]:
+                connection.run("SELECT pg_database_size(:name)", name=one.name)
+    except DatabaseError as error:
+        raise Isolation(f"{watcher.name} cannot read the instance's figures: {error.args[0].get('M')}") from error
+
+
+def prove(instance: Instance, database: Database, neighbour: str | None, watcher: Watcher | None) -> None:
+    """Try it with both accounts, and with the watcher's.
 
     Raises:
         Isolation: an account enters where it must not, or the application's account is not as wanted.
@@ -159,61 +224,70 @@ def prove(instance: Instance, database: Database, neighbour: str | None) -> None
         raise Isolation(f"{user} cannot enter its own database {database.name}: {error.args[0].get('M')}") from error
     if any(rights):
         raise Isolation(f"{user} may create objects in {database.name}; it is for data manipulation only")
-    if neighbour is None:
-        return
-    for account, secret in ((user, password), (database.owner, database.owner_password)):
-        refused = instance.refusal(neighbour, account, secret)
+    tries = [(watcher.name, watcher.password, database.name)] if watcher else []
+    if neighbour is not None:
+        tries += [(user, password, neighbour), (database.owner, database.owner_password, neighbour)]
+    for account, secret, target in tries:
+        refused = instance.refusal(target, account, secret)
         if refused != NO_RIGHT:
             how = "is let into" if refused is None else f"is refused with {refused}, not {NO_RIGHT}, by"
-            raise Isolation(f"{account} {how} {neighbour}, another's database")
+            raise Isolation(f"{account} {how} {target}, another's database")
 
 
-def complaint(instance: Instance, database: Database, neighbour: str | None) -> str | None:
+def complaint(instance: Instance, database: Database, neighbour: str | None, watcher: Watcher | None) -> str | None:
     """What `prove` says against the database, if anything."""
     try:
-        prove(instance, database, neighbour)
+        prove(instance, database, neighbour, watcher)
     except Isolation as error:
         return str(error)
     return None
 
 
-def complaints(instance: Instance, databases: list[Database], others: list[str]) -> dict[str, str]:
+def complaints(
+    instance: Instance, databases: list[Database], others: list[str], watcher: Watcher | None
+) -> dict[str, str]:
     """Prove each database against the next of all that are closed, in a ring. Returns complaints by database."""
     ring = dict(zip(others, [*others[1:], *others[:1]], strict=True))
     neighbours = [ring.get(one.name) for one in databases]
     neighbours = [other if other != one.name else None for one, other in zip(databases, neighbours, strict=True)]
-    with ThreadPoolExecutor(max_workers=4) as tries:
-        found = tries.map(complaint, [instance] * len(databases), databases, neighbours)
+    with ThreadPoolExecutor(max_workers=TRIES_AT_ONCE) as tries:
+        found = tries.map(lambda one, other: complaint(instance, one, other, watcher), databases, neighbours)
         return {one.name: told for one, told in zip(databases, found, strict=True) if told}
 
 
-def settle(instance: Instance, privileged: Any, databases: list[Database]) -> None:
+def settle(instance: Instance, privileged: Any, databases: list[Database], watcher: Watcher) -> None:
     """Make roles and rights of these databases as wanted."""
     roles = {row[0] for row in privileged.run("SELECT rolname FROM pg_roles")}
     for database in databases:
         make_role(privileged, database, database.application in roles)
         with instance.connection(database.name, database.owner, database.owner_password) as own:
-            close_database(own, database)
+            close_database(own, database, watcher)
         privileged.run(f"COMMENT ON ROLE {_name(database.application)} IS {_text(database.mark)}")
 
 
-def apply(instance: Instance, privileged: Any, databases: list[Database], check: bool) -> list[str]:
-    """Bring every database to what is wanted, and prove it. Returns the names of those that were not so.
+def apply(instance: Instance, privileged: Any, databases: list[Database], watcher: Watcher, check: bool) -> list[str]:
+    """Bring watcher and databases to what is wanted, and prove it. Returns the names of those that were not so.
 
     Raises:
         Isolation: a database is not isolated although everything was done for it.
     """
+    unlike = [] if watches(privileged, watcher) else [watcher.name]
+    if unlike and not check:
+        make_watcher(privileged, watcher)
+    tried = None if unlike and check else watcher
+    if tried:
+        prove_watcher(instance, tried, databases)
     done, exposed = finished(privileged), open_to_all(privileged)
     wrong = [one for one in databases if done.get(one.application) != f"{one.mark} {one.limit}" or one.name in exposed]
     as_told = [one for one in databases if one not in wrong]
-    drifted = complaints(instance, as_told, closed(privileged))
+    drifted = complaints(instance, as_told, closed(privileged), tried)
     wrong += [one for one in as_told if one.name in drifted]
     if wrong and not check:
-        settle(instance, privileged, wrong)
-        left = complaints(instance, wrong, closed(privileged))
+        settle(instance, privileged, wrong, watcher)
+        left = complaints(instance, wrong, closed(privileged), tried)
         if left:
             raise Isolation("; ".join(left.values()))
-    return [one.name for one in wrong]
+    return unlike + [one.name for one in wrong]
 
 
 def _name(name: str) -> str:
@@ -244,6 +318,8 @@ def main() -> None:
             "account": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "encrypted": {"type": "bool", "default": False},
+            "watcher": {"type": "str", "required": True},
+            "watcher_password": {"type": "str", "required": True, "no_log": True},
             "databases": {"type": "list", "elements": "dict", "required": True, "options": DATABASE_OPTIONS},
         },
         supports_check_mode=True,
@@ -253,14 +329,15 @@ def main() -> None:
     instance = Instance(given["host"], given["port"], given["encrypted"])
     try:
         with instance.connection("postgres", given["account"], given["password"]) as privileged:
-            changed = apply(instance, privileged, databases, module.check_mode)
+            watcher = Watcher(given["watcher"], given["watcher_password"])
+            changed = apply(instance, privileged, databases, watcher, module.check_mode)
     except Isolation as error:
         module.fail_json(msg=str(error))
     except DatabaseError as error:
         module.fail_json(msg=f"{given['host']}: {error.args[0].get('M')} ({error.args[0].get('C')})")
     except (InterfaceError, OSError) as error:
         module.fail_json(msg=f"{given['host']}:{given['port']}: {error}")
-    module.exit_json(changed=bool(changed), changed_databases=changed, proved=len(databases))
+    module.exit_json(changed=bool(changed), changed_names=changed, proved=len(databases))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ options:
       content: {description: The file's text., type: str}
       link: {description: Where a symbolic link points., type: str}
       folder: {description: Make a folder., type: bool}
+      holds: {description: Files that the folder may hold; others in it are removed., type: list, elements: str}
       owner: {description: User., type: str, default: root}
       group: {description: Group., type: str, default: root}
       mode: {description: Octal mode; 0644 for a file and 0755 for a folder., type: str}
@@ -50,6 +51,7 @@ FILE_OPTIONS = {
     "content": {"type": "str"},
     "link": {"type": "str"},
     "folder": {"type": "bool"},
+    "holds": {"type": "list", "elements": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str"},
@@ -65,7 +67,7 @@ class Refused(Exception):
 
 
 def differences(entry: dict[str, Any]) -> list[str]:
-    """What of the entry is not so on this host: `kind`, `content`, `owner`, `mode`, `target`, `applied`."""
+    """What is not so on this host: `kind`, `content`, `surplus`, `owner`, `mode`, `target`, `applied`."""
     path = Path(entry["path"])
     if entry["link"] is not None:
         return [] if path.is_symlink() and str(path.readlink()) == entry["link"] else ["target"]
@@ -76,6 +78,8 @@ def differences(entry: dict[str, Any]) -> list[str]:
     found = []
     if entry["content"] is not None and path.read_bytes() != entry["content"].encode():
         found.append("content")
+    if surplus(entry):
+        found.append("surplus")
     status = path.stat()
     if (status.st_uid, status.st_gid) != owner_of(entry):
         found.append("owner")
@@ -84,6 +88,14 @@ def differences(entry: dict[str, Any]) -> list[str]:
     if entry["apply"] and not (memory_of(entry).exists() and memory_of(entry).read_text() == applied_of(entry)):
         found.append("applied")
     return found
+
+
+def surplus(entry: dict[str, Any]) -> list[Path]:
+    """Files in a folder that it shall not hold."""
+    if entry["holds"] is None or not Path(entry["path"]).is_dir():
+        return []
+    files = (path for path in sorted(Path(entry["path"]).iterdir()) if path.is_file())
+    return [path for path in files if path.name not in entry["holds"]]
 
 
 def memory_of(entry: dict[str, Any]) -> Path:
@@ -110,6 +122,8 @@ def write(entry: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if entry["folder"]:
         path.mkdir(exist_ok=True)
+        for other in surplus(entry):
+            other.unlink()
     elif entry["link"] is not None:
         _replace_link(path, entry["link"])
         return

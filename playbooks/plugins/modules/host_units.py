@@ -13,13 +13,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: host_units
-short_description: Enable and start systemd units, and say which run with old inputs
+short_description: Enable and start systemd units, and say or mend which run with old inputs
 description:
   - A running unit is reloaded when C(reads) differ from what it was last started or reloaded with. That is remembered
     until the host restarts, so that a run that was interrupted is finished by the next.
   - Reloads systemd's configuration when a unit's file is newer than what systemd knows.
   - C(idle) lists the units that do not run, C(stale) those that run but were started before one of their
-    C(inputs) changed. Who restarts them, and when, is the caller's business.
+    C(inputs) changed. Those with C(restart) are restarted here; who restarts the others, and when, is the caller's
+    business.
 author: yiwang
 options:
   units:
@@ -30,13 +31,16 @@ options:
     suboptions:
       name: {description: Name with its suffix., type: str, required: true}
       start: {description: Start it if it does not run., type: bool, default: true}
-      reads: {description: Files that it reads when it starts and reloads., type: list, elements: path, default: []}
+      restart: {description: Restart it when it is stale., type: bool, default: false}
+      reads: {description: Files and folders of files that it reads when it starts and reloads., type: list,
+              elements: path, default: []}
       inputs: {description: Files and links that it reads only when it starts., type: list, elements: path, default: []}
 """
 
 UNIT_OPTIONS = {
     "name": {"type": "str", "required": True},
     "start": {"type": "bool", "default": True},
+    "restart": {"type": "bool", "default": False},
     "reads": {"type": "list", "elements": "path", "default": []},
     "inputs": {"type": "list", "elements": "path", "default": []},
 }
@@ -65,7 +69,8 @@ def is_stale(state: State, inputs: list[str]) -> bool:
 
 def digest_of(unit: dict[str, Any]) -> str:
     digest = hashlib.sha256()
-    for path in map(Path, unit["reads"]):
+    named = map(Path, unit["reads"])
+    for path in [file for one in named for file in (sorted(one.iterdir()) if one.is_dir() else [one])]:
         digest.update(f"{path}\0".encode() + (path.read_bytes() if path.exists() else b""))
     return digest.hexdigest()
 
@@ -83,7 +88,8 @@ def remember(unit: dict[str, Any], digest: str) -> None:
 def work(units: list[dict[str, Any]], found: dict[str, State]) -> list[list[str]]:
     """The systemctl commands that bring the units from `found` to what is wanted."""
     commands = []
-    running = [unit for unit in units if found[unit["name"]]["ActiveState"] == "active"]
+    old = [unit["name"] for unit in units if unit["restart"] and is_stale(found[unit["name"]], unit["inputs"])]
+    kept = [unit for unit in units if found[unit["name"]]["ActiveState"] == "active" and unit["name"] not in old]
     disabled = [unit["name"] for unit in units if found[unit["name"]]["UnitFileState"] != "enabled"]
     stopped = [unit["name"] for unit in units if unit["start"] and found[unit["name"]]["ActiveState"] != "active"]
     if any(state["NeedDaemonReload"] == "yes" for state in found.values()):
@@ -92,7 +98,9 @@ def work(units: list[dict[str, Any]], found: dict[str, State]) -> list[list[str]
         commands.append(["systemctl", "enable", *disabled])
     if stopped:
         commands.append(["systemctl", "start", *stopped])
-    commands += [["systemctl", "reload", unit["name"]] for unit in running if reads_old(unit)]
+    if old:
+        commands.append(["systemctl", "restart", *old])
+    commands += [["systemctl", "reload", unit["name"]] for unit in kept if reads_old(unit)]
     return commands
 
 

@@ -24,7 +24,7 @@ options:
   archive: {description: The release's archive on the controller., type: path}
   uploaded: {description: Where the action plugin put the archive; not for playbooks., type: path}
   state:
-    description: The release is there; or C(current) points to it; or the host also serves with it.
+    description: The release is there; or C(current) points to it as well; or the host also serves with it.
     choices: [laid_down, switched, settled]
     default: laid_down
     type: str
@@ -114,13 +114,17 @@ def main() -> None:
             module.exit_json(**{**result, "changed": True, "missing": True})
         unpack(root, version, Path(module.params["uploaded"]))
         result.update(changed=True, forgotten=forget(root, module.params["keep"]))
-    if module.params["state"] == "switched" and not module.check_mode:
-        rolling(root).touch()
-        if result["current"] != version:
+    state = module.params["state"]
+    if state != "laid_down" and result["current"] != version:
+        result["changed"] = True
+    if not module.check_mode:
+        if state == "switched":
+            rolling(root).touch()
+        if state != "laid_down" and result["current"] != version:
             switch(root, version)
-            result.update(changed=True, current=version)
-    if module.params["state"] == "settled" and result["rolling"] and not module.check_mode:
-        rolling(root).unlink()
+            result["current"] = version
+        if state == "settled":
+            rolling(root).unlink(missing_ok=True)
     module.exit_json(**result)
 
 

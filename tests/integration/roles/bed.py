@@ -36,7 +36,7 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).resolve().parents[3]
 STAND_IN = Path(__file__).parent / "stand_in"
 LOCAL_SHAPE = {
-    "cell-core": {"gateway": 2, "identity": 2, "query": 2},
+    "cell-core": {"gateway": 2, "identity": 2, "query": 2, "monitoring": 1},
     "cell-a": {"gateway": 2, "application": 2},
 }
 CODES = ["330000", "330100", "330102", "330105", "330106", "330108", "330109", "330110", "330111", "330112", "330113",
@@ -97,7 +97,8 @@ class Bed:
                 privileged_account="yiwang_admin", databases={name: f"{name}_owner" for name in core},
             ),
             cache=CacheOutputs(
-                host=self.address(f"{cell}-cache"), port=6379, accounts={name: name for name in SERVICES[cell]}
+                host=self.address(f"{cell}-cache"), port=6379,
+                accounts={name: name for name in (*SERVICES[cell], "monitoring")},
             ),
             gateway=GatewayOutputs(name=f"{cell}.alb", address="", port=8443, server_group_id=f"sgp-{number}"),
         )  # fmt: skip
@@ -123,6 +124,7 @@ class Bed:
                 "database_privileged_password": secret(f"{cell.cell} admin"),
                 "databases": {name: {"owner": secret(f"{name} owner"), "application": secret(f"{name} application")}
                               for name in cell.database.databases},
+                "monitoring_database_password": secret(f"{cell.cell} monitoring"),
                 "cache": {name: secret(f"{name} cache") for name in cell.cache.accounts},
             }  # fmt: skip
         cells["cell-core"] |= {
@@ -252,10 +254,11 @@ class Bed:
             return None
 
     def _run_cache(self, cell: CellOutputs) -> None:
+        rights = {"monitoring": ("-@all", "+@read", "+@connection", "+info")}
         users = [
             word
             for name in cell.cache.accounts
-            for word in ("--user", name, "on", f">{secret(f'{name} cache')}", "allkeys", "allcommands")
+            for word in ("--user", name, "on", f">{secret(f'{name} cache')}", "allkeys", *rights.get(name, ("+@all",)))
         ]
         self._run(f"{cell.cell}-cache", "localhost/yiwang-cloud", "redis-server", "--protected-mode", "no", *users)
 
@@ -266,7 +269,7 @@ class Bed:
             "YIWANG_ENVIRONMENT": "test-roles",
             "YIWANG_OUTPUTS": str(self.folder / "outputs.json"),
             "YIWANG_PLAY_SECRETS": str(self.folder / "secrets.json"),
-            "YIWANG_RELEASE_SOURCE": str(self.folder / "services" if (self.folder / "services").exists() else STAND_IN),
+            "YIWANG_RELEASE_SOURCE": str(self.folder / "source" if (self.folder / "source").exists() else STAND_IN),
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_PRIVATE_KEY_FILE": str(self.folder / "id_ed25519"),
         }

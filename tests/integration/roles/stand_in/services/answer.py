@@ -47,6 +47,9 @@ class Handler(BaseHTTPRequestHandler):
         if address.path == "/readyz":
             self._answer(self._ready())
             return
+        if address.path == "/metrics":
+            self._answer(None, "text/plain; version=0.0.4")
+            return
         if address.path == "/databases":
             self._answer({name: ask(name, *account) for name, account in databases().items()})
             return
@@ -61,10 +64,10 @@ class Handler(BaseHTTPRequestHandler):
         name, account = next(iter(databases().items()))
         return {name: ask(name, *account)}
 
-    def _answer(self, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
+    def _answer(self, content: dict[str, Any] | None, kind: str = "application/json") -> None:
+        body = b"" if content is None else json.dumps(content).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
