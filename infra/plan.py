@@ -1,7 +1,9 @@
 """The capacity plan: how much each cell has of everything, and which cell serves a tenant.
 
-An environment's own `plan.json` wins over the tracked `plans/<environment>.json`; test environments start from
-`plans/local.json`.
+The tracked `plans/<environment>.json` rules (`plans/local.json` for test environments) until `yiwang plan` has written
+the environment's own `plan.json`; that one wins from then on.
+
+Version 2 carries what a measured plan rests on; a file of version 1 is read as it always was.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from infra.database_classes import DATABASE_CLASSES
 from infra.folder import EnvironmentFolder
 from infra.registry import Registry
+from infra.scalability import MOST_HOSTS, NAME, OutOfReach, ScalabilityLaw
 
 TRACKED = Path(__file__).parent.parent / "plans"
 CORE = "cell-core"
@@ -27,11 +30,14 @@ ROLES = {
     "tenants": frozenset({"gateway", "application"}),
 }
 MIGRATION_AND_OPERATOR_CONNECTIONS = 20
+BY_HAND = "hand"
 MEASURED_FOR = timedelta(days=90)
 """How long a measured plan counts as today's; one made by hand does not age."""
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 CellName = Annotated[str, Field(pattern=r"^cell-[a-z][a-z0-9]{0,15}$")]
 TenantCode = Annotated[str, Field(pattern=r"^[1-9][0-9]{5}$")]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class PlanError(Exception):
@@ -58,10 +64,53 @@ class CachePlan(PlanModel):
     instance_class: str = Field(pattern=r"^(redis|tair)\.[a-z0-9.]+$")
 
 
+class CellCapacity(PlanModel):
+    """What a role's hosts of a cell carried, and what the plan makes of it; rates are journeys a second."""
+
+    role: str
+    hosts: Annotated[int, Field(ge=1, le=MOST_HOSTS)] = Field(description="so many were there when it was measured")
+    rate: Rate = Field(description="the largest that kept every objective")
+    low: Rate
+    high: Rate
+    law: Literal["universal scalability"] = NAME
+    parameters: ScalabilityLaw = Field(description="of the law over the number of hosts")
+    headroom: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of what is carried, unused at the target")
+    scenario: str
+    target_rate: Rate = Field(description="this cell's part of the scenario's target")
+    evidence: str = Field(
+        pattern=r"^capacity/[A-Za-z0-9][A-Za-z0-9-]*\.json$", description="the measurement, beside the plan's own file"
+    )
+    measured_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _hang_together(self) -> CellCapacity:
+        if not self.low <= self.rate <= self.high:
+            raise ValueError(f"a rate of {self.rate:g} lies outside its own interval, {self.low:g} to {self.high:g}")
+        said = self.parameters.throughput(self.hosts)
+        if not self.low * 0.999 <= said <= self.high * 1.001:
+            raise ValueError(
+                f"the law says {said:.1f}/s for {self.hosts} hosts, measured were {self.low:.1f} to {self.high:.1f}"
+            )
+        return self
+
+    @property
+    def hosts_needed(self) -> int:
+        """
+        Raises:
+            OutOfReach: no number of hosts carries the target.
+        """
+        return self.parameters.needed(self.target_rate, self.headroom)
+
+    def usable(self, hosts: int) -> float:
+        """What so many hosts carry, the headroom left unused."""
+        return (1 - self.headroom) * self.parameters.throughput(hosts)
+
+
 class CellPlan(PlanModel):
-    hosts: dict[str, Annotated[int, Field(ge=1, le=100)]] = Field(description="role → number of hosts")
+    hosts: dict[str, Annotated[int, Field(ge=1, le=MOST_HOSTS)]] = Field(description="role → number of hosts")
     database: DatabasePlan
     cache: CachePlan
+    capacity: CellCapacity | None = Field(None, description="version 2: what the number of one role's hosts rests on")
 
 
 class Placement(PlanModel):
@@ -80,11 +129,26 @@ class Placement(PlanModel):
 
 
 class Plan(PlanModel):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     made_by: str = Field(pattern=r"^(hand|model .+)$", description="`hand`, or `model` and the run it came from")
-    made_at: datetime
+    made_at: AwareDatetime
     cells: dict[CellName, CellPlan]
     placements: dict[TenantCode, Placement] = Field(description="tenant → cells; others take their city's")
+
+    @model_validator(mode="after")
+    def _version_holds_it(self) -> Plan:
+        if self.schema_version == 1 and self.capacities:
+            raise ValueError("capacity needs schema_version 2")
+        return self
+
+    @property
+    def by_hand(self) -> bool:
+        return self.made_by == BY_HAND
+
+    @cached_property
+    def capacities(self) -> dict[str, CellCapacity]:
+        """By cell, where there is one."""
+        return {name: cell.capacity for name, cell in self.cells.items() if cell.capacity}
 
     def cell(self, name: str) -> CellPlan:
         """
@@ -107,11 +171,13 @@ class Plan(PlanModel):
         raise PlanError(f"the plan places neither {code} nor its city nor its province")
 
     def ages(self, now: datetime) -> str | None:
-        """A warning when the measurements behind the plan are old."""
-        age = now - self.made_at
-        if self.made_by == "hand" or age <= MEASURED_FOR:
+        """A warning when the oldest measurement behind the plan is old; a plan made by hand does not age."""
+        if self.by_hand:
             return None
-        return f"the plan was measured {age.days} days ago ({self.made_by}); measure again: make gate, make plan"
+        age = now - min([one.measured_at for one in self.capacities.values()], default=self.made_at)
+        if age <= MEASURED_FOR:
+            return None
+        return f"the plan was measured {age.days} days ago ({self.made_by}); measure again: make plan, make gate"
 
     @cached_property
     def tenant_cells(self) -> list[str]:
@@ -145,15 +211,28 @@ def load(environment: str, registry: Registry, cells_in_use: Collection[str] = (
     """The environment's plan and warnings about it.
 
     Raises:
+        PlanError: there is no plan, it is malformed or inconsistent with the registry or the cells in use, or it does
+            not follow from its own evidence.
+    """
+    path, now = path_of(environment), datetime.now(UTC)
+    plan = consistent(environment, registry, cells_in_use)
+    if faults := unsupported(plan, path.parent, now):
+        raise PlanError(_refusal(path, faults))
+    warning = plan.ages(now)
+    return plan, [f"{path}: {warning}"] if warning else []
+
+
+def consistent(environment: str, registry: Registry, cells_in_use: Collection[str] = ()) -> Plan:
+    """The plan to plan again from: it holds together, but what it rests on may be gone.
+
+    Raises:
         PlanError: there is no plan, or it is malformed or inconsistent with the registry or the cells in use.
     """
     path = path_of(environment)
     plan = read(path)
-    faults = inconsistencies(plan, registry, cells_in_use)
-    if faults:
+    if faults := inconsistencies(plan, registry, cells_in_use):
         raise PlanError(_refusal(path, faults))
-    warning = plan.ages(datetime.now(UTC))
-    return plan, [f"{path}: {warning}"] if warning else []
+    return plan
 
 
 def inconsistencies(plan: Plan, registry: Registry, cells_in_use: Collection[str] = ()) -> list[str]:
@@ -173,6 +252,44 @@ def inconsistencies(plan: Plan, registry: Registry, cells_in_use: Collection[str
                 tenants_cells = ", ".join(plan.tenant_cells) or "none"
                 faults.append(f"placements.{code}: {cell_name} is no tenants' cell of this plan ({tenants_cells})")
     return faults or _unplaced(plan, registry) or _overcommitted(plan, registry)
+
+
+def unsupported(plan: Plan, folder: Path, now: datetime) -> list[str]:
+    """Every way in which a plan of the model does not follow from its own evidence, which lies in `folder`."""
+    if plan.by_hand:
+        return []
+    if not plan.capacities:
+        return ["made_by: a plan of the model carries capacity, and no cell does; plan again (make plan) or set hand"]
+    faults = [f"made_at: {plan.made_at:%Y-%m-%d %H:%M} is in the future"] if plan.made_at > now + CLOCKS_DIFFER else []
+    for name, capacity in plan.capacities.items():
+        place = f"cells.{name}.capacity"
+        if capacity.measured_at > now + CLOCKS_DIFFER:
+            faults.append(f"{place}.measured_at: {capacity.measured_at:%Y-%m-%d %H:%M} is in the future")
+        elif capacity.measured_at > plan.made_at:
+            faults.append(f"{place}.measured_at: the plan was made before it, {plan.made_at:%Y-%m-%d %H:%M}")
+        if not (folder / capacity.evidence).is_file():
+            faults.append(f"{place}.evidence: there is no {folder / capacity.evidence}; plan again: make plan")
+        faults += _short(name, plan.cells[name], capacity)
+    return faults
+
+
+def _short(name: str, cell: CellPlan, capacity: CellCapacity) -> list[str]:
+    """Hosts of a measured plan must carry its own target; more of them than needed is anybody's choice."""
+    if capacity.role not in cell.hosts:
+        having = ", ".join(sorted(cell.hosts))
+        return [f"cells.{name}.capacity.role: {capacity.role} is no role of this cell; it has {having}"]
+    hosts = cell.hosts[capacity.role]
+    if capacity.usable(hosts) >= capacity.target_rate:
+        return []
+    try:
+        way_out = f"set {capacity.hosts_needed}"
+    except OutOfReach as error:
+        way_out = str(error)
+    return [
+        f"cells.{name}.hosts.{capacity.role}: by its own measurement {hosts} carry {capacity.usable(hosts):.1f}/s with "
+        f"headroom {capacity.headroom:g}, its target is {capacity.target_rate:.1f}/s; {way_out}, or plan again "
+        f'(make plan), or set made_by to "hand"'
+    ]
 
 
 def _roles(name: str, cell: CellPlan) -> list[str]:

@@ -9,11 +9,11 @@ Scalability Based on Rational Functions" (arXiv:0808.1431). N is hosts, or reque
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NAME = "universal scalability"
+NAME: Final = "universal scalability"
 MOST_HOSTS = 100
 """Of one role in one cell; a network's vSwitch and the plan hold no more."""
 

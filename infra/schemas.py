@@ -24,7 +24,7 @@ TYPES: Mapping[str, type[BaseModel]] = {
     "contract.cell.v1": CellOutputs,
     "contract.tenants.v1": TenantsOutputs,
     "descriptor.v1": TenantOutputs,
-    "plan.v1": Plan,
+    "plan.v2": Plan,
     "secrets.cell.v1": CellSecrets,
     "secrets.tenant.v1": TenantSecrets,
     **{f"settings.{kind}.v1": settings for kind, settings in KINDS.items()},

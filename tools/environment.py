@@ -1,11 +1,11 @@
-"""Making an environment's folder: choices of this machine, keys, authority, plan, registry overlay."""
+"""Making an environment's folder: choices of this machine, keys, authority, registry overlay."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 from dataclasses import asdict, dataclass
@@ -16,7 +16,6 @@ from ruamel.yaml import YAML
 
 from infra.folder import EnvironmentFolder, home
 from tools.authority import Authority
-from tools.machine import REPOSITORY
 from tools.stages import StageError
 
 LOCAL_NETWORK = "10.77.0.0/16"
@@ -24,6 +23,8 @@ LOCAL_PORT = 8443
 TEST_NETWORKS = [f"10.{number}.0.0/16" for number in range(100, 200)]
 TEST_PORTS = range(18443, 18643)
 OBJECT_STORE = "oss"
+COPIED_PLAN = "5bd2ea9a050e09ace57dad2ce6458bcc9a009dcf4e87aab7c29646080cd8a1ae"
+"""SHA-256 of the plan that was copied into environments' folders before the tracked one ruled them."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,21 @@ def ensure(folder: EnvironmentFolder, overlay: RegistryOverlay | None = None) ->
     if _ensure_ssh_key(folder.ssh_key):
         done.append("SSH key")
     done += _ensure_authority(folder, choice)
-    if not folder.plan.exists():
-        shutil.copy(REPOSITORY / "plans" / "local.json", folder.plan)
-        done.append("plan")
+    if _withdraw_copied_plan(folder):
+        done.append("plan: the tracked one rules")
     if not folder.registry_overlay.exists():
         _write_overlay(folder, overlay or LOCAL_OVERLAY)
         done.append("registry overlay")
     return done
+
+
+def _withdraw_copied_plan(folder: EnvironmentFolder) -> bool:
+    """Removes the copy of `plans/local.json` that environments were once given, unless somebody has changed it: it
+    would hide every later change of the tracked plan."""
+    if not folder.plan.exists() or hashlib.sha256(folder.plan.read_bytes()).hexdigest() != COPIED_PLAN:
+        return False
+    folder.plan.unlink()
+    return True
 
 
 def _choose(folder: EnvironmentFolder) -> MachineChoice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import stat
@@ -30,6 +31,20 @@ def test_made_once_and_then_left_alone(folder: EnvironmentFolder) -> None:
     before = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
     assert environment.ensure(folder) == []
     assert {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_plan_that_was_copied_gives_way_to_the_tracked_one_and_a_changed_one_stays(
+    folder: EnvironmentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.ensure(folder)
+    assert not folder.plan.exists()
+    monkeypatch.setattr(environment, "COPIED_PLAN", hashlib.sha256(b"{}").hexdigest())
+    folder.plan.write_text("{}")
+    assert environment.ensure(folder) == ["plan: the tracked one rules"]
+    assert not folder.plan.exists()
+    folder.plan.write_text('{"changed": "by hand"}')
+    assert environment.ensure(folder) == []
+    assert folder.plan.exists()
 
 
 def test_secrets_are_for_the_owner_alone(folder: EnvironmentFolder) -> None:
