@@ -82,6 +82,7 @@ class GateLimits(Objective):
 
 class CapacityLimits(Objective):
     headroom: Share
+    contention: Share
 
 
 class Objectives(Objective):

@@ -1,0 +1,262 @@
+"""A cell's capacity, measured: stepped load until an objective breaks, and proof of what was at its limit then.
+
+The evidence is one file, `<environment's folder>/capacity/<UTC stamp>-<cell>.json`, beside a folder of the same name
+that keeps each step's result. A plan names the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from infra.outputs import EnvironmentOutputs
+from infra.scalability import ScalabilityLaw
+from loadtests.model.capacity import Carried, Interval, capacity_of
+from loadtests.model.steps import MeasuredStep, Pace, measured, next_rate
+from loadtests.result import LoadResult
+from loadtests.scenario import JourneyShare, Scenario
+from monitoring.objectives import Objectives
+
+FOLDER = "capacity"
+APPLICATION = "application"
+
+Offer = Callable[[Scenario, Path], LoadResult]
+"""Runs a scenario once and keeps its result in the folder given."""
+Limiting = Callable[[LoadResult], str | None]
+"""The component that was at its limit in the hold (`cell-a application hosts`), None when nothing shows one."""
+
+
+class MeasurementError(Exception):
+    """There is no such measurement, or it does not hold; the message names the file."""
+
+
+class MeasurementModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MeasuredCapacity(MeasurementModel):
+    """Journeys a second. `law` is over requests in flight in the cell; None when nothing broke."""
+
+    rate: float = Field(gt=0, allow_inf_nan=False)
+    low: float = Field(gt=0, allow_inf_nan=False)
+    high: float | None = Field(gt=0, allow_inf_nan=False, description="None when it is only a lower bound")
+    law: ScalabilityLaw | None = None
+    peak: float | None = Field(None, description="the law's maximum; None where it has none")
+    peak_low: float | None = None
+    peak_high: float | None = None
+    r_squared: float | None = None
+
+
+class Measurement(MeasurementModel):
+    schema_version: Literal[1] = 1
+    environment: str
+    cell: str
+    role: str = APPLICATION
+    hosts: dict[str, int] = Field(description="of the cell when it was measured, by role")
+    database_class: str
+    scenario: str
+    journeys: tuple[JourneyShare, ...] = Field(description="only measurements of the same mix can be compared")
+    hold_seconds: float
+    started_at: AwareDatetime
+    measured_at: AwareDatetime
+    steps: tuple[MeasuredStep, ...]
+    limiting: str | None = Field(None, description="the component at its limit where the first objective broke")
+    capacity: MeasuredCapacity | None = Field(
+        None, description="of the role's hosts; None when they were not the limit"
+    )
+    why_not: str = Field("", description="why it tells no capacity")
+
+    @property
+    def carried(self) -> Carried | None:
+        """What the role's hosts carried, when an objective broke because of them."""
+        if self.capacity is None or self.capacity.high is None:
+            return None
+        return Carried(self.hosts[self.role], self.capacity.rate, Interval(self.capacity.low, self.capacity.high))
+
+    def comparable(self, other: Measurement) -> bool:
+        """Whether both asked the same of the same kind of hosts; their number may differ."""
+        return (self.environment, self.cell, self.role, self.database_class, self.journeys) == (
+            other.environment,
+            other.cell,
+            other.role,
+            other.database_class,
+            other.journeys,
+        )
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.started_at:%Y%m%dT%H%M%SZ}-{self.cell}.json"
+
+
+def component(cell: str, role: str) -> str:
+    """How evidence names a role's hosts."""
+    return f"{cell} {role} hosts"
+
+
+def measure(
+    cell: str,
+    outputs: EnvironmentOutputs,
+    scenario: Scenario,
+    objectives: Objectives,
+    folder: Path,
+    pace: Pace,
+    offer: Offer,
+    limiting: Limiting,
+    say: Callable[[str], None],
+) -> Measurement:
+    """Steps the scenario's load on one cell and keeps the evidence in `folder` (an environment's).
+
+    Raises:
+        MeasurementError: the environment has no such cell, or the scenario has no open arrival.
+        CapacityError: the steps say nothing about capacity.
+    """
+    found = next((one for one in outputs.cells if one.cell == cell), None)
+    if found is None or not any(host.role == APPLICATION for host in found.hosts):
+        having = [one.cell for one in outputs.cells if any(host.role == APPLICATION for host in one.hosts)]
+        raise MeasurementError(f"{cell} is no cell with {APPLICATION} hosts; there are {', '.join(having) or 'none'}")
+    if scenario.arrival != "open":
+        raise MeasurementError(f"scenario {scenario.name} is closed: only an open arrival can be stepped; name another")
+    started = datetime.now(UTC)
+    kept = folder / FOLDER / f"{started:%Y%m%dT%H%M%SZ}-{cell}"
+    steps = _step(cell, scenario, objectives, kept, pace, offer, limiting, say)
+    hosts: dict[str, int] = {}
+    for host in found.hosts:
+        hosts[host.role] = hosts.get(host.role, 0) + 1
+    at_limit = _at_limit(steps)
+    capacity, why_not = _claim(steps, at_limit, component(cell, APPLICATION))
+    measurement = Measurement(
+        environment=outputs.environment,
+        cell=cell,
+        hosts=hosts,
+        database_class=found.database.instance_class,
+        scenario=scenario.name,
+        journeys=tuple(scenario.journeys),
+        hold_seconds=pace.hold_seconds,
+        started_at=started,
+        measured_at=datetime.now(UTC),
+        steps=tuple(steps),
+        limiting=at_limit,
+        capacity=capacity,
+        why_not=why_not,
+    )
+    save(measurement, folder)
+    return measurement
+
+
+def _step(
+    cell: str,
+    scenario: Scenario,
+    objectives: Objectives,
+    folder: Path,
+    pace: Pace,
+    offer: Offer,
+    limiting: Limiting,
+    say: Callable[[str], None],
+) -> list[MeasuredStep]:
+    """Runs step after step; ends early when what broke is nothing of the hosts that are measured."""
+    steps: list[MeasuredStep] = []
+    again: float | None = None
+    number = 0
+    while (rate := again or next_rate(steps, pace)) is not None:
+        number += 1
+        shape = {"cell": cell, "rate": rate, "hold_seconds": pace.hold_seconds, "ramp_seconds": pace.ramp_seconds}
+        wanted = scenario.model_copy(update=shape)
+        result = offer(wanted, folder / f"step-{number:02d}")
+        step = measured(result, wanted, objectives)
+        if step.broke and step.limiting is None:
+            step = step.model_copy(update={"limiting": limiting(result)})
+        say(_told(step))
+        if step.broke and step.limiting is None and again is None:
+            # A break that no component's limit explains may be the machine's noise: it has to happen twice.
+            say(f"{rate:.1f}/s: no component was at its limit; the same again")
+            again = rate
+            continue
+        again = None
+        steps.append(step)
+        if step.broke and _at_limit(steps) != component(cell, APPLICATION):
+            break
+    return steps
+
+
+def _at_limit(steps: Sequence[MeasuredStep]) -> str | None:
+    """What broke first: the component at its limit at the lowest rate whose break shows one. Just above the capacity a
+    component may not be seen at its limit yet; a higher rate has shown it then."""
+    broken = sorted((one for one in steps if one.broke), key=lambda one: one.offered)
+    return next((one.limiting for one in broken if one.limiting), None)
+
+
+def _told(step: MeasuredStep) -> str:
+    figures = f"{step.offered:.1f}/s: carried {step.carried:.1f}/s, latency at {step.used:.0%} of its limit"
+    if not step.broke:
+        return figures
+    return f"{figures}; {step.broke}" + (f"; {step.limiting} at the limit" if step.limiting else "")
+
+
+def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> tuple[MeasuredCapacity | None, str]:
+    """The capacity of the hosts, if they were the limit, else why there is none."""
+    broken = min((one.offered for one in steps if one.broke), default=None)
+    if broken is not None and limiting is None:
+        return None, (
+            f"an objective broke at {broken:.1f}/s, and nothing shows which component was at its limit: "
+            "is monitoring there? make status"
+        )
+    if broken is not None and limiting != wanted:
+        return None, f"at {broken:.1f}/s the limit was {limiting}: that says nothing of {wanted}"
+    found = capacity_of([one.as_step for one in steps])
+    if found.lower_bound:
+        return MeasuredCapacity(rate=found.rate, low=found.interval.low, high=None), ""
+    assert found.fit is not None
+    peak = found.fit.interval(lambda law: law.peak)
+    return MeasuredCapacity(
+        rate=found.rate,
+        low=found.interval.low,
+        high=found.interval.high,
+        law=found.fit.law,
+        peak=_finite(found.fit.law.peak),
+        peak_low=_finite(peak.low),
+        peak_high=_finite(peak.high),
+        r_squared=found.fit.r_squared,
+    ), ""
+
+
+def _finite(figure: float) -> float | None:
+    return figure if math.isfinite(figure) else None
+
+
+def save(measurement: Measurement, folder: Path) -> Path:
+    """Writes the evidence, whole or not at all."""
+    path = folder / FOLDER / measurement.file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text(measurement.model_dump_json(indent=2) + "\n", "utf-8")
+    return beside.replace(path)
+
+
+def read(path: Path) -> Measurement:
+    """
+    Raises:
+        MeasurementError: there is none there, or it does not hold.
+    """
+    try:
+        return Measurement.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise MeasurementError(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise MeasurementError(f"{path}: {place}: {first['msg']}; measure again: make plan") from None
+
+
+def known(folder: Path, cell: str, since: datetime) -> list[Measurement]:
+    """The cell's measurements in an environment's folder that are not older than `since`, newest first."""
+    found = [read(path) for path in sorted((folder / FOLDER).glob(f"*-{cell}.json"))]
+    return sorted(
+        (one for one in found if one.cell == cell and one.measured_at >= since),
+        key=lambda one: one.measured_at,
+        reverse=True,
+    )

@@ -1,0 +1,217 @@
+"""Planning an environment's capacity: measure its cells, or take what was measured, and make the plan of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+from infra import plan as plans
+from infra.engine import Engine
+from infra.outputs import EnvironmentOutputs
+from infra.plan import MEASURED_FOR, Plan
+from infra.stacks import cells_in_use
+from loadtests.arrivals import weights
+from loadtests.gate.evidence import collect
+from loadtests.gate.limiting import limits_of
+from loadtests.model.capacity import CapacityError
+from loadtests.model.measure import Limiting, Measurement, MeasurementError, known, measure
+from loadtests.model.planning import Demand, PlanningError, Proposal, propose
+from loadtests.model.steps import Pace
+from loadtests.rehearsal import KitTenant, RehearsalError
+from loadtests.result import LoadResult
+from loadtests.run import LoadError, run
+from loadtests.scenario import Scenario, ScenarioError
+from monitoring import objectives as objective_files
+from monitoring.objectives import Objectives, ObjectivesError
+from monitoring.prometheus import Prometheus
+from tools import rehearsals
+from tools.lifecycle import registry_of
+from tools.stages import StageError
+
+FRESH = timedelta(days=1)
+"""How old a measurement may be that is planned from without measuring again."""
+FIRST_SHARE = 0.4
+"""A stepped load begins at this share of what the cell is believed to carry."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What was proposed; `path` is where it was written, None when it was not."""
+
+    proposal: Proposal
+    path: Path | None
+
+
+def make_plan(
+    engine: Engine,
+    scenario: Scenario,
+    *,
+    rate: float | None = None,
+    cell: str | None = None,
+    measuring: bool = True,
+    write: Path | None = None,
+    allow_fewer: bool = False,
+    workers: int = 0,
+    agreed: Callable[[Proposal], bool] = lambda proposal: True,
+    limiting: Limiting | None = None,
+    hold_seconds: float | None = None,
+    say: Say = print,
+) -> Planned:
+    """Plans the application hosts that the scenario's rate needs, from a measurement made now or (`measuring=False`)
+    within the last day, and writes the environment's plan, or to `write`, once it is `agreed`.
+
+    Raises:
+        StageError: nothing could be measured, or no plan follows from it; nothing was written.
+        PlanError: today's plan does not hold.
+    """
+    outputs = engine.merged_outputs()
+    registry = registry_of(engine.folder)
+    today = plans.consistent(engine.environment, registry, cells_in_use(engine.environment))
+    with _explained():
+        objectives = objective_files.load()
+        demands = demands_of(scenario.changed(rate=rate), outputs, cell)
+        if measuring:
+            chosen = limiting or limiting_of(outputs, objectives)
+            with _people(engine, scenario, say):
+                for demand in demands:
+                    _measure(engine, outputs, scenario, objectives, demand, chosen, workers, hold_seconds, say)
+        now = datetime.now(UTC)
+        evidence = {one.cell: _evidence(engine, one.cell, now) for one in demands}
+        proposal = propose(today, demands, evidence, objectives.capacity, registry, now, allow_fewer=allow_fewer)
+    target = write or engine.folder.plan
+    if proposal.changes_nothing and (write is None or write.exists()):
+        return Planned(proposal, None)
+    _refuse_unsupported(proposal.plan, engine, now)
+    if not agreed(proposal):
+        return Planned(proposal, None)
+    write_plan(proposal.plan, target, engine.folder.root)
+    return Planned(proposal, target)
+
+
+def demands_of(scenario: Scenario, outputs: EnvironmentOutputs, cell: str | None = None) -> list[Demand]:
+    """Each cell's part of the scenario's rate, by its tenants' share of the arrivals.
+
+    Raises:
+        StageError: the scenario has no rate, or nobody of it comes to the cell.
+    """
+    if scenario.rate is None:
+        raise StageError(
+            f"scenario {scenario.name} has users who come one after another, so no target rate",
+            "plan for one with an open arrival, for example --scenario launch",
+        )
+    if scenario.cell is not None and cell not in (None, scenario.cell):
+        raise StageError(f"scenario {scenario.name} is of {scenario.cell} alone, not of {cell}", "leave --cell away")
+    wanted = cell or scenario.cell
+    tenants = [one for one in outputs.tenants if scenario.cell in (None, one.cell)]
+    shares: dict[str, float] = {}
+    # level and residents are what the shares are made of; descriptors of tenants and of the kit both have them
+    for tenant, share in zip(tenants, weights(cast("Sequence[KitTenant]", tenants)), strict=True):
+        shares[tenant.cell] = shares.get(tenant.cell, 0.0) + share
+    found = [
+        Demand(name, scenario.rate * share, scenario.name)
+        for name, share in sorted(shares.items())
+        if wanted in (None, name)
+    ]
+    if not found:
+        having = ", ".join(sorted({one.cell for one in outputs.tenants})) or "none"
+        raise StageError(f"no tenant of {outputs.environment} is on cell {wanted}", f"cells with tenants: {having}")
+    return found
+
+
+def limiting_of(outputs: EnvironmentOutputs, objectives: Objectives) -> Limiting:
+    """Asks the environment's Prometheus which component was at its limit, as the gate does.
+
+    Raises:
+        StageError: the environment has none.
+    """
+    if outputs.prometheus is None:
+        raise StageError(
+            f"{outputs.environment} has no monitoring host: nothing could show what is at its limit",
+            "add monitoring to the plan of cell-core, then make up",
+        )
+    url = outputs.prometheus
+
+    def limiting(load: LoadResult) -> str | None:
+        with Prometheus(url) as prometheus:
+            return limits_of(objectives, load, collect(prometheus, outputs, objectives, load))[0]
+
+    return limiting
+
+
+def write_plan(plan: Plan, path: Path, evidence_at: Path) -> None:
+    """Writes the plan, whole or not at all, its evidence beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for capacity in plan.capacities.values():
+        source, beside = evidence_at / capacity.evidence, path.parent / capacity.evidence
+        if source.resolve() != beside.resolve() and source.exists():
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, beside)
+    fresh = path.with_suffix(".new")
+    document = plan.model_dump(mode="json", exclude_none=True)
+    fresh.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    fresh.replace(path)
+
+
+def _measure(
+    engine: Engine,
+    outputs: EnvironmentOutputs,
+    scenario: Scenario,
+    objectives: Objectives,
+    demand: Demand,
+    limiting: Limiting,
+    workers: int,
+    hold_seconds: float | None,
+    say: Say,
+) -> Measurement:
+    earlier = [one.capacity.rate for one in _evidence(engine, demand.cell, datetime.now(UTC)) if one.capacity]
+    first = FIRST_SHARE * (earlier[0] if earlier else demand.rate)
+    pace = Pace(first) if hold_seconds is None else Pace(first, hold_seconds=hold_seconds)
+    say(f"{demand.cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
+
+    def offer(step: Scenario, folder: Path) -> LoadResult:
+        return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
+
+    return measure(demand.cell, outputs, scenario, objectives, engine.folder.root, pace, offer, limiting, say)
+
+
+def _evidence(engine: Engine, cell: str, now: datetime) -> list[Measurement]:
+    """Newest first; none when the newest is too old to plan from."""
+    found = known(engine.folder.root, cell, now - MEASURED_FOR)
+    return found if found and found[0].measured_at >= now - FRESH else []
+
+
+def _refuse_unsupported(plan: Plan, engine: Engine, now: datetime) -> None:
+    faults = plans.unsupported(plan, engine.folder.root, now)
+    if faults:
+        raise StageError("the plan would not hold: " + "; ".join(faults), "plan every cell: leave --cell away")
+
+
+@contextmanager
+def _people(engine: Engine, scenario: Scenario, say: Say) -> Iterator[None]:
+    """The scenario's people for as long as it takes; those that were there before stay."""
+    were_there = engine.folder.rehearsal.exists()
+    rehearsals.prepare(engine, scenario, say)
+    try:
+        yield
+    finally:
+        if not were_there:
+            rehearsals.remove(engine, say)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the model refuses, as this project's commands say it."""
+    try:
+        yield
+    except PlanningError as error:
+        raise StageError(error.cause, f"{error.way_out}; nothing was written") from None
+    except (CapacityError, MeasurementError, ScenarioError, RehearsalError, ObjectivesError, LoadError) as error:
+        raise StageError(str(error), "no plan was made, nothing was written") from None
