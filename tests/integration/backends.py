@@ -157,6 +157,7 @@ class Pooler:
     postgres_port: int
     users: dict[str, str]
     pool_size: int = 8
+    settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -164,6 +165,7 @@ class Pooler:
         users = self.folder / "users.txt"
         users.write_text("".join(f'"{user}" "{password}"\n' for user, password in self.users.items()))
         configuration = self.folder / "pgbouncer.ini"
+        more = "".join(f"{name} = {value}\n" for name, value in self.settings.items())
         configuration.write_text(
             f"""[databases]
 * = host=127.0.0.1 port={self.postgres_port}
@@ -178,7 +180,7 @@ default_pool_size = {self.pool_size}
 max_client_conn = 1000
 server_login_retry = 1
 logfile = {self.folder / "pgbouncer-own.log"}
-"""
+{more}"""
         )
         self.folder.chmod(0o755)
         if user := unprivileged():
