@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import binom, binomtest
+from scipy.special import bdtrik, betaincinv
 
 CONFIDENCE = 0.95
+MARGIN = (1 - CONFIDENCE) / 2
 Standing = Literal["kept", "broken", "unsure"]
 
 
@@ -32,9 +33,10 @@ def share(bad: float, count: float, halves: tuple[float | None, float | None] = 
     """A share of events, with Clopper and Pearson's interval."""
     events = max(round(count), 1)
     hits = min(max(round(bad), 0), events)
-    interval = binomtest(hits, events).proportion_ci(CONFIDENCE, method="exact")
+    low = float(betaincinv(hits, events - hits + 1, MARGIN)) if hits else 0.0
+    high = float(betaincinv(hits + 1, events - hits, 1 - MARGIN)) if hits < events else 1.0
     value = min(max(bad, 0.0) / count, 1.0) if count else 0.0
-    return Measured(value, min(float(interval.low), value), max(float(interval.high), value), halves)
+    return Measured(value, min(low, value), max(high, value), halves)
 
 
 def percentile(
@@ -46,11 +48,11 @@ def percentile(
     halves: tuple[float | None, float | None] = (None, None),
 ) -> Measured:
     """A percentile from cumulative counts by bound; its interval lies between two order statistics."""
-    margin = (1 - CONFIDENCE) / 2
+    # as many of the events are below the percentile as heads fall in so many throws
     ranks = (
         quantile * count,
-        float(binom.ppf(margin, count, quantile)),
-        float(binom.ppf(1 - margin, count, quantile)) + 1,
+        math.ceil(bdtrik(MARGIN, count, quantile)),
+        math.ceil(bdtrik(1 - MARGIN, count, quantile)) + 1,
     )
     value, low, high = (_at_rank(bounds, within, count, rank, largest) for rank in ranks)
     return Measured(value, min(low, value), max(high, value), halves)
