@@ -1,13 +1,16 @@
 """Remove what a rehearsal left: `python -m services.rehearsals < rehearsal.json`.
 
-Reads on stdin `{"usernames": [...], "databases": [{"module": "affairs" | "query" | "identity", "host": …, "port": …,
-"database": …, "user": …, "password": …}]}` and writes one JSON line a database: `{"database", "module", "removed":
+Reads on stdin `{"usernames": [...], "attempts_only": false, "databases": [{"module": "affairs" | "query" | "identity",
+"host": …, "port": …, "database": …, "user": …, "password": …}]}` and writes one JSON line a database: `{"database", "module", "removed":
 {table: rows}}`, or `{"database", "module", "error"}`. Ends with 1 when anything failed; run it again then.
 
 It works as the databases' owners, since audit tables are insert-only for the applications, and refuses whatever is not
 a rehearsal: each user name must begin with `rehearsal-`; identity must know the person under that name with a name that
 begins with 演练, and a tenant's case must carry such an applicant's name as well as that person's subject. Cases go
 with traces, materials and waiting messages, in batches; the people go last, so that an interrupted removal finds them.
+
+With `attempts_only` nothing is forgotten but how often these people tried to log in: a run that went to the limit
+leaves many tries without an answer, which would count as guesses against the next run.
 
 Rows of inboxes stay: they hold a sender and a sequence, nothing of a person or a case, and forgetting one could have
 an old message applied again.
@@ -19,6 +22,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -44,8 +48,9 @@ DELETE FROM query.cases WHERE number IN (
 PEOPLE = """
 SELECT id::text AS subject, username, starts_with(name, $2) AS marked
 FROM identity.person WHERE username = ANY($1::text[])"""
+ATTEMPTS = "identity.attempt"
 BY_PERSON = {
-    "identity.attempt": "DELETE FROM identity.attempt WHERE split_part(key, ':', 2) = ANY($1::text[])",
+    ATTEMPTS: "DELETE FROM identity.attempt WHERE split_part(key, ':', 2) = ANY($1::text[])",
     "identity.audit": "DELETE FROM identity.audit WHERE person_id = ANY($1::uuid[]) OR actor = ANY($1::text[])",
     "identity.session": "DELETE FROM identity.session WHERE person_id = ANY($1::uuid[])",
     "identity.person": "DELETE FROM identity.person WHERE id = ANY($1::uuid[]) AND starts_with(username, $2)",
@@ -66,6 +71,7 @@ class Database(BaseModel):
 
 
 class Removal(BaseModel):
+    attempts_only: bool = False
     usernames: list[Annotated[str, Field(pattern=rf"^{USERNAME_MARK}[a-z0-9._-]+$")]] = Field(min_length=1)
     databases: list[Database]
 
@@ -118,6 +124,10 @@ async def remove_index(connection: asyncpg.Connection, subjects: list[str]) -> C
     return removed
 
 
+async def remove_attempts(connection: asyncpg.Connection, subjects: list[str]) -> Counter[str]:
+    return Counter({ATTEMPTS: _rows(await connection.execute(BY_PERSON[ATTEMPTS], subjects))})
+
+
 async def remove_people(connection: asyncpg.Connection, subjects: list[str]) -> Counter[str]:
     """People with sessions and grants (which go with them), counted attempts and audit."""
     removed: Counter[str] = Counter()
@@ -134,7 +144,8 @@ def _rows(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-REMOVE = {"affairs": remove_cases, "query": remove_index, "identity": remove_people}
+Remove = Callable[[asyncpg.Connection, list[str]], Awaitable[Counter[str]]]
+REMOVE: dict[str, Remove] = {"affairs": remove_cases, "query": remove_index, "identity": remove_people}
 
 
 class Remover:
@@ -154,6 +165,9 @@ class Remover:
         if len(identity) != 1:
             raise Refused("one identity database must be named: it alone can tell who is a rehearsal")
         subjects = await subjects_of(identity[0], self._removal.usernames)
+        if self._removal.attempts_only:
+            await self._from(identity[0], subjects, remove_attempts)
+            return self._lines()
         await self._remove_cases(subjects)
         for module in ("query", "identity"):
             # people stay while anything of theirs could not be removed, since only by them it can be found
@@ -169,12 +183,12 @@ class Remover:
             if self._errors or not any(found):
                 return
 
-    async def _from(self, database: Database, subjects: list[str]) -> int:
+    async def _from(self, database: Database, subjects: list[str], remove: Remove | None = None) -> int:
         key = (database.module, database.database)
         try:
             connection = await connect(database)
             try:
-                removed = await REMOVE[database.module](connection, subjects)
+                removed = await (remove or REMOVE[database.module])(connection, subjects)
             finally:
                 await connection.close()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from infra.engine import Engine
 from infra.name_lookup import NameLookupError, address_of
 from infra.outputs import CellOutputs, EnvironmentOutputs
@@ -27,6 +29,9 @@ REMOVAL_SECONDS = 900
 def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> Path:
     """Makes the people of the scenario, or finds them there, and writes the environment's kit; gives its path."""
     outputs = engine.merged_outputs()
+    if (former := kit_of(engine)) is not None:
+        identity = [one for one in _own_databases(engine, outputs) if one["module"] == "identity"]
+        _run({"usernames": [one.username for one in former.people], "attempts_only": True, "databases": identity})
     operator = operator_of(engine, outputs)
     private = bool(outputs.foundation.authority_certificate)
     try:
@@ -39,6 +44,8 @@ def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> P
             scenario,
             say,
         )
+    except httpx.HTTPError as error:
+        raise StageError(f"people could not be made: {error}", "is the environment well? then run it again") from None
     finally:
         operator.close()
     return engine.folder.rehearsal
@@ -55,7 +62,7 @@ def remove(engine: Engine, say: Callable[[str], None]) -> dict[str, int]:
         return {}
     kit = load_kit(path)
     say(f"removing {len(kit.people)} people of rehearsal {kit.run} and their cases")
-    counts = _run(json.dumps({"usernames": [one.username for one in kit.people], "databases": _databases(engine)}))
+    counts = _run({"usernames": [one.username for one in kit.people], "databases": _databases(engine)})
     path.unlink()
     return counts
 
@@ -64,10 +71,10 @@ def kit_of(engine: Engine) -> Kit | None:
     return load_kit(engine.folder.rehearsal) if engine.folder.rehearsal.exists() else None
 
 
-def _run(given: str) -> dict[str, int]:
+def _run(removal: dict[str, Any]) -> dict[str, int]:
     done = subprocess.run(
         [sys.executable, "-m", "services.rehearsals"],
-        input=given,
+        input=json.dumps(removal),
         capture_output=True,
         text=True,
         check=False,
@@ -113,20 +120,25 @@ def _databases(engine: Engine) -> list[dict[str, Any]]:
         for tenant in outputs.tenants
         for database in tenant.databases
     ]
+    return found + _own_databases(engine, outputs)
+
+
+def _own_databases(engine: Engine, outputs: EnvironmentOutputs) -> list[dict[str, Any]]:
+    """Those of the cells' own databases that are of interest: the index and identity's."""
+    found = []
     for cell in outputs.cells:
         own = [name for name in ("query", "identity") if name in cell.database.databases]
-        if own:
-            exported = engine.outputs(cell.cell, secrets=True)["secrets"]["databases"]
-            found += [
-                {
-                    "module": name,
-                    "database": name,
-                    "user": cell.database.databases[name],
-                    "password": OwnDatabaseSecrets.model_validate(exported[name]).owner,
-                    **_instance(outputs, cell),
-                }
-                for name in own
-            ]
+        exported = engine.outputs(cell.cell, secrets=True)["secrets"]["databases"] if own else {}
+        found += [
+            {
+                "module": name,
+                "database": name,
+                "user": cell.database.databases[name],
+                "password": OwnDatabaseSecrets.model_validate(exported[name]).owner,
+                **_instance(outputs, cell),
+            }
+            for name in own
+        ]
     return found
 
 
