@@ -66,9 +66,8 @@ def refused() -> Verdict:
 
 
 def test_the_page_holds_the_verdict_and_each_reason_and_needs_nothing_else(refused: Verdict) -> None:
-    failure = LoadFailure(
-        operation="citizen.file", tenant="330106", kind="status", detail="<script>503</script>", count=3
-    )
+    detail = "<script>503</script>"
+    failure = LoadFailure(operation="citizen.file", tenant="330106", kind="status", detail=detail, count=3)
     text = report.html(refused, OBJECTIVES, healthy_load(failures=[failure]), healthy_evidence())
     page = Page(text)
     assert page.open == []
