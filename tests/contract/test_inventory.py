@@ -39,6 +39,7 @@ def listed(folder: Path) -> dict[str, Any]:
 
 def test_groups_are_environment_cell_and_role(listed: dict[str, Any]) -> None:
     assert listed["test_roles"]["children"] == ["cell_core", "cell_a"]
+    assert listed["monitoring"]["children"] == ["cell_core_monitoring"]
     assert listed["cell_a"]["children"] == ["cell_a_database", "cell_a_gateway", "cell_a_application"]
     assert listed["gateway"]["children"] == ["cell_core_gateway", "cell_a_gateway"]
     assert listed["cell_a_application"]["hosts"] == ["cell-a-application-1", "cell-a-application-2"]

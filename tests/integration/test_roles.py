@@ -1,35 +1,52 @@
-"""The playbooks on real hosts: systemd, HAProxy, PgBouncer, PostgreSQL, with stand-ins for the services.
+"""The playbooks on real hosts: systemd, HAProxy, PgBouncer, PostgreSQL, Prometheus, with stand-ins for the services.
 
-Tests run in the order of an environment's life, on one bed.
+Tests run in the order of an environment's life, on one bed, and share runs: a playbook takes longer than what it does.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 import pg8000.native
 import pytest
 
+from monitoring.prometheus import Prometheus
+from tests.integration.roles.asking import ask
 from tests.integration.roles.bed import STAND_IN, Bed, podman, secret
-from tests.integration.roles.load import Load, ask
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
 SITE = "t330106.roles.localhost"
-SHAPE = {"cell-core": {"gateway": 1, "identity": 1, "query": 1}, "cell-a": {"gateway": 2, "application": 2}}
+SHAPE = {
+    "cell-core": {"gateway": 1, "identity": 1, "query": 1, "monitoring": 1},
+    "cell-a": {"gateway": 2, "application": 1},
+}
+FIRST, WATCH = "cell-a-application-1", "cell-core-monitoring-1"
+# job → hosts that have it while cell-a has one application host
+SCRAPED = {
+    "host": {"cell-core-gateway-1", "cell-core-identity-1", "cell-core-query-1", WATCH, "cell-a-gateway-1",
+             "cell-a-gateway-2", FIRST},
+    "gateway": {"cell-core-gateway-1", "cell-a-gateway-1", "cell-a-gateway-2"},
+    "affairs": {FIRST}, "portal": {FIRST}, "identity": {"cell-core-identity-1"}, "query": {"cell-core-query-1"},
+    "pgbouncer": {"cell-core-identity-1", "cell-core-query-1", FIRST},
+    "tenants": {FIRST}, "database": {FIRST, WATCH}, "cache": {FIRST, WATCH},
+    "prometheus": {WATCH}, "alertmanager": {WATCH}, "receiver": {WATCH},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     bed = Bed(
-        tmp_path_factory.mktemp("bed"), name="yw-test-roles-it", network="10.92.0.0/24", shape=SHAPE,
-        codes=["330000", "330100", "330106"], cores=0.4,
+        tmp_path_factory.mktemp("bed"), name="yw-test-roles-it", network="10.92.0.0/24",
+        shape=copy.deepcopy(SHAPE), codes=["330000", "330100", "330106"], cores=0.4,
     )  # fmt: skip
     bed.down()
-    shutil.copytree(STAND_IN, bed.folder / "services")
+    shutil.copytree(STAND_IN, bed.folder / "source")
     try:
         bed.up()
         bed.play("site.yml")
@@ -50,8 +67,19 @@ def on(bed: Bed, host: str, *command: str) -> str:
     return podman("exec", f"{bed.name}-{host}", *command).strip()
 
 
-def main_pid(bed: Bed, host: str, unit: str) -> str:
-    return on(bed, host, "systemctl", "show", "--property", "MainPID", "--value", unit)
+def main_pids(bed: Bed, host: str, *units: str) -> dict[str, str]:
+    return {unit: on(bed, host, "systemctl", "show", "--property", "MainPID", "--value", unit) for unit in units}
+
+
+def metrics(bed: Bed, host: str, port: int) -> str:
+    return bytes(ask(bed.address(host), host, "/metrics", port=port)[2]).decode()
+
+
+def unseen(bed: Bed, wanted: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Jobs and hosts that Prometheus does not find up, and those that it should not know."""
+    with Prometheus(f"http://{bed.address(WATCH)}:9090") as prometheus:
+        up = {(target.job, target.host) for target in prometheus.targets() if target.up}
+    return up ^ {(job, host) for job, hosts in wanted.items() for host in hosts}
 
 
 def test_sites_reach_their_services_through_the_gateways(bed: Bed) -> None:
@@ -91,54 +119,6 @@ def test_an_applications_account_changes_data_and_no_schema(bed: Bed) -> None:
     connection.close()
 
 
-def test_run_again_nothing_changes_and_check_mode_says_so_too(bed: Bed) -> None:
-    for arguments in ([], ["--check"]):
-        counts = changed(bed.play("site.yml", *arguments).stdout)
-        assert len(counts) == 9 and not any(counts.values()), counts
-
-
-def test_check_mode_tells_of_a_change_and_makes_none(bed: Bed) -> None:
-    on(bed, "cell-a-application-1", "sed", "-i", "s/query_wait_timeout.*/query_wait_timeout = 1/",
-       "/etc/pgbouncer/pgbouncer.ini")  # fmt: skip
-    counts = changed(bed.play("site.yml", "--check", "--limit", "cell-a-application-1").stdout)
-    assert counts["cell-a-application-1"] > 0
-    assert "query_wait_timeout = 1" in on(bed, "cell-a-application-1", "cat", "/etc/pgbouncer/pgbouncer.ini")
-    bed.play("site.yml", "--limit", "cell-a-application-1")
-    assert "query_wait_timeout = 5" in on(bed, "cell-a-application-1", "cat", "/etc/pgbouncer/pgbouncer.ini")
-
-
-def test_a_database_opened_by_hand_is_closed_again(bed: Bed) -> None:
-    """The known-bad twin of the isolation: the play finds it, says so and mends it."""
-    cell = bed.outputs().cells[1]
-    root = bed.connect(cell)
-    root.run("GRANT CONNECT ON DATABASE t330100 TO PUBLIC")
-    root.close()
-    inside = bed.connect(cell, "t330000")
-    inside.run("GRANT CREATE ON SCHEMA public TO PUBLIC")
-    inside.close()
-    counts = changed(bed.play("site.yml", "--tags", "tenants", "--limit", "cell-a-database").stdout)
-    assert counts["cell-a-database"] == 1
-    with pytest.raises(pg8000.exceptions.DatabaseError, match="42501"):
-        pg8000.native.Connection("t330106_app", host=cell.database.host, database="t330100",
-                                 password=secret("330106 database_application_password"))  # fmt: skip
-
-
-def test_secrets_are_for_their_service_alone(bed: Bed) -> None:
-    listed = on(bed, "cell-a-application-1", "stat", "--format", "%a %U %n", "/etc/yiwang/secrets/affairs.json",
-                "/etc/yiwang/secrets/portal.json", "/etc/pgbouncer/userlist.txt")  # fmt: skip
-    assert listed.splitlines() == [
-        "400 yiwang-affairs /etc/yiwang/secrets/affairs.json",
-        "400 yiwang-portal /etc/yiwang/secrets/portal.json",
-        "600 postgres /etc/pgbouncer/userlist.txt",
-    ]
-
-
-def test_no_secret_is_printed_even_when_asked_for_everything(bed: Bed) -> None:
-    output = bed.play("site.yml", "-vvv", "--diff").stdout
-    for purpose in ("330106 client_secret", "330106 database_application_password", "cell-a admin", "affairs cache"):
-        assert secret(purpose) not in output, purpose
-
-
 def test_an_unknown_host_is_misdirected_and_a_request_keeps_its_id(bed: Bed) -> None:
     status, headers, problem = ask(gateways(bed)[0], "nobody.roles.localhost", headers={"X-Request-Id": "abcdef-0123"})
     assert (status, headers["x-request-id"], problem["status"]) == (421, "abcdef-0123", 421)
@@ -152,23 +132,6 @@ def test_a_tenant_over_its_limit_is_slowed_and_its_neighbour_is_not(bed: Bed) ->
     assert ask(gateways(bed)[0], "t330000.roles.localhost")[0] == 200
 
 
-def test_onboarding_one_tenant_restarts_nothing(bed: Bed) -> None:
-    before = [main_pid(bed, "cell-a-application-1", unit) for unit in ("pgbouncer", "yiwang-affairs", "yiwang-portal")]
-    before.append(main_pid(bed, "cell-a-gateway-1", "haproxy"))
-    bed.codes.append("330127")
-    bed.tell()
-    bed.add_database(bed.outputs().cells[1], *bed.databases("cell-a")[-1])
-    done = bed.play("site.yml", "--tags", "tenants", "-e", "tenant=330127")
-    assert ask(gateways(bed)[1], "t330127.roles.localhost")[0] == 200
-    answer = ask(bed.address("cell-a-application-2"), SITE, "/databases", port=8001)[2]
-    assert answer["t330127"] == "t330127_app of t330127"
-    after = [main_pid(bed, "cell-a-application-1", unit) for unit in ("pgbouncer", "yiwang-affairs", "yiwang-portal")]
-    after.append(main_pid(bed, "cell-a-gateway-1", "haproxy"))
-    assert after == before
-    assert changed(done.stdout)["cell-core-gateway-1"] == 0
-    assert not any(changed(bed.play("site.yml").stdout).values())
-
-
 def test_a_drained_gateway_fails_its_own_health_check(bed: Bed) -> None:
     gateway = gateways(bed)[0]
     order = "echo 'set server self/self state {}' | nc -U -N /run/haproxy/admin.sock"
@@ -180,51 +143,207 @@ def test_a_drained_gateway_fails_its_own_health_check(bed: Bed) -> None:
     assert ask(gateway, "any", "/gateway-healthz")[0] == 200
 
 
-def current(bed: Bed) -> set[str]:
-    hosts = ("cell-a-application-1", "cell-a-application-2", "cell-core-identity-1", "cell-core-query-1")
-    return {on(bed, host, "readlink", "/opt/yiwang/current") for host in hosts}
+def test_the_public_sees_no_figures(bed: Bed) -> None:
+    core = bed.address("cell-core-gateway-1")
+    for path in ("/metrics", "/metrics/", "/%6detrics", "/metrics?x", "/healthz", "/readyz"):
+        assert ask(gateways(bed)[0], SITE, path)[0] == 404, path
+    assert ask(gateways(bed)[0], SITE, "/metrics")[2]["type"] == "urn:yiwang:problem:not-found"
+    assert {ask(core, "query.roles.localhost", path)[0] for path in ("/metrics", "/healthz")} == {404}
+    assert ask(core, "query.roles.localhost", "/readyz")[0] == 200
+    # the twin: whoever is inside the network is answered
+    assert {ask(bed.address(FIRST), SITE, path, port=8002)[0] for path in ("/metrics", "/healthz", "/readyz")} == {200}
 
 
-def test_a_release_is_rolled_under_load_without_a_failed_request_and_rolled_back(bed: Bed) -> None:
-    first = current(bed)
-    with (bed.folder / "services" / "answer.py").open("a") as source:
-        source.write("# another release\n")
-    for playbook in ("deploy.yml", "rollback.yml"):
-        load = Load(gateways(bed), SITE, "/api/affairs/cases?seconds=0.3")
-        try:
-            bed.play(playbook)
-        finally:
-            load.end()
-        assert set(load.answers) == {"200"}, load.answers
-        assert len(load.trees) == 2, load.trees
-        assert len(current(bed)) == 1
-    assert current(bed) == first
+def test_everything_that_was_deployed_is_scraped(bed: Bed) -> None:
+    wait_until(lambda: not unseen(bed, SCRAPED), 60, "every target is up", every=1)
+    assert f'tenant_notes{{tenant="t{bed.codes[0]}"}}' in metrics(bed, FIRST, 9128)
+    assert "pgbouncer_up 1" in metrics(bed, "cell-core-identity-1", 9127)
+    assert 'pg_database_size_bytes{datname="t330106"' in metrics(bed, FIRST, 9187)
+    assert "redis_up 1" in metrics(bed, FIRST, 9121) and "redis_up 1" in metrics(bed, WATCH, 9121)
+    assert 'mountpoint="/"' in metrics(bed, WATCH, 9100)
 
 
-def test_a_release_that_does_not_start_stops_at_the_first_host(bed: Bed) -> None:
-    """The known-bad twin of the rolling: the other host goes on answering, and the next run mends it."""
-    path = bed.folder / "services" / "affairs" / "__main__.py"
-    good = path.read_text()
-    path.write_text("raise SystemExit('broken')\n")
-    done = bed.play("deploy.yml", "-e", "rollout_start_seconds=5", check=False)
-    assert done.returncode != 0
-    assert len(current(bed)) == 2
-    assert {ask(gateway, SITE, "/api/affairs/x")[0] for gateway in gateways(bed)} == {200}
-    path.write_text(good)
-    bed.play("deploy.yml")
-    assert len(current(bed)) == 1
-    assert all(host_serves(bed, n) for n in (1, 2))
+def monitoring_enters(bed: Bed, database: str) -> pg8000.native.Connection:
+    return pg8000.native.Connection("monitoring", host=bed.address("cell-a-database"), database=database,
+                                    password=secret("cell-a monitoring"))  # fmt: skip
 
 
-def host_serves(bed: Bed, number: int) -> bool:
-    return ask(bed.address(f"cell-a-application-{number}"), SITE, "/", port=8001)[0] == 200
+def test_monitoring_reads_figures_and_no_tenants_data(bed: Bed) -> None:
+    with pytest.raises(pg8000.exceptions.DatabaseError, match="42501"):
+        monitoring_enters(bed, "t330106")
+    connection = monitoring_enters(bed, "postgres")
+    assert connection.run("SELECT pg_database_size('t330106') > 0, rolsuper FROM pg_roles WHERE rolname = current_user")
+    for forbidden in ("CREATE DATABASE x", "CREATE ROLE x", "SELECT pg_read_file('PG_VERSION')"):
+        with pytest.raises(pg8000.exceptions.DatabaseError, match="42501"):
+            connection.run(forbidden)
+    connection.close()
+
+
+def test_secrets_are_for_their_service_alone(bed: Bed) -> None:
+    listed = on(bed, FIRST, "stat", "--format", "%a %U %n", "/etc/yiwang/secrets/affairs.json",
+                "/etc/yiwang/secrets/portal.json", "/etc/yiwang/secrets/tenants-exporter.json",
+                "/etc/yiwang/secrets/database-exporter.env", "/etc/yiwang/secrets/cache-exporter.env",
+                "/etc/pgbouncer/userlist.txt")  # fmt: skip
+    assert listed.splitlines() == [
+        "400 yiwang-affairs /etc/yiwang/secrets/affairs.json",
+        "400 yiwang-portal /etc/yiwang/secrets/portal.json",
+        "400 yiwang-tenants-exporter /etc/yiwang/secrets/tenants-exporter.json",
+        "400 root /etc/yiwang/secrets/database-exporter.env",
+        "400 root /etc/yiwang/secrets/cache-exporter.env",
+        "600 postgres /etc/pgbouncer/userlist.txt",
+    ]
+    for host, cell in ((FIRST, "cell-a"), (WATCH, "cell-core")):
+        commands = on(bed, host, "ps", "-eo", "args")
+        assert "prometheus-redis-exporter" in commands and "prometheus-postgres-exporter" in commands
+        assert secret(f"{cell} monitoring") not in commands and secret("monitoring cache") not in commands
+
+
+def test_onboarding_one_tenant_restarts_nothing(bed: Bed) -> None:
+    def running() -> list[dict[str, str]]:
+        return [
+            main_pids(bed, FIRST, "pgbouncer", "yiwang-affairs", "yiwang-portal", "yiwang-tenants-exporter"),
+            main_pids(bed, "cell-a-gateway-1", "haproxy"),
+            main_pids(bed, WATCH, "prometheus", "prometheus-alertmanager", "yiwang-receiver"),
+        ]
+
+    before = running()
+    bed.codes.append("330127")
+    bed.tell()
+    bed.add_database(bed.outputs().cells[1], *bed.databases("cell-a")[-1])
+    counts = changed(bed.play("site.yml", "--tags", "tenants", "-e", "tenant=330127").stdout)
+    assert ask(gateways(bed)[1], "t330127.roles.localhost")[0] == 200
+    assert ask(bed.address(FIRST), SITE, "/databases", port=8001)[2]["t330127"] == "t330127_app of t330127"
+    assert 'tenant_notes{tenant="t330127"}' in metrics(bed, FIRST, 9128)
+    with pytest.raises(pg8000.exceptions.DatabaseError, match="42501"):
+        monitoring_enters(bed, "t330127")
+    assert running() == before
+    assert counts["cell-core-gateway-1"] == 0
+
+
+def test_run_again_nothing_changes_and_no_secret_is_printed_even_when_asked_for_everything(bed: Bed) -> None:
+    output = bed.play("site.yml", "-vvv", "--diff").stdout
+    counts = changed(output)
+    assert len(counts) == 9 and not any(counts.values()), counts
+    for purpose in ("330106 client_secret", "330106 database_application_password", "cell-a admin", "affairs cache",
+                    "cell-a monitoring", "monitoring cache"):  # fmt: skip
+        assert secret(purpose) not in output, purpose
+
+
+def test_check_mode_tells_of_a_change_and_makes_none(bed: Bed) -> None:
+    on(bed, FIRST, "sed", "-i", "s/query_wait_timeout.*/query_wait_timeout = 1/", "/etc/pgbouncer/pgbouncer.ini")
+    counts = changed(bed.play("site.yml", "--check").stdout)
+    assert {host for host, count in counts.items() if count} == {FIRST}, counts
+    assert "query_wait_timeout = 1" in on(bed, FIRST, "cat", "/etc/pgbouncer/pgbouncer.ini")
+    bed.play("site.yml", "--tags", "tenants", "--limit", FIRST)
+    assert "query_wait_timeout = 5" in on(bed, FIRST, "cat", "/etc/pgbouncer/pgbouncer.ini")
+
+
+def test_a_database_opened_by_hand_is_closed_again(bed: Bed) -> None:
+    """The known-bad twin of the isolation: the play finds it, says so and mends it."""
+    cell = bed.outputs().cells[1]
+    root = bed.connect(cell)
+    root.run("GRANT CONNECT ON DATABASE t330100 TO PUBLIC")
+    root.run("GRANT CONNECT ON DATABASE t330106 TO monitoring")
+    root.run("GRANT pg_read_all_data TO monitoring")
+    root.close()
+    inside = bed.connect(cell, "t330000")
+    inside.run("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    inside.close()
+    monitoring_enters(bed, "t330106").close()
+    counts = changed(bed.play("site.yml", "--tags", "tenants", "--limit", "cell-a-database").stdout)
+    assert counts["cell-a-database"] == 1
+    with pytest.raises(pg8000.exceptions.DatabaseError, match="42501"):
+        pg8000.native.Connection("t330106_app", host=cell.database.host, database="t330100",
+                                 password=secret("330106 database_application_password"))  # fmt: skip
+    with pytest.raises(pg8000.exceptions.DatabaseError, match="42501"):
+        monitoring_enters(bed, "t330106")
+    watcher = monitoring_enters(bed, "postgres")
+    assert watcher.run("SELECT pg_has_role('pg_read_all_data', 'MEMBER')") == [[False]]
+    watcher.close()
+
+
+def test_prometheus_never_sees_a_broken_rule(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of all runs before: definitions that Prometheus would refuse do not come to where it looks."""
+    loaded = "prometheus_config_last_reload_success_timestamp_seconds"
+    before = re.findall(f"^{loaded}.*", metrics(bed, WATCH, 9090), re.MULTILINE)
+    kept = {name: on(bed, WATCH, "cat", f"/etc/prometheus/{name}") for name in ("prometheus.yml", "alertmanager.yml")}
+    broken = {**kept, "rules/broken.yml": "groups: [{name: x, rules: [{record: a, expr: 'sum('}]}]"}
+    (bed.folder / "broken.json").write_text(json.dumps(broken))
+    monkeypatch.setenv("YIWANG_MONITORING", str(bed.folder / "broken.json"))
+    done = bed.play("site.yml", "--tags", "tenants", "--limit", WATCH, check=False)
+    assert done.returncode != 0 and "refused by `promtool check rules" in done.stdout
+    assert "broken.yml" not in on(bed, WATCH, "ls", "/etc/prometheus/rules")
+    assert re.findall(f"^{loaded}.*", metrics(bed, WATCH, 9090), re.MULTILINE) == before
 
 
 def test_without_any_service_the_gateway_says_when_to_come_again(bed: Bed) -> None:
-    for number in (1, 2):
-        on(bed, f"cell-a-application-{number}", "systemctl", "stop", "yiwang-portal")
+    on(bed, FIRST, "systemctl", "stop", "yiwang-portal", "yiwang-pgbouncer-exporter")
     status, headers, problem = ask(gateways(bed)[0], SITE)
     assert (status, headers["retry-after"], problem["type"]) == (503, "2", "urn:yiwang:problem:unavailable")
-    counts: dict[str, Any] = changed(bed.play("site.yml").stdout)
-    assert counts["cell-a-application-1"] > 0
-    assert ask(gateways(bed)[0], SITE)[0] == 200
+    wait_until(lambda: ("pgbouncer", FIRST) in unseen(bed, SCRAPED), 30, "Prometheus misses the exporter")
+
+
+def test_one_run_completes_a_host_that_the_plan_added_and_mends_the_others(bed: Bed) -> None:
+    added = bed.grow("cell-a", "application")
+    counts = changed(bed.play("site.yml").stdout)
+    assert not any(counts[host] for host in ("cell-core-gateway-1", "cell-core-identity-1", "cell-core-query-1"))
+    assert ask(bed.address(added), SITE, "/databases", port=8001)[2]["t330106"] == "t330106_app of t330106"
+    answered = {ask(gateway, SITE, "/x")[2]["host"] for gateway in gateways(bed) for _ in range(6)}
+    assert answered == {FIRST, added}
+    on_it = {job: {*SCRAPED[job], added} for job in ("host", "affairs", "portal", "pgbouncer")}
+    wait_until(lambda: not unseen(bed, SCRAPED | on_it), 60, "the new host is scraped", every=1)
+
+
+def running(bed: Bed) -> dict[str, str]:
+    """The release of what runs on each host, exporters and receiver among it, as they say themselves."""
+    ports = {FIRST: (9127, 9128), "cell-a-application-2": (9127,), "cell-core-identity-1": (9127,), WATCH: (9095,)}
+    told = {f"{host}:{port}": metrics(bed, host, port) for host, ours in ports.items() for port in ours}
+    services = {
+        f"{host}:8001": ask(bed.address(host), SITE, "/", port=8001)[2]["tree"]
+        for host in ports
+        if "application" in host
+    }
+    exporters = {name: re.findall(r'^tree{path="([^"]+)"}', text, re.MULTILINE)[0] for name, text in told.items()}
+    return {name: path.split("/")[-2] for name, path in (services | exporters).items()}
+
+
+def settled(bed: Bed) -> dict[str, str]:
+    """As `running`, once units that were restarted answer again."""
+
+    def look() -> dict[str, str]:
+        try:
+            return running(bed)
+        except (OSError, IndexError):
+            return {}
+
+    return wait_until(look, 30, "services, exporters and receiver answer", every=0.5)
+
+
+def test_a_release_that_does_not_start_stops_at_the_first_host(bed: Bed) -> None:
+    """The known-bad twin of the next test: the other host goes on answering, and nothing follows the release."""
+    before = settled(bed)
+    path = bed.folder / "source" / "services" / "affairs" / "__main__.py"
+    good = path.read_text()
+    path.write_text("raise SystemExit('broken')\n")
+    done = bed.play("deploy.yml", "-e", "rollout_start_seconds=5", check=False)
+    path.write_text(good)
+    assert done.returncode != 0
+    links = {on(bed, host, "readlink", "/opt/yiwang/current") for host in (FIRST, "cell-a-application-2")}
+    assert len(links) == 2
+    assert {ask(gateway, SITE, "/api/affairs/x")[0] for gateway in gateways(bed)} == {200}
+    assert metrics(bed, FIRST, 9127) and running_release(bed, WATCH) == set(before.values())
+
+
+def running_release(bed: Bed, host: str) -> set[str]:
+    return {on(bed, host, "readlink", "/opt/yiwang/current").rpartition("/")[2]}
+
+
+def test_services_exporters_and_receiver_follow_a_release_and_go_back(bed: Bed) -> None:
+    first = running_release(bed, WATCH)
+    with (bed.folder / "source" / "monitoring" / "exporters" / "__init__.py").open("a") as source:
+        source.write("# another release\n")
+    bed.play("deploy.yml")
+    second = set(settled(bed).values())
+    assert len(second) == 1 and second != first
+    bed.play("rollback.yml", "-e", f"version={first.copy().pop()}")
+    assert set(settled(bed).values()) == first

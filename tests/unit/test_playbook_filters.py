@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleError
 
+from infra.outputs import EnvironmentOutputs
+from monitoring.jobs import targets
 from tests.integration.roles.bed import Bed
 from tests.playbook_plugins import load
 
@@ -103,6 +105,30 @@ def test_pools_of_all_hosts_stay_within_what_the_instance_spares(
         return
     with pytest.raises(AnsibleError, match=r"cell-a: .* may open 346 connections, .* spares 344"):
         filters.pgbouncer_pools(outputs, "cell-a", "application", 8)
+
+
+def test_each_host_tells_of_itself_and_one_of_each_cell_of_what_nobody_else_may_ask(outputs: dict[str, Any]) -> None:
+    found = {
+        host["name"]: filters.exporters_of(outputs, cell["cell"], host["name"])
+        for cell in outputs["cells"]
+        for host in cell["hosts"]
+    }
+    assert found["cell-a-gateway-1"] == ["host"]
+    assert found["cell-core-query-2"] == ["host", "pgbouncer"]
+    assert found["cell-a-application-1"] == ["host", "pgbouncer", "database", "cache", "tenants"]
+    assert found["cell-a-application-2"] == ["host", "pgbouncer"]
+    assert found["cell-core-monitoring-1"] == ["host", "database", "cache"]
+
+
+def test_exporters_run_where_prometheus_looks_for_them(outputs: dict[str, Any]) -> None:
+    wanted = {(target.job, target.labels["host"]) for target in targets(EnvironmentOutputs.model_validate(outputs))}
+    exporters = {"host", "pgbouncer", "database", "cache", "tenants"}
+    assert {one for one in wanted if one[0] in exporters} == {
+        (exporter, host["name"])
+        for cell in outputs["cells"]
+        for host in cell["hosts"]
+        for exporter in filters.exporters_of(outputs, cell["cell"], host["name"])
+    }
 
 
 def test_onboarding_looks_at_one_tenants_database(outputs: dict[str, Any], bed: Bed) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleError
 
+from tests.integration.roles.bed import Bed
 from tests.playbook_plugins import load
 
 files = load("modules", "host_files")
@@ -18,6 +21,7 @@ server = load("modules", "gateway_server")
 maps = load("modules", "gateway_maps")
 migrations = load("modules", "database_migrations")
 access = load("modules", "database_access")
+definitions = load("lookup", "yiwang_monitoring")
 
 
 def entry(path: Path, **values: Any) -> dict[str, Any]:
@@ -64,6 +68,18 @@ def test_a_mounted_file_keeps_its_inode(tmp_path: Path) -> None:
     assert (path.read_text(), path.stat().st_ino) == ("new", before)
 
 
+def test_a_folder_holds_what_it_may(tmp_path: Path) -> None:
+    for name in ("kept.yml", "old.yml"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "below").mkdir()
+    assert files.differences(entry(tmp_path, folder=True, mode="0700")) == []
+    wanted = entry(tmp_path, folder=True, mode="0700", holds=["kept.yml", "new.yml"])
+    assert files.differences(wanted) == ["surplus"]
+    files.write(wanted)
+    assert files.differences(wanted) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "kept.yml"]
+
+
 def test_an_interrupted_application_is_finished_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +106,7 @@ def state(**values: str) -> dict[str, str]:
 
 
 def unit(name: str = "one.service", **values: Any) -> dict[str, Any]:
-    return {"name": name, "start": True, "reads": [], "inputs": [], **values}
+    return {"name": name, "start": True, "restart": False, "reads": [], "inputs": [], **values}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +143,25 @@ def test_a_service_started_before_its_inputs_changed_is_stale(tmp_path: Path) ->
     os.utime(path, (started + 0.001, started + 0.001), follow_symlinks=False)
     assert units.is_stale(state(), [str(path)])
     assert not units.is_stale(state(ActiveState="inactive"), [str(path)])
+
+
+def test_a_stale_unit_is_restarted_where_that_harms_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    path.write_text("newer than the unit's start")
+    found = {"one.service": state(ExecMainStartTimestamp="Tue 2001-11-20 22:15:01.123456 UTC")}
+    told = unit(inputs=[str(path)])
+    assert units.work([told], found) == []
+    restarting = {**told, "restart": True, "reads": [str(path)]}
+    assert units.work([restarting], found) == [["systemctl", "restart", "one.service"]]
+    stopped = {"one.service": state(ActiveState="inactive")}
+    assert units.work([restarting], stopped) == [["systemctl", "start", "one.service"]]
+
+
+def test_a_unit_reads_every_file_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "one.yml").write_text("a")
+    before = units.digest_of(unit(reads=[str(tmp_path)]))
+    (tmp_path / "two.yml").write_text("b")
+    assert units.digest_of(unit(reads=[str(tmp_path)])) != before
 
 
 def seen(status: str, ordered: str = "ready", in_flight: int = 0) -> Any:
@@ -191,3 +226,34 @@ def test_the_mark_of_a_role_follows_its_password_and_limit() -> None:
     assert one.mark == access.Database("t1", "t1_owner", "other", "t1_app", "b", 4).mark
     assert one.mark != access.Database("t1", "t1_owner", "a", "t1_app", "c", 4).mark
     assert one.mark != access.Database("t1", "t1_owner", "a", "t1_app", "b", 5).mark
+
+
+def test_the_mark_of_the_watcher_follows_its_password() -> None:
+    assert access.Watcher("monitoring", "a").mark != access.Watcher("monitoring", "b").mark
+
+
+GOOD = {"prometheus.yml": "", "alertmanager.yml": "", "rules/x.yml": "", "targets/host.json": '[{"targets": []}]'}
+
+
+@pytest.mark.parametrize(
+    ("files_made", "said"),
+    [
+        ({"prometheus.yml": ""}, "no alertmanager.yml"),
+        ({**GOOD, "../passwd": ""}, "passwd belongs in none of the folders rules, targets"),
+        ({**GOOD, "rules/deep/x.yml": ""}, "belongs in none"),
+        ({**GOOD, "targets/host.json": "[{"}, "targets/host.json: Expecting"),
+        ({**GOOD, "targets/host.json": '{"targets": []}'}, "not a list of groups with targets"),
+    ],
+)
+def test_definitions_that_prometheus_cannot_read_are_refused(files_made: dict[str, str], said: str) -> None:
+    assert definitions.checked(json.dumps(GOOD)) == GOOD
+    with pytest.raises(AnsibleError, match=said):
+        definitions.checked(json.dumps(files_made))
+
+
+def test_definitions_are_rendered_from_the_outputs(tmp_path: Path) -> None:
+    (tmp_path / "authority.pem").write_text("PEM")
+    made = definitions.checked(definitions.rendered(Bed(tmp_path).outputs().model_dump_json()))
+    assert "cell-a-application-2" in made["targets/affairs.json"]
+    with pytest.raises(AnsibleError, match=r"monitoring\.render failed"):
+        definitions.rendered("{}")

@@ -176,6 +176,14 @@ class Bed:
         path.touch(mode=0o600)
         path.write_text(json.dumps(self.secrets()))
 
+    def grow(self, cell: str, role: str) -> str:
+        """One more host, as when the plan adds it. Its role is the last of the last cell: addresses go by place."""
+        self.shape[cell][role] += 1
+        self.tell()
+        host = next(one for one in reversed(self._cell(cell).hosts) if one.role == role)
+        self._run_host(host)
+        return host.name
+
     def down(self) -> None:
         """Remove everything of this name, also what an earlier run left."""
         containers = self._containers()
