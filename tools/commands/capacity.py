@@ -1,0 +1,73 @@
+"""`yiwang gate`: whether an environment is fit for launch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from infra.engine import Engine, EngineError
+from infra.folder import EnvironmentFolder
+from infra.plan import PlanError
+from infra.registry import RegistryError
+from tools.stages import StageError
+
+EXIT_CODES = {"GO": 0, "NO-GO": 1, "UNSURE": 2}
+NOT_JUDGED = 3
+
+Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds the command to `yiwang` itself."""
+    app.command()(gate)
+
+
+def gate(
+    environment: Environment = "local",
+    scenario: Annotated[str, typer.Option(help="a name in loadtests/scenarios, or a file")] = "launch",
+    rate: Annotated[float | None, typer.Option(help="journeys a second, instead of the scenario's")] = None,
+    hold: Annotated[float | None, typer.Option(help="seconds, instead of the scenario's")] = None,
+    workers: Annotated[int, typer.Option(help="generator processes beside a master; 0: one process", min=0)] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="where the reports go, instead of the environment's folder")
+    ] = None,
+) -> None:
+    """Is this environment fit for launch? GO, NO-GO or UNSURE, with reasons and a page with charts.
+
+    Exit code 0 is GO, 1 NO-GO, 2 UNSURE, 3: it could not be judged at all. Behind `make gate`, make itself ends with
+    2 whatever this returned: a program calls `yiwang gate`.
+    """
+    # libraries for statistics and charts take a second to load, which no other command should wait for
+    from loadtests.gate import report
+    from loadtests.rehearsal import RehearsalError
+    from loadtests.run import LoadError
+    from loadtests.scenario import ScenarioError
+    from loadtests.scenario import load as load_scenario
+    from monitoring.objectives import ObjectivesError
+    from tools.gate import run_gate
+
+    try:
+        chosen = load_scenario(scenario).changed(rate=rate, hold_seconds=hold)
+        engine = Engine(EnvironmentFolder(environment))
+        judged = run_gate(engine, chosen, workers=workers, folder=folder, say=typer.echo)
+    except StageError as error:
+        _not_judged(f"{error.cause}\n        {error.way_out}")
+    except (
+        EngineError, LoadError, ObjectivesError, PlanError, RegistryError, RehearsalError, ScenarioError, ValueError
+    ) as error:  # fmt: skip
+        _not_judged(str(error))
+    console = Console(highlight=False)
+    report.show(console, judged.verdict, judged.load)
+    if judged.unpublished:
+        console.print(f"the verdict is no metric: {judged.unpublished}", soft_wrap=True, markup=False)
+    console.print(f"page: {judged.page}", soft_wrap=True, markup=False)
+    raise typer.Exit(EXIT_CODES[judged.verdict.verdict])
+
+
+def _not_judged(message: str) -> NoReturn:
+    typer.echo(f"yiwang: no verdict: {message}", err=True)
+    sys.exit(NOT_JUDGED)
