@@ -51,6 +51,7 @@ LARGEST_BODY = 1024 * 1024
 LARGEST_FILE = 4 * 1024 * 1024
 MOST_KEPT = 300
 LONGEST_TEXT = 2000
+MOST_REASONS = 200
 CLOCKS_APART = 3600.0
 VALUES = {"GO": 1.0, "UNSURE": 0.5, "NO-GO": 0.0}
 
@@ -66,12 +67,18 @@ class ReceiverSettings(BaseSettings):
 # --- what arrives ------------------------------------------------------------------------------------------------
 
 
-def _cut(value: object) -> object:
+# Cut rather than refused: an alert with a long annotation is an alert all the same.
+
+
+def _cut_text(value: object) -> object:
     return value[:LONGEST_TEXT] if isinstance(value, str) else value
 
 
-# cut rather than refused: an alert with a long annotation is an alert all the same
-Text = Annotated[str, BeforeValidator(_cut)]
+def _cut_list(value: object) -> object:
+    return value[:MOST_REASONS] if isinstance(value, list) else value
+
+
+Text = Annotated[str, BeforeValidator(_cut_text)]
 Texts = Annotated[dict[Text, Text], Field(max_length=64)]
 
 
@@ -138,7 +145,7 @@ class Verdict(Arrival):
     scenario: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
     verdict: Literal["GO", "NO-GO", "UNSURE"]
     at: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    reasons: Annotated[list[Text | Reason], Field(max_length=200)] = Field(default_factory=list)
+    reasons: Annotated[list[Text | Reason], BeforeValidator(_cut_list)] = Field(default_factory=list)
 
     @field_validator("at")
     @classmethod

@@ -151,6 +151,8 @@ def test_too_much_is_refused_and_long_texts_are_cut(board: Client) -> None:
     assert board.post("/alerts", json=NOTIFICATION | {"alerts": [long]}).status_code == 201
     kept = board.get("/alerts").json()["notifications"][0]["alerts"][0]["annotations"]["summary"]
     assert kept == "长" * receiver.LONGEST_TEXT
+    assert board.post("/verdicts", json=verdict("NO-GO", reasons=["too slow"] * 3200)).status_code == 201
+    assert len(board.get("/verdicts").json()["verdicts"][0]["reasons"]) == receiver.MOST_REASONS
     assert board.post("/alerts", content=b" " * (receiver.LARGEST_BODY + 1)).status_code == 413
 
 
