@@ -56,7 +56,8 @@ class Seen:
 
 
 def run_podman(*arguments: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, input=stdin, check=False)
+    # A container's monitor stays where podman was called, and leaves a file `oom` there when memory ran out.
+    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, input=stdin, check=False, cwd="/run")
     if check and done.returncode != 0:
         raise CloudError("InternalError", f"podman {arguments[0]}: {done.stderr.strip()[-600:]}")
     return done
