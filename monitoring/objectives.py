@@ -48,6 +48,7 @@ class BurnRate(Objective):
 
 
 class AlertingLimits(Objective):
+    minimum_seen: Share
     minimum_requests: Annotated[int, Field(ge=1)]
     minimum_bad: Annotated[int, Field(ge=1)]
 

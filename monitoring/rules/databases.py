@@ -9,10 +9,7 @@ from monitoring.rules.model import Alert, Group, Recording
 
 
 def groups(objectives: Objectives) -> list[Group]:
-    return [
-        Group("database_use", list(use())),
-        Group("database_alerts", [*answering(), *saturation(objectives)]),
-    ]
+    return [Group("databases", [*use(), *answering(), *saturation(objectives)])]
 
 
 def use() -> Iterator[Recording]:
@@ -79,6 +76,6 @@ def _full(name: str, what: str, limit: float, component: str, words: str) -> Ale
         "ticket",
         component,
         f"The {component} of {{{{ $labels.cell }}}} is short of {words}",
-        f"{{{{ $value | humanizePercentage }}}} of its {words} are in use (limit {limit:.0%}).",
+        f"In use: {{{{ $value | humanizePercentage }}}} of its {words} (limit {limit:.0%}).",
         lasting="1m",
     )

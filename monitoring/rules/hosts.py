@@ -11,7 +11,7 @@ BY_HOST = "by (cell, role, host)"
 
 
 def groups(objectives: Objectives) -> list[Group]:
-    return [Group("host_use", list(use())), Group("host_alerts", list(alerts(objectives)))]
+    return [Group("hosts", [*use(), *alerts(objectives)])]
 
 
 def use() -> Iterator[Recording]:
@@ -39,6 +39,6 @@ def _full(name: str, recording: str, limit: float, what: str, lasting: str) -> A
         "ticket",
         "host",
         f"{{{{ $labels.host }}}} is short of {what}",
-        f"{{{{ $value | humanizePercentage }}}} of its {what} is in use (limit {limit:.0%}).",
+        f"In use: {{{{ $value | humanizePercentage }}}} of its {what} (limit {limit:.0%}).",
         lasting=lasting,
     )

@@ -42,10 +42,16 @@ def groups(objectives: Objectives) -> list[Group]:
     quick = [window for window in windows if seconds(window) <= DAYS_FROM_SECONDS]
     days = [window for window in windows if seconds(window) > DAYS_FROM_SECONDS]
     return [
-        Group("service_events", list(events(objectives))),
-        Group("service_burn", [rule for window in quick for rule in burn(window)]),
-        Group("service_burn_days", [rule for window in days for rule in burn(window)], interval="1m"),
-        Group("service_alerts", [*burn_alerts(objectives), *fault_alerts()]),
+        Group("service_days", [rule for window in days for rule in burn(objectives, window)], interval="1m"),
+        Group(
+            "services",
+            [
+                *events(objectives),
+                *(rule for window in quick for rule in burn(objectives, window)),
+                *burn_alerts(objectives),
+                *fault_alerts(),
+            ],
+        ),
     ]
 
 
@@ -74,15 +80,20 @@ def _measured(service: str, objective: str, histogram: str, selector: str, limit
     yield Recording("service:bad_events:rate1m", f"{count} - sum by (cell) (rate({bucket}[1m]))", labels)
 
 
-def burn(window: str) -> Iterator[Recording]:
-    """Events in the window, and how many times too fast they use the budget up; nothing where nothing happened."""
+def burn(objectives: Objectives, window: str) -> Iterator[Recording]:
+    """Events in the window, and how many times too fast they use the budget up.
+
+    Nothing where nothing happened, and nothing where too little of the window has been seen.
+    """
     for events_name in ("events", "bad_events"):
         rate = f"service:{events_name}:rate1m"
         total = f"{rate} * 60" if window == "1m" else f"sum_over_time({rate}[{window}]) * {EVALUATION_SECONDS}"
         yield Recording(f"service:{events_name}:increase{window}", total)
     share = f"service:bad_events:increase{window} / (service:events:increase{window} > 0)"
     budget = "on (service, objective) group_left () service:budget:share"
-    yield Recording(f"service:budget_burn:ratio{window}", f"({share}) / {budget}")
+    points = seconds(window) / EVALUATION_SECONDS * objectives.alerting.minimum_seen
+    seen = f"count_over_time(service:events:rate1m[{window}]) >= {points:.0f}"
+    yield Recording(f"service:budget_burn:ratio{window}", f"({share}) / {budget} and {seen}")
 
 
 def burn_alerts(objectives: Objectives) -> Iterator[Alert]:
@@ -139,16 +150,5 @@ def fault_alerts() -> Iterator[Alert]:
         "{{ $labels.job }}",
         "Messages of {{ $labels.tenant }} reach no receiver",
         'The relay failed {{ $value | printf "%.0f" }} times in two minutes; it goes on trying, nothing is lost.',
-        lasting="30s",
-    )
-    yield Alert(
-        "MessagesParked",
-        "max_over_time(tenant:messages_rejected:increase5m[65m]) > 0 "
-        "and on (cell, tenant) yiwang_tenant_messages_waiting > 0",
-        "ticket",
-        "affairs",
-        "A receiver rejects messages of {{ $labels.tenant }}",
-        'Rejected {{ $value | printf "%.0f" }} times in 5 minutes; what is rejected rests up to an hour, then is tried '
-        "again, and what follows it for the same case waits.",
         lasting="30s",
     )

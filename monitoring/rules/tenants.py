@@ -11,7 +11,7 @@ OF_TENANTS = 'tenant!=""'
 
 
 def groups(objectives: Objectives) -> list[Group]:
-    return [Group("tenant_rates", list(rates())), Group("tenant_alerts", list(alerts(objectives)))]
+    return [Group("tenants", [*rates(), *alerts(objectives)])]
 
 
 def rates() -> Iterator[Recording]:
@@ -56,6 +56,17 @@ def alerts(objectives: Objectives) -> Iterator[Alert]:
         "The network's index is behind {{ $labels.tenant }}",
         "Its oldest message to the index has waited {{ $value | humanizeDuration }} "
         f"(limit {limits.index_lag_seconds:g} s).",
+    )
+    yield Alert(
+        "MessagesParked",
+        "max_over_time(tenant:messages_rejected:increase5m[65m]) > 0 "
+        "and on (cell, tenant) yiwang_tenant_messages_waiting > 0",
+        "ticket",
+        "affairs",
+        "A receiver rejects messages of {{ $labels.tenant }}",
+        'Rejected {{ $value | printf "%.0f" }} times in 5 minutes; what is rejected rests up to an hour, then is tried '
+        "again, and what follows it for the same case waits.",
+        lasting="30s",
     )
     yield from _reading(limits.reading_age_seconds)
 

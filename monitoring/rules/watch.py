@@ -20,7 +20,7 @@ EXPORTERS_FAILING = (
 
 
 def groups() -> list[Group]:
-    return [Group("watch_alerts", [*targets(), *itself()])]
+    return [Group("watch", [*targets(), *itself()])]
 
 
 def targets() -> Iterator[Alert]:

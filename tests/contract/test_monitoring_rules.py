@@ -1,0 +1,105 @@
+"""Prometheus' own tools accept what is rendered, and each alert is silent before its fault and told after it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from monitoring import rules
+from monitoring.objectives import Objectives, load
+from monitoring.render import files
+from tests.watched import watched
+
+TESTS = Path(__file__).resolve().parents[2] / "monitoring" / "tests"
+NAMES = sorted(path.name for path in TESTS.glob("*.yml"))
+RULES = ("databases", "given", "hosts", "services", "tenants", "watch")
+
+
+def lay(folder: Path, objectives: Objectives) -> Path:
+    """The files as on the monitoring host, with the tests of rules beside them."""
+    for name, text in files(watched(), objectives).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    shutil.copytree(TESTS, folder / "tests")
+    return folder
+
+
+def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["nice", "promtool", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+@pytest.fixture(scope="module")
+def laid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lay(tmp_path_factory.mktemp("prometheus"), load())
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder that a test may spoil."""
+    return lay(tmp_path / "prometheus", load())
+
+
+def test_the_configuration_and_its_rules_hold(laid: Path) -> None:
+    checked = promtool(laid, "check", "config", "prometheus.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = promtool(laid, "check", "rules", *(f"rules/{name}.yml" for name in RULES))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_alerts_are_silent_before_their_fault_and_told_after_it(laid: Path, name: str) -> None:
+    tested = promtool(laid, "test", "rules", f"tests/{name}")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def expectations_of_tests() -> Iterator[tuple[str, bool]]:
+    """Alert, and whether it is expected to be told, for each expectation of the tests of rules."""
+    for name in NAMES:
+        for test in YAML(typ="safe").load(TESTS / name)["tests"]:
+            for one in test.get("alert_rule_test", []):
+                yield one["alertname"], bool(one.get("exp_alerts"))
+
+
+def test_every_alert_is_tested_for_silence_and_for_being_told() -> None:
+    alerts = {alert.name for alert in rules.alerts(rules.groups(load(), watched()))}
+    expectations = set(expectations_of_tests())
+    assert {(name, told) for name in alerts for told in (True, False)} == expectations
+
+
+def spoil(folder: Path, file: str, old: str, new: str) -> None:
+    path = folder / "rules" / f"{file}.yml"
+    text = path.read_text("utf-8")
+    assert old in text, f"{file} has nothing like {old!r} to spoil"
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_a_broken_expression_is_caught(own: Path) -> None:
+    spoil(own, "hosts", "host:memory_use:ratio > 0.9", "host:memory_use:ratio >> 0.9")
+    assert promtool(own, "check", "config", "prometheus.yml").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("databases", "cell:database_connections:ratio > 0.8", "cell:database_connections:ratio > 0.95"),
+        ("databases", "cell:database_connections:ratio > 0.8", "cell:database_connections:ratio > 0.2"),
+        ("databases", "(max by (cell) (redis_memory_max_bytes) > 0)", "max by (cell) (redis_memory_max_bytes)"),
+        ("hosts", "(node_filesystem_size_bytes - node_filesystem_free_bytes)", "node_filesystem_size_bytes"),
+        ("tenants", ' and tenant:requests_failed:rate5m * 300 >= 5', ""),
+        ("tenants", "yiwang_tenant_reading_success) == 0", "yiwang_tenant_reading_success) == 1"),
+        ("watch", "avg_over_time(up[1m]) < 0.5", "up == 2"),
+        ("watch", "for: 45s", "for: 3m"),
+    ],
+    ids=["threshold-high", "threshold-low", "no-limit", "reserved-disk", "few", "wrong-value", "never", "late"],
+)  # fmt: skip
+def test_a_wrong_rule_is_caught(own: Path, file: str, old: str, new: str) -> None:
+    spoil(own, file, old, new)
+    assert promtool(own, "test", "rules", f"tests/{file}.yml").returncode != 0
