@@ -118,7 +118,7 @@ def fit(counts: Sequence[float], rates: Sequence[float]) -> Fit:
     errors = np.log(x / expected)
     errors = (errors - errors.mean()) * math.sqrt(len(n) / (len(n) - PARAMETERS))
     random = np.random.default_rng(SEED)
-    others = tuple(_least_squares(n, expected * np.exp(random.choice(errors, len(n))), start=law) for _ in range(DRAWS))
+    others = tuple(_linear(n, expected * np.exp(random.choice(errors, len(n))), coherency=True) for _ in range(DRAWS))
     spread = float(np.square(x - x.mean()).sum())
     return Fit(law, others, 1 - float(np.square(x - expected).sum()) / spread if spread else 1.0)
 
@@ -227,7 +227,7 @@ def fit_hosts(carried: Sequence[Carried], contention: float) -> Fit:
         others = [_through(counts[0], float(one.mean()), random.uniform(0, 2 * contention)) for one in draws]
         return Fit(law, tuple(others), 1.0)
     law = _least_squares(counts, rates, coherency=kinds > 2)
-    others = [_least_squares(counts, one, coherency=kinds > 2) for one in draws]
+    others = [_linear(counts, one, coherency=kinds > 2) for one in draws]
     spread = float(np.square(rates - rates.mean()).sum())
     missed = float(np.square(rates - _throughput(law, counts)).sum())
     return Fit(law, tuple(others), 1 - missed / spread if spread else 1.0)
@@ -238,11 +238,9 @@ def _through(count: float, rate: float, contention: float) -> ScalabilityLaw:
     return ScalabilityLaw(of_one=rate * (1 + contention * (count - 1)) / count, contention=contention, coherency=0)
 
 
-def _least_squares(
-    n: Numbers, x: Numbers, start: ScalabilityLaw | None = None, coherency: bool = True
-) -> ScalabilityLaw:
+def _least_squares(n: Numbers, x: Numbers, coherency: bool = True) -> ScalabilityLaw:
     """Least squares of the throughput's logarithm: a step's noise is a share of it, not a number of requests."""
-    begin = start or _linear(n, x, coherency)
+    begin = _linear(n, x, coherency)
     free = PARAMETERS if coherency else PARAMETERS - 1
     first = np.clip([math.log(begin.of_one), begin.contention, begin.coherency][:free], [-50, 0, 0][:free], None)
 
@@ -263,7 +261,8 @@ def _part(value: float) -> float:
 
 
 def _linear(n: Numbers, x: Numbers, coherency: bool) -> ScalabilityLaw:
-    """A start for the fit: N/X is linear in 1/λ, σ/λ and κ/λ, none of them negative."""
+    """N/X is linear in 1/λ, σ/λ and κ/λ, none of them negative: with the same weight for each relative error this is
+    the fit to first order, a hundred times as fast. It begins the fit, and is what each draw is fitted by."""
     columns = [np.ones_like(n), n - 1, n * (n - 1)][: PARAMETERS if coherency else PARAMETERS - 1]
     weights = x / n
     solved, _ = nnls(np.column_stack(columns) * weights[:, None], np.ones_like(n))
