@@ -105,9 +105,19 @@ class Conductor:
         self._runner = runner
         runner.register_message(READY, self._on_ready)
         runner.register_message(NEWS, self._on_news)
-        self.reset()
+        listen: Callable[[Callable[..., None]], object] = environment.events.test_stop.add_listener
+        listen(self._on_test_stop)
+        self._reset()
 
-    def reset(self) -> None:
+    def begin_again(self) -> None:
+        """For the web page's next run. Locust says so twice; a run that goes on is left alone."""
+        if self._over:
+            self._reset()
+
+    def _on_test_stop(self, **_: Any) -> None:
+        self._over = True
+
+    def _reset(self) -> None:
         self._members: list[str] = []
         self._ready: dict[str, str] = {}
         self._all_ready = Event()

@@ -71,7 +71,7 @@ class Timetable(LoadTestShape):
     def reset_time(self) -> None:
         super().reset_time()  # type: ignore[no-untyped-call]
         if conductors:
-            conductors[0].reset()
+            conductors[0].begin_again()
 
     def tick(self) -> tuple[int, float] | None:
         return conductors[0].tick()
