@@ -187,6 +187,7 @@ PROMETHEUS = (
         {"rule_group": 8},
         "prometheus_rule_evaluation_failures_total",
         "prometheus_rule_group_iterations_missed_total",
+        "prometheus_rule_group_interval_seconds",
         "prometheus_rule_group_last_duration_seconds",
     ),
 )

@@ -83,7 +83,7 @@ def _reading(age: float) -> Iterator[Alert]:
     )
     yield Alert(
         "TenantReadingStale",
-        f"time() - max by (cell, tenant) (yiwang_tenant_reading_timestamp_seconds) > {age:g}",
+        f"time() - (max by (cell, tenant) (yiwang_tenant_reading_timestamp_seconds) > 0) > {age:g}",
         "ticket",
         "tenants",
         "What is known of {{ $labels.tenant }} is old",
