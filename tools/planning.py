@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from monitoring import objectives as objective_files
 from monitoring.objectives import Objectives, ObjectivesError
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
-from tools.lifecycle import registry_of
+from tools.gate import SETTLING_SECONDS
+from tools.lifecycle import holding, registry_of
 from tools.stages import StageError
 
 FRESH = timedelta(days=1)
@@ -77,12 +79,13 @@ def make_plan(
     today = plans.consistent(engine.environment, registry, cells_in_use(engine.environment))
     with _explained():
         objectives = objective_files.load()
-        demands = demands_of(scenario.changed(rate=rate), outputs, cell)
+        wanted = scenario.changed(rate=rate)
+        demands = demands_of(wanted, outputs, cell)
         if measuring:
-            chosen = limiting or limiting_of(outputs, objectives)
-            with _people(engine, scenario, say):
-                for demand in demands:
-                    _measure(engine, outputs, scenario, objectives, demand, chosen, workers, hold_seconds, say)
+            for one in demands:
+                measure_cell(
+                    engine, wanted, one.cell, limiting=limiting, workers=workers, hold_seconds=hold_seconds, say=say
+                )
         now = datetime.now(UTC)
         evidence = {one.cell: _evidence(engine, one.cell, now) for one in demands}
         proposal = propose(today, demands, evidence, objectives.capacity, registry, now, allow_fewer=allow_fewer)
@@ -94,6 +97,39 @@ def make_plan(
         return Planned(proposal, None)
     write_plan(proposal.plan, target, engine.folder.root)
     return Planned(proposal, target)
+
+
+def measure_cell(
+    engine: Engine,
+    scenario: Scenario,
+    cell: str,
+    *,
+    limiting: Limiting | None = None,
+    hold_seconds: float | None = None,
+    workers: int = 0,
+    say: Say = print,
+) -> Measurement:
+    """Steps the scenario's load up on one cell until an objective breaks; the evidence stays in the environment's
+    folder.
+
+    Raises:
+        StageError: nothing could be measured.
+    """
+    outputs = engine.merged_outputs()
+    with _explained():
+        objectives = objective_files.load()
+        (demand,) = demands_of(scenario, outputs, cell)
+        chosen = limiting or limiting_of(outputs, objectives)
+        earlier = [one.capacity.rate for one in _evidence(engine, cell, datetime.now(UTC)) if one.capacity]
+        first = FIRST_SHARE * (earlier[0] if earlier else demand.rate)
+        pace = Pace(first) if hold_seconds is None else Pace(first, hold_seconds=hold_seconds)
+
+        def offer(step: Scenario, folder: Path) -> LoadResult:
+            return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
+
+        with holding(engine.folder), _people(engine, scenario, say):
+            say(f"{cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
+            return measure(cell, outputs, scenario, objectives, engine.folder.root, pace, offer, chosen, say)
 
 
 def demands_of(scenario: Scenario, outputs: EnvironmentOutputs, cell: str | None = None) -> list[Demand]:
@@ -140,6 +176,7 @@ def limiting_of(outputs: EnvironmentOutputs, objectives: Objectives) -> Limiting
     url = outputs.prometheus
 
     def limiting(load: LoadResult) -> str | None:
+        time.sleep(max(load.hold_ended_at + SETTLING_SECONDS - time.time(), 0))
         with Prometheus(url) as prometheus:
             return limits_of(objectives, load, collect(prometheus, outputs, objectives, load))[0]
 
@@ -158,28 +195,6 @@ def write_plan(plan: Plan, path: Path, evidence_at: Path) -> None:
     document = plan.model_dump(mode="json", exclude_none=True)
     fresh.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
     fresh.replace(path)
-
-
-def _measure(
-    engine: Engine,
-    outputs: EnvironmentOutputs,
-    scenario: Scenario,
-    objectives: Objectives,
-    demand: Demand,
-    limiting: Limiting,
-    workers: int,
-    hold_seconds: float | None,
-    say: Say,
-) -> Measurement:
-    earlier = [one.capacity.rate for one in _evidence(engine, demand.cell, datetime.now(UTC)) if one.capacity]
-    first = FIRST_SHARE * (earlier[0] if earlier else demand.rate)
-    pace = Pace(first) if hold_seconds is None else Pace(first, hold_seconds=hold_seconds)
-    say(f"{demand.cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
-
-    def offer(step: Scenario, folder: Path) -> LoadResult:
-        return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
-
-    return measure(demand.cell, outputs, scenario, objectives, engine.folder.root, pace, offer, limiting, say)
 
 
 def _evidence(engine: Engine, cell: str, now: datetime) -> list[Measurement]:

@@ -78,6 +78,12 @@ class Measurement(MeasurementModel):
             return None
         return Carried(self.hosts[self.role], self.capacity.rate, Interval(self.capacity.low, self.capacity.high))
 
+    @property
+    def broken(self) -> str | None:
+        """What was not kept at the lowest rate that broke something."""
+        lowest = min((one for one in self.steps if one.broke), key=lambda one: one.offered, default=None)
+        return lowest.broke if lowest else None
+
     def comparable(self, other: Measurement) -> bool:
         """Whether both asked the same of the same kind of hosts; their number may differ."""
         return (self.environment, self.cell, self.role, self.database_class, self.journeys) == (
