@@ -79,9 +79,9 @@ class Generator:
         self._by_code = {one.code: one for one in self._tenants}
         if len(kit.citizens[: scenario.people]) < share.count:
             raise RehearsalError(f"{scenario.people} people are too few for {share.count} workers")
-        self._citizens = [Visitor(one) for one in kit.citizens[: scenario.people][share.index :: share.count]]
+        self.citizens = [Visitor(one) for one in kit.citizens[: scenario.people][share.index :: share.count]]
         # in turn, so that nobody logs in several times at once: identity counts that as guessing
-        self._next_citizen = cycle(self._citizens)
+        self._next_citizen = cycle(self.citizens)
         self._clerks = {code: Visitor(kit.clerks[code]) for code in self._by_code}
         self._draw = Draw(scenario, self._tenants, SEED + 1 + share.index)
         self._random = random.Random(SEED + share.index)  # noqa: S311 - nothing here is a secret
@@ -89,7 +89,7 @@ class Generator:
         self._trust = create_default_context(cafile=kit.ca_file)
         self._tally = Tally()
         self._journeys = Group()
-        self._window: Window | None = None
+        self.window: Window | None = None
         self._cpu_seconds = 0.0
         self._cares: list[gevent.Greenlet] = []
 
@@ -105,7 +105,7 @@ class Generator:
         jobs = []
         once = {one.journey for one in self.scenario.journeys if one.log_in == "once"}
         if "citizen" in once:
-            jobs += [pool.spawn(self._log_in, "citizen", one, self._draw.tenant()) for one in self._citizens]
+            jobs += [pool.spawn(self._log_in, "citizen", one, self._draw.tenant()) for one in self.citizens]
         if "clerk" in once:
             jobs += [pool.spawn(self._log_in, "clerk", one, self._by_code[code]) for code, one in self._clerks.items()]
         with gevent.Timeout(PREPARE_SECONDS, StepFailed("no answer", f"log-ins took over {PREPARE_SECONDS:g} s")):
@@ -128,7 +128,7 @@ class Generator:
     # ---- the run ----
 
     def go(self, window: Window) -> None:
-        self._window = window
+        self.window = window
         gc.collect()
         gc.freeze()  # what is there now stays: without walks over it fewer journeys begin late
         with contextlib.suppress(PermissionError):
@@ -139,22 +139,22 @@ class Generator:
 
     def stop(self, at: float) -> None:
         """Ends the hold now: what was to begin later is not begun, nor intended."""
-        assert self._window is not None
-        self._window = Window(self._window.go, min(self._window.hold, at), min(self._window.end, at))
+        assert self.window is not None
+        self.window = Window(self.window.go, min(self.window.hold, at), min(self.window.end, at))
 
     def work(self) -> None:
         """The task of a Locust user: with a closed arrival the next journey. With an open one a greenlet of its own
         walks the timetable, and each journey is one too, however many there are at once.
         """
-        assert self._window is not None
+        assert self.window is not None
         now = time.time()
-        if self.scenario.arrival == "open" or now >= self._window.end:
+        if self.scenario.arrival == "open" or now >= self.window.end:
             self.done.wait()
             gevent.sleep(NOTHING_TO_DO_SECONDS)
-        elif now < self._window.go:
-            gevent.sleep(self._window.go - now)
+        elif now < self.window.go:
+            gevent.sleep(self.window.go - now)
         else:
-            self._tally.note_intended(now, self._window.holds(now))
+            self._tally.note_intended(now, self.window.holds(now))
             self._journeys.spawn(self._visit, self._draw.journey(), self._draw.tenant(), now).join()
 
     def abort(self) -> None:
@@ -171,11 +171,11 @@ class Generator:
     @property
     def cpu_share(self) -> float:
         """Of one core, in the hold."""
-        assert self._window is not None
-        return self._cpu_seconds / max(self._window.end - self._window.hold, 1e-3)
+        assert self.window is not None
+        return self._cpu_seconds / max(self.window.end - self.window.hold, 1e-3)
 
     def _walk(self) -> None:
-        window = self._window
+        window = self.window
         assert window is not None
         for arrival in timetable(self.scenario, self._tenants):
             if arrival.number % self.share.count != self.share.index:
@@ -185,9 +185,9 @@ class Generator:
                 gevent.sleep(wait)
             elif arrival.number % 16 == 0:
                 gevent.sleep(0)  # behind time: let the journeys that have begun go on
-            if intended >= self._window.end:  # type: ignore[union-attr] # it may have been brought forward
+            if intended >= self.window.end:  # type: ignore[union-attr] # it may have been brought forward
                 return
-            self._tally.note_intended(intended, self._window.holds(intended))  # type: ignore[union-attr]
+            self._tally.note_intended(intended, self.window.holds(intended))  # type: ignore[union-attr]
             if self.gave_up:
                 continue
             if -wait > GIVE_UP_LATE_SECONDS:
@@ -199,9 +199,9 @@ class Generator:
 
     def _visit(self, share: JourneyShare, tenant: KitTenant, intended: float) -> None:
         """One journey from its intended start to its end."""
-        assert self._window is not None
+        assert self.window is not None
         begun = time.time()
-        in_hold = self._window.holds(intended)
+        in_hold = self.window.holds(intended)
         self._tally.note_begun(begun, begun - intended, in_hold)
         steps = _Steps(self, in_hold, max(begun - intended, 0.0))
         try:
@@ -281,16 +281,16 @@ class Generator:
     # ---- the end ----
 
     def _measure_cpu(self) -> None:
-        assert self._window is not None
-        gevent.sleep(max(self._window.hold - time.time(), 0))
+        assert self.window is not None
+        gevent.sleep(max(self.window.hold - time.time(), 0))
         before = time.process_time()
-        while not self.done.is_set() and time.time() < self._window.end:
-            self.done.wait(min(0.5, max(self._window.end - time.time(), 0.01)))
+        while not self.done.is_set() and time.time() < self.window.end:
+            self.done.wait(min(0.5, max(self.window.end - time.time(), 0.01)))
             self._cpu_seconds = time.process_time() - before
 
     def _conclude(self) -> None:
         """After the hold its journeys end by themselves, within bounds; then everything has been seen."""
-        while (left := self._window.end - time.time()) > 0:  # type: ignore[union-attr] # it may be brought forward
+        while (left := self.window.end - time.time()) > 0:  # type: ignore[union-attr] # it may be brought forward
             gevent.sleep(min(left, 0.2))
         self._journeys.join(timeout=DRAIN_SECONDS)
         self._journeys.kill(timeout=5)

@@ -161,6 +161,10 @@ class Visit:
         if keep:
             self.visitor.token = self._token
 
+    def use(self, token: Token) -> None:
+        """Goes on with a token that was got elsewhere."""
+        self._token = token
+
     def _access(self, tenant: KitTenant) -> str:
         token = self._token
         if token is None:

@@ -1,8 +1,9 @@
 """Remove what a rehearsal left: `python -m services.rehearsals < rehearsal.json`.
 
 Reads on stdin `{"usernames": [...], "attempts_only": false, "databases": [{"module": "affairs" | "query" | "identity",
-"host": …, "port": …, "database": …, "user": …, "password": …}]}` and writes one JSON line a database: `{"database", "module", "removed":
-{table: rows}}`, or `{"database", "module", "error"}`. Ends with 1 when anything failed; run it again then.
+"host": …, "port": …, "database": …, "user": …, "password": …}]}` and writes one JSON line a database: `{"database",
+"module", "removed": {table: rows}}`, or `{"database", "module", "error"}`. Ends with 1 when anything failed; run it
+again then.
 
 It works as the databases' owners, since audit tables are insert-only for the applications, and refuses whatever is not
 a rehearsal: each user name must begin with `rehearsal-`; identity must know the person under that name with a name that

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("tests.benchmarks.filing", "tests.benchmarks.identity")
+BENCHMARKS = ("tests.benchmarks.filing", "tests.benchmarks.identity", "tests.benchmarks.generator")
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """A province in one small process for load runs: it answers as the services do, or in a way that a test asks for.
 
 `python -m tests.integration.load_province PORT`. Each path begins with a tenant's code, `id` or `query`, in the place
-of their sites. `POST /faults` sets what goes wrong, by operation: `wrong`, `limited`, `broken` or `slow`; with `stall_seconds` nothing
-is answered for so long from the tenth search on.
+of their sites. `POST /faults` sets what goes wrong, by operation: `wrong`, `limited`, `broken` or `slow`; with
+`stall_seconds` nothing is answered for so long from the tenth search on.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ async def token(request: Request) -> Response:
 # ---- affairs and query ----
 
 
-def _item() -> dict[str, Any]:
+def an_item() -> dict[str, Any]:
     return {
         "code": ITEM, "version": 1, "name": NAME, "kind": "行政许可", "basis": "《食品安全法》",
         "levels": ["province", "city", "county"], "department": "", "legal_working_days": 20,
@@ -162,11 +162,11 @@ def _item() -> dict[str, Any]:
 
 
 async def search(_: Request) -> Response:
-    return await PROVINCE.fault("search") or JSONResponse({"items": [_item()]})
+    return await PROVINCE.fault("search") or JSONResponse({"items": [an_item()]})
 
 
 async def item(_: Request) -> Response:
-    return await PROVINCE.fault("item") or JSONResponse(_item())
+    return await PROVINCE.fault("item") or JSONResponse(an_item())
 
 
 async def file(request: Request) -> Response:
