@@ -231,7 +231,8 @@ def _health(kernel: Kernel, checks: Mapping[str, Check]) -> APIRouter:
         ready = all(passed[:-1])
         found = dict(zip([*names, "cache"], passed, strict=True)) | {"keys": kernel.verifier.has_keys}
         for name, passes in found.items():
-            telemetry.DEPENDENCY_UP.labels(name).set(passes)
+            if name != "keys" or kernel.verifier.was_asked:
+                telemetry.DEPENDENCY_UP.labels(name).set(passes)
         response.status_code = 200 if ready else 503
         return {"status": "ready" if ready else "not ready", "required": names, "checks": found}
 

@@ -99,6 +99,11 @@ class Verifier:
     def has_keys(self) -> bool:
         return self._keys is not None
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether keys were ever needed: a service without a visitor yet has none, and misses none."""
+        return self._tried_at > 0
+
     def remembered(self, token: bytes) -> Principal | None:
         """The principal of a token checked before and not yet expired. Cheap: no signature is computed."""
         digest = hashlib.sha256(token).digest()
