@@ -3,7 +3,7 @@ ENVIRONMENT ?= local
 YIWANG := tools/bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up onboard status logs ssh down test test-fast lint bench lock
+.PHONY: help setup up onboard status gate plan demo-loop logs ssh down test test-fast lint bench lock
 
 help: ## every target, one line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,19 @@ up: ## bring up the environment (ENVIRONMENT=local), or heal it; run again it ch
 onboard: ## bring one tenant live: make onboard TENANT=330127
 	@$(YIWANG) onboard $(ENVIRONMENT) "$(TENANT)"
 
-status: ## what runs, with addresses and log-ins
+status: ## what runs, with addresses, log-ins and the alerts that fire
 	@$(YIWANG) status $(ENVIRONMENT)
+
+LOAD := $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(RATE),--rate $(RATE)) $(if $(WORKERS),--workers $(WORKERS))
+
+gate: ## is it fit for launch? GO, NO-GO or UNSURE with reasons (SCENARIO=launch RATE=… WORKERS=…)
+	@$(YIWANG) gate $(ENVIRONMENT) $(LOAD)
+
+plan: ## measure a cell's capacity and plan its hosts for a scenario's target (SCENARIO=… RATE=…)
+	@$(YIWANG) plan $(ENVIRONMENT) $(LOAD)
+
+demo-loop: ## the whole loop: gate says NO-GO, plan, pulumi up and playbook, the same gate says GO
+	@$(YIWANG) demo-loop $(ENVIRONMENT)
 
 logs: ## follow the services' logs (HOST=… for one host)
 	@$(YIWANG) logs $(ENVIRONMENT) $(HOST)

@@ -9,7 +9,7 @@ import typer
 from infra.engine import EngineError
 from infra.plan import PlanError
 from infra.registry import RegistryError
-from tools.commands import capacity, environments, planning, rehearsals, tenants
+from tools.commands import capacity, demonstration, environments, planning, rehearsals, tenants
 from tools.stages import StageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -18,6 +18,7 @@ app.add_typer(rehearsals.app, name="rehearsal")
 environments.mount(app)
 capacity.mount(app)
 planning.mount(app)
+demonstration.mount(app)
 
 
 def main() -> None:

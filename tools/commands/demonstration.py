@@ -1,0 +1,33 @@
+"""`yiwang demo-loop`: watch, load, decide, plan, shown in one run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Environment = Annotated[str, typer.Argument(help="local or test-…")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds the command to `yiwang` itself."""
+    app.command()(demo_loop)
+
+
+def demo_loop(
+    environment: Environment = "local",
+    short: Annotated[bool, typer.Option("--short", help="short holds, and no second measurement")] = False,
+) -> None:
+    """Shows the loop on a cell: a launch above what it carries is refused, a host is planned and added, the same gate
+    says GO. Twenty minutes at most.
+
+    The environment keeps the host; `yiwang demo-loop` begins from the tracked plan again.
+    """
+    # libraries for statistics and charts take a second to load, which no other command should wait for
+    from tools.demo_loop import FULL, SHORT, Demonstration
+    from tools.lifecycle import Lifecycle
+
+    console = Console(highlight=False)
+    lengths = SHORT if short else FULL
+    Demonstration(Lifecycle(environment), console, lengths, measure_after=not short).run()

@@ -1,0 +1,254 @@
+"""The loop, shown: what a cell carries is measured, a launch above it is refused, the plan adds a host, the same gate
+lets the launch through.
+
+The target is 1.2 times what the cell's application hosts carried in this very run, so the same story is told on any
+machine. A gate that cannot tell is asked once more, then the demonstration fails: nothing is pretended.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from infra import plan as plans
+from infra.engine import Engine, changed_resources
+from loadtests import scenario as scenarios
+from loadtests.model.capacity import Carried
+from loadtests.model.measure import APPLICATION, Measurement
+from loadtests.scenario import Scenario
+from tools import rehearsals
+from tools.gate import Judged, run_gate
+from tools.lifecycle import Lifecycle
+from tools.planning import make_plan, measure_cell
+from tools.stages import StageError
+
+SCENARIO = "cell"
+CELL = "cell-a"
+FACTOR = 1.2
+SHOWN_REASONS = 5
+BUDGET_SECONDS = 20 * 60.0
+"""Of the whole demonstration. It is looked at between its steps, each of which is bounded by itself."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Seconds of hold: of each step of the measurement, and of each gate."""
+
+    step: float
+    gate: float
+
+
+FULL = Lengths(step=20.0, gate=60.0)
+SHORT = Lengths(step=12.0, gate=30.0)
+
+
+@dataclass
+class Story:
+    """The figures of one demonstration; kept as `loop.json`."""
+
+    environment: str
+    cell: str
+    hosts_before: int = 0
+    carried: float = 0.0
+    carried_interval: tuple[float, float] = (0.0, 0.0)
+    broke: str = ""
+    target: float = 0.0
+    before: dict[str, object] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    hosts_after: int = 0
+    predicted: float = 0.0
+    after: dict[str, object] = field(default_factory=dict)
+    measured_after: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Demonstration:
+    """One run of the loop in a local or test environment.
+
+    Raises (`run`):
+        StageError: a step did not show what it must; says which, and with which figure.
+    """
+
+    def __init__(
+        self,
+        life: Lifecycle,
+        console: Console,
+        lengths: Lengths = FULL,
+        measure_after: bool = True,
+        budget: float = BUDGET_SECONDS,
+    ) -> None:
+        self.life = life
+        self.console = console
+        self.lengths = lengths
+        self.measure_after = measure_after
+        self.story = Story(life.environment, CELL)
+        self._ends = time.monotonic() + budget
+
+    @property
+    def engine(self) -> Engine:
+        return self.life.engine
+
+    def run(self) -> Story:
+        scenario = scenarios.load(SCENARIO).changed(hold_seconds=self.lengths.gate)
+        with self._step("start", "from the plan that was written by hand"):
+            self._begin_small()
+        people_were_there = self.engine.folder.rehearsal.exists()
+        rehearsals.prepare(self.engine, scenario, self._say)
+        try:
+            self._tell(scenario)
+        finally:
+            if not people_were_there:
+                rehearsals.remove(self.engine, self._say)
+            path = self.engine.folder.logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-loop.json"
+            path.write_text(json.dumps(asdict(self.story), ensure_ascii=False, indent=2) + "\n")
+        self.console.print(self._table())
+        return self.story
+
+    def _tell(self, scenario: Scenario) -> None:
+        story = self.story
+        with self._step("measure", f"what the application hosts of {CELL} carry"):
+            measurement = self._measure(scenario)
+        carried = _carried(measurement)
+        story.hosts_before, story.carried = carried.hosts, carried.rate
+        story.carried_interval = (carried.interval.low, carried.interval.high)
+        story.broke = measurement.broken or ""
+        story.target = round(FACTOR * carried.rate, 2)
+        launch = scenario.changed(rate=story.target)
+        with self._step("gate", f"is {CELL} fit for {story.target:.1f} journeys a second? It should not be"):
+            story.before = self._gate(launch, "NO-GO")
+            self._must_be_the_application_hosts(str(story.before["limiting"]))
+        with self._step("plan", "from what was measured"):
+            planned = make_plan(self.engine, launch, cell=CELL, measuring=False, say=self._say)
+            story.reasons = list(planned.proposal.reasons)
+            for reason in story.reasons:
+                self._say(reason)
+            change = next(one for one in planned.proposal.changes if one.cell == CELL)
+            story.hosts_after, story.predicted = change.after, change.carries
+            if change.after <= change.before:
+                raise StageError(f"the plan adds no host: {change}", "measure again: make demo-loop")
+        with self._step("preview", f"pulumi preview -s {self.engine.stack(CELL)}"):
+            story.added = self._preview()
+        with self._step("apply", "pulumi up of the cell's stack, then the playbook"):
+            self.life.resize(CELL, self.console)
+        with self._step("gate", "the same gate, the same target"):
+            story.after = self._gate(launch, "GO")
+        if self.measure_after:
+            with self._step("measure", "what they carry now, beside what the model said"):
+                story.measured_after = _carried(self._measure(scenario)).rate
+
+    def _begin_small(self) -> None:
+        """Back to the tracked plan where an earlier demonstration has left its own."""
+        own = self.engine.folder.plan
+        if own.exists() and not plans.read(own).by_hand:
+            self._say(f"{own} was measured earlier; it is set aside")
+            own.rename(own.with_name(f"plan-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"))
+            self.life.resize(CELL, self.console)
+
+    def _measure(self, scenario: Scenario) -> Measurement:
+        return measure_cell(self.engine, scenario, CELL, hold_seconds=self.lengths.step, say=self._say)
+
+    def _gate(self, launch: Scenario, expected: str) -> dict[str, object]:
+        """The verdict's figures. UNSURE is asked once more.
+
+        Raises:
+            StageError: another verdict than the expected one, or UNSURE twice.
+        """
+        judged = run_gate(self.engine, launch, say=self._say)
+        if judged.verdict.verdict == "UNSURE":
+            self._say(f"UNSURE, too noisy to tell ({judged.page}); once more")
+            judged = run_gate(self.engine, launch, say=self._say)
+        verdict = judged.verdict
+        for reason in verdict.reasons[:SHOWN_REASONS]:
+            self._say(reason.sentence)
+        self._say(f"{verdict.verdict}: {verdict.proof} ({judged.page})")
+        if verdict.verdict != expected:
+            said = verdict.reasons[0].sentence if verdict.reasons else "every limit was kept."
+            raise StageError(
+                f"the gate says {verdict.verdict} where {expected} was due at {launch.rate}/s: {said} {verdict.proof}",
+                f"see {judged.page}; on a busy machine, try again when it is quiet: make demo-loop",
+            )
+        return _figures(judged)
+
+    def _must_be_the_application_hosts(self, limiting: str) -> None:
+        if limiting != f"{CELL} {APPLICATION} hosts":
+            raise StageError(
+                f"the gate names {limiting} as the limit, not {CELL}'s application hosts",
+                "another host would not help; see the report's proof",
+            )
+
+    def _preview(self) -> list[str]:
+        """The resources that the engine would make; each must be of a host that the plan adds."""
+        log = self.engine.folder.logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-loop-preview.log"
+        with log.open("w") as file:
+            self.engine.preview(CELL, file)
+        resources = changed_resources(log.read_text())
+        for resource in resources:
+            self._say(resource)
+        new = [f"{CELL}-{APPLICATION}-{n}" for n in range(self.story.hosts_before + 1, self.story.hosts_after + 1)]
+        strangers = [one for one in resources if not any(name in one for name in new)]
+        if strangers or not resources:
+            raise StageError(f"the preview touches more than the new hosts: {strangers}", f"see {log}")
+        return resources
+
+    def _say(self, line: str) -> None:
+        self.console.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
+
+    @contextmanager
+    def _step(self, name: str, what: str) -> Iterator[None]:
+        """Raises StageError when the time for the whole is used up before the step begins."""
+        if time.monotonic() > self._ends:
+            raise StageError(f"the time for the demonstration was used up before {name}", "try on a quiet machine")
+        self.console.rule(f"{name}: {what}", align="left")
+        started = time.monotonic()
+        yield
+        took = round(time.monotonic() - started, 1)
+        self.story.seconds[name] = round(self.story.seconds.get(name, 0.0) + took, 1)
+        self._say(f"({took:.1f} s)")
+
+    def _table(self) -> Table:
+        story = self.story
+        table = Table("", "before", "after", title=f"{CELL} at {story.target:.1f} journeys a second")
+        table.add_row("application hosts", str(story.hosts_before), str(story.hosts_after))
+        measured = f"{story.measured_after:.1f}" if story.measured_after else "not measured"
+        table.add_row("carried, journeys/s", f"{story.carried:.1f}", f"{measured} (model: {story.predicted:.1f})")
+        for row in ("verdict", "limiting", "requests", "p95 of filing, s", "failed"):
+            table.add_row(row, str(story.before.get(row)), str(story.after.get(row)))
+        table.add_row("seconds", "", f"{sum(story.seconds.values()):.0f}")
+        return table
+
+
+def _carried(measurement: Measurement) -> Carried:
+    """
+    Raises:
+        StageError: the measurement does not tell what the application hosts carry.
+    """
+    if measurement.carried is None:
+        raise StageError(
+            f"the stepped load did not tell what {measurement.cell} carries: {measurement.why_not}",
+            "on a busy machine, try again when it is quiet: make demo-loop",
+        )
+    return measurement.carried
+
+
+def _figures(judged: Judged) -> dict[str, object]:
+    """What the table shows of a gate."""
+    load, verdict = judged.load, judged.verdict
+    filing = next((one for one in load.operations if one.name == "citizen.file"), None) if load else None
+    return {
+        "verdict": verdict.verdict,
+        "limiting": verdict.limiting,
+        "requests": load.requests if load else 0,
+        "failed": load.failed if load else 0,
+        "p95 of filing, s": round(filing.latencies.p95, 3) if filing else None,
+        "proof": verdict.proof,
+        "reasons": [reason.sentence for reason in verdict.reasons],
+        "page": str(judged.page),
+    }
