@@ -1,0 +1,212 @@
+"""The launch gate on a living environment: GO when all is well, and NO-GO for the right reason when it is not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from loadtests.gate.verdict import Verdict
+from loadtests.scenario import Scenario
+from loadtests.scenario import load as load_scenario
+from monitoring import objectives
+from monitoring.objectives import Objectives
+from monitoring.prometheus import Prometheus
+from tests.e2e.conftest import Living
+from tests.waiting import wait_until
+from tools import rehearsals
+from tools.gate import Judged, run_gate
+
+SPOILED = Path(__file__).parent / "spoiled" / "sitecustomize.py"
+FOLDER = "/run/yiwang-spoiled"
+DROP_IN = "/run/systemd/system/yiwang-affairs.service.d/spoiled.conf"
+RATE, HOLD, RAMP = 4.0, 25.0, 3.0
+READY_SECONDS = 60.0
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def short(hold: float = HOLD) -> Scenario:
+    return (
+        load_scenario("launch")
+        .changed(rate=RATE, hold_seconds=hold)
+        .model_copy(update={"ramp_seconds": RAMP, "people": 20})
+    )
+
+
+def limits() -> Objectives:
+    """Those of the network. A short hold has fewer requests, and one scrape is more of it."""
+    found = objectives.load()
+    return found.model_copy(update={"gate": found.gate.model_copy(update={"minimum_requests": 150, "scrapes": 0.7})})
+
+
+@pytest.fixture(scope="module")
+def people(living: Living) -> Iterator[None]:
+    """Made once for all runs here: each costs a small host a password's hash."""
+    rehearsals.prepare(living.engine, short(), print)
+    yield
+    rehearsals.remove(living.engine, print)
+
+
+@pytest.fixture
+def gate(living: Living, people: None, tmp_path: Path) -> Callable[..., Judged]:
+    def run(hold: float = HOLD, say: Callable[[str], None] = print) -> Judged:
+        judged = run_gate(living.engine, short(hold), folder=tmp_path, objectives=limits(), say=say)
+        print(judged.verdict.verdict, *(reason.sentence for reason in judged.verdict.reasons), sep="\n  ")
+        return judged
+
+    return run
+
+
+def application_hosts(living: Living) -> list[str]:
+    return [host.name for cell in living.outputs.cells for host in cell.hosts if host.role == "application"]
+
+
+@contextmanager
+def spoiled(living: Living, defect: str) -> Iterator[None]:
+    """affairs with a known defect on every application host."""
+    module = SPOILED.read_text()
+    unit = f"[Service]\nEnvironment=PYTHONPATH={FOLDER}:/opt/yiwang/current/lib YIWANG_SPOILED={defect}\n"
+    plant = (
+        f"mkdir -p {FOLDER} {Path(DROP_IN).parent} && cat > {FOLDER}/sitecustomize.py <<'MODULE'\n{module}MODULE\n"
+        f"cat > {DROP_IN} <<'UNIT'\n{unit}UNIT\n"
+    )
+    try:
+        for name in application_hosts(living):
+            assert living.on_host(name, plant).returncode == 0
+            restart(living, name)
+        yield
+    finally:
+        for name in application_hosts(living):
+            living.on_host(name, f"rm -rf {FOLDER} {DROP_IN}")
+            restart(living, name)
+
+
+def restart(living: Living, name: str) -> None:
+    """Restarts affairs on one host and waits until it is ready and the gateways know."""
+    done = living.on_host(name, "systemctl daemon-reload && systemctl restart yiwang-affairs")
+    assert done.returncode == 0, done.stderr
+
+    def ready() -> bool:
+        return living.on_host(name, "curl -fsS -o /dev/null http://127.0.0.1:8001/readyz").returncode == 0
+
+    wait_until(ready, READY_SECONDS, f"affairs on {name} is ready", every=0.5)
+    assert living.outputs.prometheus is not None
+    with Prometheus(living.outputs.prometheus) as prometheus:
+        up = f'min(haproxy_server_status{{proxy="affairs", server="{name}", state="UP"}})'
+
+        def known() -> bool:
+            return [one.value for one in prometheus.query(up)] == [1]
+
+        wait_until(known, READY_SECONDS, f"gateways take affairs on {name} for healthy", every=0.5)
+
+
+def reasons(verdict: Verdict) -> set[str]:
+    return {reason.limit for reason in verdict.reasons}
+
+
+def test_a_healthy_environment_is_a_go_and_says_so_as_a_metric(
+    living: Living, gate: Callable[..., Judged], tmp_path: Path
+) -> None:
+    judged = gate()
+    if judged.verdict.verdict == "UNSURE":  # too noisy to tell: once more, then it must tell
+        judged = gate()
+    assert judged.verdict.verdict == "GO", judged.verdict.reasons
+    assert judged.unpublished == ""
+    assert judged.page.stat().st_size < 1_000_000
+    assert living.outputs.receiver is not None and living.outputs.prometheus is not None
+    told = httpx.get(f"{living.outputs.receiver}/verdicts", timeout=10, trust_env=False).text
+    assert '"GO"' in told
+    with Prometheus(living.outputs.prometheus) as prometheus:
+        metric = 'yiwang_gate_verdict{scenario="launch"}'
+        wait_until(lambda: [one.value for one in prometheus.query(metric)] == [1], 30, "the verdict is a metric")
+
+
+def test_affairs_slower_by_300_ms_is_a_no_go_for_its_latency(living: Living, gate: Callable[..., Judged]) -> None:
+    with spoiled(living, "slow"):
+        verdict = gate().verdict
+    assert verdict.verdict == "NO-GO"
+    assert "latency of affairs, as people saw it" in reasons(verdict)
+    assert {reason.component for reason in verdict.reasons if reason.kind == "promise"} <= {
+        "affairs",
+        "affairs at cell-a",
+    }
+
+
+def test_affairs_that_answers_500_to_2_percent_is_a_no_go_for_its_availability(
+    living: Living, gate: Callable[..., Judged]
+) -> None:
+    with spoiled(living, "failing"):
+        verdict = gate().verdict
+    assert verdict.verdict == "NO-GO"
+    assert reasons(verdict) >= {
+        "availability of affairs, as people saw it",
+        "availability of affairs, as it saw itself",
+        "availability of affairs, as the gateway saw it",
+    }
+    assert "right answers of affairs" not in reasons(verdict)
+
+
+def test_affairs_that_answers_200_with_a_wrong_body_is_a_no_go_for_its_answers(
+    living: Living, gate: Callable[..., Judged]
+) -> None:
+    """Nothing but the journeys' own check of each answer sees it."""
+    with spoiled(living, "wrong"):
+        verdict = gate().verdict
+    assert verdict.verdict == "NO-GO"
+    assert verdict.reasons[0].limit == "right answers of affairs"
+    assert not reasons(verdict) & {
+        "availability of affairs, as people saw it",
+        "availability of affairs, as it saw itself",
+    }
+
+
+# ---- without sight ----
+
+
+def when_it_holds(living: Living, host: str, command: str) -> Callable[[str], None]:
+    """A `say` that, once the hold goes on, has a host run a command."""
+    begun = threading.Event()
+
+    def say(line: str) -> None:
+        print(line)
+        if "(hold)" in line and not begun.is_set():
+            begun.set()
+            assert living.on_host(host, command).returncode == 0
+
+    return say
+
+
+def test_a_target_that_vanishes_in_mid_run_is_a_no_go_that_names_it(
+    living: Living, gate: Callable[..., Judged]
+) -> None:
+    host, unit = "cell-a-gateway-2", "prometheus-node-exporter"
+    try:
+        verdict = gate(say=when_it_holds(living, host, f"systemctl stop {unit}")).verdict
+    finally:
+        living.on_host(host, f"systemctl start {unit}")
+    assert verdict.verdict == "NO-GO"
+    assert verdict.reasons[0].component == f"{host} host"
+    assert "in the middle of the hold" in verdict.reasons[0].sentence
+
+
+def test_prometheus_down_during_a_gate_is_a_no_go_and_before_it_no_load_is_sent(
+    living: Living, gate: Callable[..., Judged]
+) -> None:
+    host = next(host.name for cell in living.outputs.cells for host in cell.hosts if host.role == "monitoring")
+    try:
+        during = gate(hold=15, say=when_it_holds(living, host, "systemctl stop prometheus"))
+        before = gate()
+    finally:
+        living.on_host(host, "systemctl start prometheus")
+    assert living.outputs.prometheus is not None
+    for judged in (during, before):
+        assert judged.verdict.verdict == "NO-GO"
+        assert judged.verdict.reasons[0].component == "prometheus"
+        assert living.outputs.prometheus in judged.verdict.reasons[0].sentence
+    assert during.load is not None
+    assert before.load is None
