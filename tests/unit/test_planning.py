@@ -92,7 +92,7 @@ class Simulated:
         assert scenario.rate is not None
         journeys = round(scenario.rate * scenario.hold_seconds)
         done = min(journeys, round(0.995 * self.most * scenario.hold_seconds))
-        mean = 0.08 / (1 - min(scenario.rate / self.most, 0.995) ** 2)
+        mean = 0.04 / (1 - min(scenario.rate / self.most, 0.995) ** 2)
         limited = scenario.rate > self.generator_most
         return LoadResult(
             environment="test-plan",
@@ -229,8 +229,8 @@ def test_a_stepped_load_finds_the_capacity_and_what_was_at_its_limit(
 ) -> None:
     hosts = Simulated()
     found = measured(outputs, tmp_path, hosts)
-    # affairs: 95 % within 0.5 s; the 95th percentile of an exponential distribution is ln 20 of its mean
-    truth = hosts.most * math.sqrt(1 - 0.08 * math.log(20) / 0.5)
+    # affairs: 95 % within 0.25 s; the 95th percentile of an exponential distribution is ln 20 of its mean
+    truth = hosts.most * math.sqrt(1 - 0.04 * math.log(20) / 0.25)
     assert found.capacity is not None
     assert found.capacity.high is not None
     assert found.capacity.low <= truth <= found.capacity.high
@@ -248,7 +248,7 @@ def test_requests_in_flight_follow_from_littles_law(outputs: EnvironmentOutputs,
     found = measured(outputs, tmp_path, Simulated())
     for step in found.steps:
         if not step.broke:
-            mean = 0.08 / (1 - (step.offered / (2 * OF_ONE)) ** 2)
+            mean = 0.04 / (1 - (step.offered / (2 * OF_ONE)) ** 2)
             assert step.in_flight == pytest.approx(2 * step.carried * mean, rel=0.05)
 
 
