@@ -48,7 +48,7 @@ JOBS: tuple[Job, ...] = (
     Job("portal", SERVICES["application"].last, hosts_of("application")),
     Job("identity", SERVICES["identity"].first, hosts_of("identity")),
     Job("query", SERVICES["query"].first, hosts_of("query")),
-    Job("pgbouncer", 9127, hosts_of("application", "identity", "query")),
+    Job("pgbouncer", 9127, hosts_of("application", "identity", "query"), interval="15s"),
     Job("tenants", 9128, tenants_outlook, interval="30s"),
     Job("database", 9187, outlook, interval="15s"),
     Job("cache", 9121, outlook, interval="15s"),
