@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from monitoring import rules
 from monitoring.objectives import Objectives, load
 from monitoring.render import files
+from monitoring.rules.model import Group, Recording, rule_file
+from tests.contract.test_monitoring_metrics import of_dashboards, of_runbooks
 from tests.watched import watched
 
 TESTS = Path(__file__).resolve().parents[2] / "monitoring" / "tests"
@@ -58,6 +60,16 @@ def test_the_configuration_and_its_rules_hold(laid: Path) -> None:
 def test_alerts_are_silent_before_their_fault_and_told_after_it(laid: Path, name: str) -> None:
     tested = promtool(laid, "test", "rules", f"tests/{name}")
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_what_dashboards_and_runbooks_ask_is_promql(tmp_path: Path) -> None:
+    questions = [one.replace("$cell", "cell-a") for one in (*of_dashboards(), *of_runbooks())]
+    recordings = [Recording(f"asked:{number}", question) for number, question in enumerate(questions)]
+    (tmp_path / "asked.yml").write_text(rule_file([Group("asked", recordings)]))
+    checked = promtool(tmp_path, "check", "rules", "asked.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (tmp_path / "asked.yml").write_text(rule_file([Group("asked", [Recording("asked:0", "sum by cell (up)")])]))
+    assert promtool(tmp_path, "check", "rules", "asked.yml").returncode != 0
 
 
 def expectations_of_tests() -> Iterator[tuple[str, bool]]:
