@@ -25,6 +25,9 @@ from monitoring.objectives import Objectives
 FOLDER = "capacity"
 APPLICATION = "application"
 
+PROOFS = 2
+"""How many higher rates are tried when an objective broke before any component was at its limit."""
+
 Offer = Callable[[Scenario, Path], LoadResult]
 """Runs a scenario once and keeps its result in the folder given."""
 Limiting = Callable[[LoadResult], str | None]
@@ -166,9 +169,8 @@ def _step(
 ) -> list[MeasuredStep]:
     """Runs step after step; ends early when what broke is nothing of the hosts that are measured."""
     steps: list[MeasuredStep] = []
-    again: float | None = None
-    number = 0
-    while (rate := again or next_rate(steps, pace)) is not None:
+    rate, number, proofs, repeated = next_rate(steps, pace), 0, 0, False
+    while rate is not None:
         number += 1
         shape = {"cell": cell, "rate": rate, "hold_seconds": pace.hold_seconds, "ramp_seconds": pace.ramp_seconds}
         wanted = scenario.model_copy(update=shape)
@@ -177,14 +179,21 @@ def _step(
         if step.broke and step.limiting is None:
             step = step.model_copy(update={"limiting": limiting(result)})
         say(_told(step))
-        if step.broke and step.limiting is None and again is None:
+        if step.broke and step.limiting is None and not repeated:
             # A break that no component's limit explains may be the machine's noise: it has to happen twice.
             say(f"{rate:.1f}/s: no component was at its limit; the same again")
-            again = rate
+            repeated = True
             continue
-        again = None
+        repeated = False
         steps.append(step)
-        if step.broke and _at_limit(steps) != component(cell, APPLICATION):
+        at_limit = _at_limit(steps)
+        if step.broke and at_limit is None and proofs < PROOFS:
+            proofs += 1
+            rate = max(one.offered for one in steps) * pace.factor
+            say(f"{rate:.1f}/s: higher, to see which component comes to its limit")
+        elif at_limit == component(cell, APPLICATION) or not any(one.broke for one in steps):
+            rate = next_rate(steps, pace)
+        else:
             break
     return steps
 

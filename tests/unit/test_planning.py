@@ -42,6 +42,9 @@ HOSTS = component("cell-a", "application")
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 OF_ONE = 8.0
 """What one of the simulated hosts carries at the very most; the objective breaks earlier."""
+AFFAIRS = objective_files.load().services["affairs"].latency
+MEAN = 0.16 * AFFAIRS.seconds
+"""Of an answer's time when nobody waits."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,11 @@ class Simulated:
     spoilt: Callable[[LoadResult], LoadResult] = lambda result: result
     offered: list[float] = field(default_factory=list)
 
+    @property
+    def true_capacity(self) -> float:
+        """A percentile of an exponential distribution is a multiple of its mean."""
+        return self.most * math.sqrt(1 + MEAN * math.log(1 - AFFAIRS.target) / AFFAIRS.seconds)
+
     def offer(self, scenario: Scenario, folder: Path) -> LoadResult:
         assert scenario.rate is not None
         self.offered.append(scenario.rate)
@@ -92,7 +100,7 @@ class Simulated:
         assert scenario.rate is not None
         journeys = round(scenario.rate * scenario.hold_seconds)
         done = min(journeys, round(0.995 * self.most * scenario.hold_seconds))
-        mean = 0.04 / (1 - min(scenario.rate / self.most, 0.995) ** 2)
+        mean = MEAN / (1 - min(scenario.rate / self.most, 0.995) ** 2)
         limited = scenario.rate > self.generator_most
         return LoadResult(
             environment="test-plan",
@@ -229,8 +237,7 @@ def test_a_stepped_load_finds_the_capacity_and_what_was_at_its_limit(
 ) -> None:
     hosts = Simulated()
     found = measured(outputs, tmp_path, hosts)
-    # affairs: 95 % within 0.25 s; the 95th percentile of an exponential distribution is ln 20 of its mean
-    truth = hosts.most * math.sqrt(1 - 0.04 * math.log(20) / 0.25)
+    truth = hosts.true_capacity
     assert found.capacity is not None
     assert found.capacity.high is not None
     assert found.capacity.low <= truth <= found.capacity.high
@@ -248,7 +255,7 @@ def test_requests_in_flight_follow_from_littles_law(outputs: EnvironmentOutputs,
     found = measured(outputs, tmp_path, Simulated())
     for step in found.steps:
         if not step.broke:
-            mean = 0.04 / (1 - (step.offered / (2 * OF_ONE)) ** 2)
+            mean = MEAN / (1 - (step.offered / (2 * OF_ONE)) ** 2)
             assert step.in_flight == pytest.approx(2 * step.carried * mean, rel=0.05)
 
 
@@ -285,6 +292,18 @@ def test_a_break_that_nothing_explains_is_tried_twice_and_then_claims_nothing(
     assert "nothing shows which component was at its limit" in found.why_not
     assert hosts.offered[-1] == hosts.offered[-2]
     assert any("the same again" in line for line in said)
+    assert sum("higher, to see" in line for line in said) == measuring.PROOFS
+
+
+def test_a_break_before_anything_is_at_its_limit_is_proven_by_a_higher_rate(
+    outputs: EnvironmentOutputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = Simulated()
+    monkeypatch.setattr(hosts, "limiting", lambda load: HOSTS if load.target_rate > 0.95 * hosts.most else None)
+    found = measured(outputs, tmp_path, hosts)
+    assert found.limiting == HOSTS
+    assert found.capacity is not None
+    assert found.capacity.rate == pytest.approx(hosts.true_capacity, rel=0.05)
 
 
 def test_a_hiccup_of_the_machine_is_forgiven_once(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
