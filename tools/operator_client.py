@@ -87,15 +87,26 @@ class Operator:
         return found
 
     def _ask(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        if not self._token:
-            self._token = self._send(
+        content = {} if body is None else {"json": body}
+        try:
+            return self._send(method, url, headers={"Authorization": f"Bearer {self._access()}"}, **content)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 401:
+                raise
+        self._token = ""  # long work outlives a token
+        return self._send(method, url, headers={"Authorization": f"Bearer {self._access()}"}, **content)
+
+    def _access(self) -> str:
+        token = self._token
+        if not token:
+            token = self._send(
                 "POST",
                 f"{self.issuer}/token",
                 data={"grant_type": "client_credentials", "scope": "operator"},
                 auth=("operator", self.secret),
             ).json()["access_token"]
-        content = {} if body is None else {"json": body}
-        return self._send(method, url, headers={"Authorization": f"Bearer {self._token}"}, **content)
+            self._token = token
+        return token
 
     def _send(self, method: str, url: str, **content: Any) -> httpx.Response:
         tries = Retrying(

@@ -116,7 +116,7 @@ def tenants() -> list[KitTenant]:
         KitTenant(
             code=code,
             name=code,
-            level=level,  # type: ignore[arg-type]
+            level=level,
             parent=None,
             residents=residents,
             cell="cell-a",
