@@ -8,8 +8,8 @@ from itertools import accumulate
 
 from loadtests.result import Latencies
 
-# Two significant digits, forty bounds a decade from a millisecond to a hundred seconds: a quantile is off by less than a
-# tenth of itself. A test holds the objectives to be bounds, so that shares within them are exact.
+# Two significant digits, forty bounds a decade from a millisecond to a hundred seconds: a quantile is off by less
+# than a tenth of itself. A test holds the objectives to be bounds, so that shares within them are exact.
 _DECADE = (*range(10, 30), *range(30, 50, 2), *range(50, 100, 5))
 BOUNDS: tuple[float, ...] = (*(round(step * 10.0**power, 9) for power in range(-4, 1) for step in _DECADE), 100.0)
 
