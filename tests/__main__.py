@@ -1,16 +1,23 @@
 """`make test`: every suite. What runs on hosts waits more than it computes, so the suites run side by side.
 
 The hosts of the living environment have a fraction of a core each; the other suites use what is left of the machine.
+Tests that judge an environment under load come last and wait until the other suite is through (`tests/quiet.py`).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TextIO
+
+from tests import quiet
 
 SUITES = {
     "parts": ["tests/unit", "tests/contract", "tests/integration"],
@@ -35,18 +42,29 @@ def follow(name: str, output: TextIO, lock: threading.Lock, counts: Counter[str]
 
 def main(more: list[str]) -> int:
     lock, counts = threading.Lock(), Counter[str]()
-    running = []
-    for name, folders in SUITES.items():
-        command = [sys.executable, "-m", "pytest", "-v", "--durations=10", *folders, *more]
-        suite = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert suite.stdout is not None
-        reader = threading.Thread(target=follow, args=(name, suite.stdout, lock, counts))
-        reader.start()
-        running.append((name, suite, reader))
-    codes = {}
-    for name, suite, reader in running:
-        reader.join()
-        codes[name] = suite.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        busy = Path(folder) / "busy"
+        os.environ[quiet.VARIABLE] = str(busy)
+        running = []
+        for name, folders in SUITES.items():
+            command = [sys.executable, "-m", "pytest", "-v", "--durations=15", *folders, *more]
+            # the suite whose name is `parts` is what the load tests wait for: it holds the lock as long as it lives
+            with quiet.held(busy) if name == "parts" else nullcontext() as descriptor:
+                suite = subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    pass_fds=[descriptor] if descriptor is not None else [],
+                )
+            assert suite.stdout is not None
+            reader = threading.Thread(target=follow, args=(name, suite.stdout, lock, counts))
+            reader.start()
+            running.append((name, suite, reader))
+        codes = {}
+        for name, suite, reader in running:
+            reader.join()
+            codes[name] = suite.wait()
     failed = [name for name, code in codes.items() if code != 0]
     if failed:
         print(f"failed suites: {', '.join(failed)}")

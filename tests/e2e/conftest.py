@@ -33,6 +33,19 @@ OWNER_FILE = "owner.pid"
 Value = TypeVar("Value")
 
 
+FIRST, LAST = ("test_monitoring.py",), ("test_gate.py", "test_loop.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Silence is looked at before anything is broken; what needs a quiet machine comes when the rest is done."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.name
+        return FIRST.index(name) - len(FIRST) if name in FIRST else 1 + LAST.index(name) if name in LAST else 0
+
+    items.sort(key=place)
+
+
 @dataclass(frozen=True)
 class Living:
     """A running environment."""

@@ -1,0 +1,32 @@
+"""The first loop, in its short form: measured, refused, planned, grown, let through."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from infra import plan as plans
+from tests.e2e.conftest import Living
+from tests.quiet import await_quiet
+from tools.demo_loop import CELL, FACTOR, SHORT, Demonstration
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def test_a_launch_above_what_the_cell_carries_is_refused_until_the_plan_has_added_a_host(living: Living) -> None:
+    await_quiet()
+    story = Demonstration(living.life, Console(highlight=False, width=120), SHORT, measure_after=False).run()
+    print(json.dumps(story.__dict__, ensure_ascii=False))
+    assert story.target == pytest.approx(FACTOR * story.carried, abs=0.01)
+    assert (story.before["verdict"], story.after["verdict"]) == ("NO-GO", "GO")
+    assert story.before["limiting"] == f"{CELL} application hosts"
+    assert story.hosts_after == story.hosts_before + 1
+    # what the preview showed, and nothing else, is what stands now
+    hosts = [host.name for cell in living.outputs.cells for host in cell.hosts if host.role == "application"]
+    assert hosts == [f"{CELL}-application-{number}" for number in range(1, story.hosts_after + 1)]
+    assert all(hosts[-1] in resource for resource in story.added)
+    plan = plans.read(living.life.folder.plan)
+    assert plan.cells[CELL].hosts["application"] == story.hosts_after
+    assert not plan.by_hand

@@ -1,0 +1,131 @@
+"""Monitoring sees what was provisioned, all of it; says nothing while all is well; and says the right thing soon."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from monitoring.prometheus import Alert, Prometheus
+from tests.e2e.clients import Applicant, citizen_token, trust
+from tests.e2e.conftest import XIHU, Living
+from tests.waiting import wait_until
+from tools.watch import await_sight, firing, unseen
+
+ALERT_SECONDS = 120.0
+"""Within this time a fault must have become an alert that somebody was sent."""
+
+
+@pytest.fixture
+def prometheus(living: Living) -> Iterator[Prometheus]:
+    assert living.outputs.prometheus is not None
+    with Prometheus(living.outputs.prometheus) as client:
+        yield client
+
+
+@contextmanager
+def stopped(living: Living, host: str, unit: str) -> Iterator[None]:
+    assert living.on_host(host, f"systemctl stop {unit}").returncode == 0
+    try:
+        yield
+    finally:
+        assert living.on_host(host, f"systemctl start {unit}").returncode == 0
+
+
+def notified(living: Living, is_it: Callable[[dict[str, str]], bool], status: str, since: float) -> bool:
+    """Whether Alertmanager has told the receiver of such an alert."""
+    assert living.outputs.receiver is not None
+    notifications = httpx.get(f"{living.outputs.receiver}/alerts", timeout=10, trust_env=False).json()["notifications"]
+    return any(
+        alert["status"] == status and is_it(alert["labels"])
+        for notification in notifications
+        if notification["received_at"] >= since
+        for alert in notification["alerts"]
+    )
+
+
+def test_every_host_and_service_that_was_provisioned_is_scraped(living: Living, prometheus: Prometheus) -> None:
+    await_sight(living.outputs)
+    seen = {(target.job, target.host) for target in prometheus.targets()}
+    hosts = {host.name: host.role for cell in living.outputs.cells for host in cell.hosts}
+    assert {("host", name) for name in hosts} <= seen
+    services = {"application": {"affairs", "portal", "pgbouncer"}, "identity": {"identity", "pgbouncer"},
+                "query": {"query", "pgbouncer"}, "gateway": {"gateway"}, "monitoring": {"prometheus"}}  # fmt: skip
+    assert {(job, name) for name, role in hosts.items() for job in services[role]} <= seen
+    assert {target.job for target in prometheus.targets()} >= {"tenants", "database", "cache", "receiver"}
+
+
+def test_a_healthy_environment_is_silent(living: Living, prometheus: Prometheus) -> None:
+    await_sight(living.outputs)
+    assert firing(living.outputs) == []
+    up = prometheus.query("min(up)")
+    assert up[0].value == 1
+
+
+def test_a_dead_exporter_is_named_within_two_minutes_and_its_return_too(living: Living, prometheus: Prometheus) -> None:
+    """The twin of the two tests above: with one exporter dead, sight and silence are both gone."""
+    host, since = "cell-a-gateway-2", time.time()
+
+    def target_down(labels: dict[str, str]) -> bool:
+        return labels["alertname"] == "TargetDown" and labels.get("host") == host and labels.get("job") == "host"
+
+    with stopped(living, host, "prometheus-node-exporter"):
+        wait_until(lambda: unseen(prometheus, living.outputs), 30, "sight is incomplete")
+        assert [name for name in unseen(prometheus, living.outputs) if name.startswith(host)]
+        wait_until(lambda: notified(living, target_down, "firing", since), ALERT_SECONDS, "the receiver was told")
+        alerts: list[Alert] = prometheus.alerts()
+        assert {alert.labels.get("host") for alert in alerts if alert.state == "firing"} == {host}
+    wait_until(lambda: notified(living, target_down, "resolved", since), ALERT_SECONDS, "the receiver was told the end")
+    assert firing(living.outputs) == []
+
+
+def test_filings_are_counted_as_the_tenants_database_has_them(
+    living: Living, prometheus: Prometheus, tmp_path: Path
+) -> None:
+    def counted() -> float:
+        samples = prometheus.query(f'sum(yiwang_tenant_filings_total{{tenant="{XIHU}"}})')
+        return samples[0].value if samples else -1
+
+    wait_until(lambda: counted() >= 0, 90, "the first round is over")
+    before = counted()
+    url = next(tenant.url for tenant in living.outputs.tenants if tenant.code == XIHU)
+    applicant = Applicant(url, citizen_token(living, XIHU), trust(living), tmp_path / "ledger")
+    asyncio.run(applicant.file(25, concurrency=4))
+    assert len(applicant.acknowledged) == 25
+    wait_until(lambda: counted() - before == 25, 90, "the next rounds count the filings")
+
+
+def test_idle_pools_close_although_tenants_are_read_all_the_time(living: Living, prometheus: Prometheus) -> None:
+    def rounds() -> float:
+        samples = prometheus.query("sum(changes(yiwang_tenant_reading_timestamp_seconds[3m]))")
+        return samples[0].value if samples else 0
+
+    def open_servers() -> float:
+        samples = prometheus.query(
+            'max(pgbouncer_pool_servers_idle{database=~"t[0-9]+"} + pgbouncer_pool_servers_active{database=~"t[0-9]+"})'
+        )
+        return samples[0].value if samples else -1
+
+    wait_until(lambda: rounds() > 2, 150, "rounds go on")
+    wait_until(lambda: open_servers() == 0, 150, "no tenant's pool holds a connection")
+
+
+def test_the_series_are_as_many_as_was_worked_out(living: Living, prometheus: Prometheus) -> None:
+    await_sight(living.outputs)
+    done = subprocess.run(
+        [sys.executable, "-m", "monitoring.series"],
+        input=living.outputs.model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    worked_out = int(done.stdout.split()[-1].replace(",", ""))
+    there = prometheus.query("prometheus_tsdb_head_series")[0].value
+    assert 0.5 * worked_out <= there <= 1.2 * worked_out, f"{there:.0f} series, {worked_out} worked out"
