@@ -12,6 +12,7 @@ from loadtests.rehearsal import RehearsalError
 from loadtests.scenario import ScenarioError, load
 from tools import rehearsals
 from tools.environment import load_choice
+from tools.lifecycle import holding
 from tools.stages import StageError
 
 app = typer.Typer(help="The people of load runs: made before, removed after.", no_args_is_help=True)
@@ -25,8 +26,10 @@ def prepare(
     scenario: Annotated[str, typer.Option(help="a name in loadtests/scenarios, or a file")] = "launch",
 ) -> None:
     """Makes the people of a scenario and writes the kit; people that are there are used again."""
+    engine = _engine(environment)
     try:
-        path = rehearsals.prepare(_engine(environment), load(scenario), typer.echo)
+        with holding(engine.folder):
+            path = rehearsals.prepare(engine, load(scenario), typer.echo)
     except (ScenarioError, RehearsalError) as error:
         raise StageError(str(error), "nothing was made") from None
     typer.echo(f"kit: {path}")
@@ -35,8 +38,10 @@ def prepare(
 @app.command()
 def remove(environment: Environment = "local") -> None:
     """Removes the kit's people and their cases from every database, traces and audit included."""
+    engine = _engine(environment)
     try:
-        counts = rehearsals.remove(_engine(environment), typer.echo)
+        with holding(engine.folder):
+            counts = rehearsals.remove(engine, typer.echo)
     except RehearsalError as error:
         raise StageError(str(error), "nothing was removed") from None
     for table, rows in sorted(counts.items()):
