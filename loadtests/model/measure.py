@@ -209,7 +209,7 @@ def _told(step: MeasuredStep) -> str:
     figures = f"{step.offered:.1f}/s: carried {step.carried:.1f}/s, latency at {step.used:.0%} of its limit"
     if not step.broke:
         return figures
-    return f"{figures}; {step.broke}" + (f"; {step.limiting} at the limit" if step.limiting else "")
+    return f"{figures}; {step.broke.rstrip('.')}" + (f"; {step.limiting} at the limit" if step.limiting else "")
 
 
 def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> tuple[MeasuredCapacity | None, str]:
