@@ -17,6 +17,7 @@ from monitoring import objectives
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tests.e2e.conftest import Living
+from tests.quiet import await_quiet
 from tests.waiting import wait_until
 from tools import rehearsals
 from tools.gate import Judged, run_gate
@@ -47,6 +48,7 @@ def limits() -> Objectives:
 @pytest.fixture(scope="module")
 def people(living: Living) -> Iterator[None]:
     """Made once for all runs here: each costs a small host a password's hash."""
+    await_quiet()
     rehearsals.prepare(living.engine, short(), print)
     yield
     rehearsals.remove(living.engine, print)
