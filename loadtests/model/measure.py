@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from infra.outputs import EnvironmentOutputs
 from infra.scalability import ScalabilityLaw
+from loadtests.gate.of_load import GENERATOR
 from loadtests.model.capacity import Carried, Interval, capacity_of
 from loadtests.model.steps import MeasuredStep, Pace, measured, next_rate
 from loadtests.result import LoadResult
@@ -191,8 +192,11 @@ def _step(
             proofs += 1
             rate = max(one.offered for one in steps) * pace.factor
             say(f"{rate:.1f}/s: higher, to see which component comes to its limit")
-        elif at_limit == component(cell, APPLICATION) or not any(one.broke for one in steps):
+        elif at_limit in (component(cell, APPLICATION), GENERATOR) or not any(one.broke for one in steps):
+            # A generator at its limit far above what the hosts carry says nothing against them: lower rates decide.
             rate = next_rate(steps, pace)
+            if at_limit == GENERATOR and rate is not None and any(rate < one.offered for one in steps if not one.broke):
+                break
         else:
             break
     return steps
@@ -222,7 +226,7 @@ def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> 
         )
     if broken is not None and limiting != wanted:
         return None, f"at {broken:.1f}/s the limit was {limiting}: that says nothing of {wanted}"
-    found = capacity_of([one.as_step for one in steps])
+    found = capacity_of([one.as_step for one in steps if one.limiting != GENERATOR])
     if found.lower_bound:
         return MeasuredCapacity(rate=found.rate, low=found.interval.low, high=None), ""
     assert found.fit is not None

@@ -111,7 +111,8 @@ def next_rate(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
         return broken / pace.factor**2
     if broken / kept > pace.close:
         return math.sqrt(kept * broken)
-    return min(rates) / pace.factor if len(steps) < LEAST_STEPS else None
+    telling = [one for one in steps if one.limiting != GENERATOR]
+    return min(rates) / pace.factor if len(telling) < LEAST_STEPS else None
 
 
 def _higher(rate: float, pace: Pace) -> float | None:

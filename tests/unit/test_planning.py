@@ -265,11 +265,22 @@ def test_a_generator_at_its_limit_claims_nothing_of_the_hosts(outputs: Environme
     assert found.limiting == GENERATOR
     assert found.capacity is None
     assert "the limit was generator: that says nothing of cell-a application hosts" in found.why_not
-    assert len(hosts.offered) == 2
+    assert len(hosts.offered) == 4
     with pytest.raises(PlanningError, match="says nothing of cell-a application hosts"):
         propose(
             plans.read(plans.TRACKED / "local.json"), [demand(9)], {"cell-a": [found]}, LIMITS, load_registry(), NOW
         )
+
+
+def test_a_generator_that_is_late_far_above_the_capacity_does_not_hide_it(
+    outputs: EnvironmentOutputs, tmp_path: Path
+) -> None:
+    hosts = Simulated(generator_most=16)
+    found = measured(outputs, tmp_path, hosts)
+    assert any(step.limiting == GENERATOR for step in found.steps)
+    assert found.limiting == HOSTS
+    assert found.capacity is not None
+    assert found.capacity.rate == pytest.approx(hosts.true_capacity, rel=0.05)
 
 
 def test_another_component_at_its_limit_claims_nothing_of_the_hosts(
