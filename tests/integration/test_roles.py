@@ -43,7 +43,7 @@ SCRAPED = {
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     bed = Bed(
         tmp_path_factory.mktemp("bed"), name="yw-test-roles-it", network="10.92.0.0/24",
-        shape=copy.deepcopy(SHAPE), codes=["330000", "330100", "330106"], cores=0.4,
+        shape=copy.deepcopy(SHAPE), codes=["330000", "330100", "330106"], cores=1.0,
     )  # fmt: skip
     bed.down()
     shutil.copytree(STAND_IN, bed.folder / "source")

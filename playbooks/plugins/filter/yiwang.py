@@ -182,7 +182,7 @@ def controllers_instance(outputs: Json, cell: str) -> Json:
 
 
 def exporters_of(outputs: Json, cell: str, host: str) -> list[str]:
-    """The exporters of a host. A cell's database, cache and tenants are told of by the first host that may open them."""
+    """The exporters of a host. The first that may open a cell's database, cache and tenants' records tells of them."""
     here = _cell(_parse(outputs), cell)
     role = next(one.role for one in here.hosts if one.name == host)
     outlooks = [one for one in here.hosts if one.role in ("application", "monitoring")][:1]
@@ -283,5 +283,6 @@ def _lines(lines: Iterable[str]) -> str:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         functions = (tenants_document, service_secrets, pgbouncer_pools, pgbouncer_accounts, cell_databases,
-                     controllers_instance, exporters_of, gateway_backends, gateway_sites, gateway_limits, rolling_order)  # fmt: skip
+                     controllers_instance, exporters_of, gateway_backends, gateway_sites, gateway_limits,
+                     rolling_order)  # fmt: skip
         return {function.__name__: function for function in functions}

@@ -41,6 +41,8 @@ def ask(database: str, account: str, password: str) -> str:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # gateways and scrapers keep connections open; a thread that waits on one would outlast the order to stop
+    timeout = 1
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
