@@ -1,0 +1,1 @@
+"""Rehearsals: journeys, scenarios, the launch gate, the capacity model."""

@@ -1,0 +1,1 @@
+"""What the network promises, and whether it keeps it."""
