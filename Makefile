@@ -46,7 +46,7 @@ test: ## every test, with all set-up; in an environment of its own that is remov
 
 test-fast: ## the tests that need no hosts
 	@$(YIWANG)
-	@.venv/bin/pytest -q tests/unit tests/contract
+	@.venv/bin/pytest -q -n 2 --dist loadfile -W ignore::DeprecationWarning tests/unit tests/contract
 
 lint: ## ruff, mypy, ansible-lint, yamllint
 	@$(YIWANG)
