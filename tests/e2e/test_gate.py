@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,19 +79,22 @@ def spoiled(living: Living, defect: str) -> Iterator[None]:
         f"cat > {DROP_IN} <<'UNIT'\n{unit}UNIT\n"
     )
     try:
-        for name in application_hosts(living):
-            assert living.on_host(name, plant).returncode == 0
-            restart(living, name)
+        restart(living, plant)
         yield
     finally:
-        for name in application_hosts(living):
-            living.on_host(name, f"rm -rf {FOLDER} {DROP_IN}")
-            restart(living, name)
+        restart(living, f"rm -rf {FOLDER} {DROP_IN}")
 
 
-def restart(living: Living, name: str) -> None:
-    """Restarts affairs on one host and waits until it is ready and the gateways know."""
-    done = living.on_host(name, "systemctl daemon-reload && systemctl restart yiwang-affairs")
+def restart(living: Living, change: str) -> None:
+    """Changes every application host and restarts its affairs, all at once."""
+    hosts = application_hosts(living)
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        list(pool.map(lambda name: restart_one(living, name, change), hosts))
+
+
+def restart_one(living: Living, name: str, change: str) -> None:
+    """Waits until affairs is ready again and the gateways know."""
+    done = living.on_host(name, f"{change}\nsystemctl daemon-reload && systemctl restart yiwang-affairs")
     assert done.returncode == 0, done.stderr
 
     def ready() -> bool:
