@@ -29,7 +29,7 @@ class Operator:
     """
 
     issuer: str
-    secret: str
+    secret: str = field(repr=False)
     authority: Path | None
     _token: str = field(default="", repr=False)
 
