@@ -1,11 +1,19 @@
-"""`make bench`: every benchmark, one after another; each prints its figures as JSON lines."""
+"""`make bench`: every benchmark, one after another; each prints its figures as JSON lines.
+
+What watching costs is read from the environment `local`, where one is up.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-BENCHMARKS = ("tests.benchmarks.filing", "tests.benchmarks.identity", "tests.benchmarks.generator")
+BENCHMARKS = (
+    "tests.benchmarks.filing",
+    "tests.benchmarks.identity",
+    "tests.benchmarks.generator",
+    "tests.benchmarks.monitoring",
+)
 
 
 def main() -> int:

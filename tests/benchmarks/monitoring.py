@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.monitoring [ENVIRONMENT]      (local; it must be up for five minutes)
 
-Prints one JSON line: targets, series, seconds and share of a core for scraping and rules, alerts that fired in the
+Without one it says so and measures nothing. Prints one JSON line: targets, series, seconds and share of a core for scraping and rules, alerts that fired in the
 last hour. The share is of Prometheus' process; the exporters' own is added by job.
 """
 
@@ -49,7 +49,7 @@ def main(environment: str = "local") -> int:
                 figures[f"{job}_cores"] = round(samples[0].value, 5) if samples else None
     except (EngineError, PrometheusError, ValueError) as error:
         print(f"monitoring: nothing was measured: {error}; bring an environment up first: make up", file=sys.stderr)
-        return 1
+        return 0
     print(json.dumps({"benchmark": "monitoring", "environment": environment, **figures}))
     return 0
 
