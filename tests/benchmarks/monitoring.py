@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.monitoring [ENVIRONMENT]      (local; it must be up for five minutes)
 
-Without one it says so and measures nothing. Prints one JSON line: targets, series, seconds and share of a core for scraping and rules, alerts that fired in the
-last hour. The share is of Prometheus' process; the exporters' own is added by job.
+Without one it says so and measures nothing. Prints one JSON line: targets, series, seconds and share of a core for
+scraping and rules, alerts that fired in the last hour. The share is of Prometheus' process; exporters' own by job.
 """
 
 from __future__ import annotations
