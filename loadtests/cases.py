@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 MOST_WAITING = 5000
 SETTLE_SECONDS = 5.0
 AGAIN_SECONDS = 2.0
-LOST_SECONDS = 60.0
+LOST_SECONDS = 20.0
+"""A hand-over that has not arrived by then counts as wrong; `slo.yaml` promises a quarter of it."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ from loadtests.arrivals import SEED, Draw, timetable
 from loadtests.cases import OpenCase, OpenCases
 from loadtests.journeys import citizen, clerk
 from loadtests.rehearsal import Kit, KitTenant, RehearsalError
-from loadtests.scenario import JourneyShare, Scenario
+from loadtests.scenario import JOURNEYS, JourneyShare, Scenario
 from loadtests.tally import Kind, Tally
 from loadtests.visit import ANSWER_SECONDS, StepFailed, Visit, Visitor
 
@@ -70,7 +70,6 @@ class Generator:
     def __init__(self, environment: Environment, kit: Kit, scenario: Scenario, share: Share) -> None:
         self.scenario = scenario
         self.share = share
-        self.problem = ""
         self.gave_up = ""
         self.done = Event()
         self._environment = environment
@@ -212,6 +211,9 @@ class Generator:
             self._tally.note_completed(in_hold)
         except StepFailed:
             pass  # it has been counted
+        except Exception as error:  # what no check foresaw must not pass for a journey that nobody began
+            operation = f"{share.journey}.{JOURNEYS[share.journey][0]}"
+            self._tally.note_step(operation, tenant.code, "wrong answer", 0.0, time.time(), in_hold, repr(error))
         finally:
             steps.close()
 

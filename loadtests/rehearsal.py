@@ -6,6 +6,7 @@ and their cases are removed. Everything in it shows what it is: user names begin
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -65,6 +66,13 @@ class Kit(KitModel):
     tenants: list[KitTenant]
     citizens: list[KitPerson]
     clerks: dict[str, KitPerson] = Field(description="by the code of their tenant")
+    kept: bool = Field(False, description="until somebody removes them; else as long as the run that made them")
+    owner: int = Field(0, description="process that made them, and that removes them when they are not kept")
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the run that made them still goes on."""
+        return self.owner > 0 and Path(f"/proc/{self.owner}").exists()
 
     @property
     def people(self) -> list[KitPerson]:
@@ -99,7 +107,7 @@ def load_kit(path: Path) -> Kit:
         raise RehearsalError(f"no kit at {path}: yiwang rehearsal prepare makes one") from None
     except (OSError, ValidationError) as error:
         reason = f"{error.error_count()} faults" if isinstance(error, ValidationError) else str(error)
-        raise RehearsalError(f"{path}: {reason}; yiwang rehearsal prepare makes a new one") from None
+        raise RehearsalError(f"{path}: {reason}; move it away; its people, rehearsal-…, then stay") from None
 
 
 def write_kit(path: Path, kit: Kit) -> None:
@@ -128,8 +136,10 @@ def prepare(
     operator: Operator,
     scenario: Scenario,
     say: Callable[[str], None],
+    kept: bool = False,
 ) -> Kit:
     """Makes the people that the scenario needs and writes the kit. People of a kit that is there are used again.
+    `kept`: until somebody removes them, and not only as long as a run needs them.
 
     The kit is written before anybody is made, so that whatever an interruption leaves can be removed.
     """
@@ -138,9 +148,13 @@ def prepare(
     live = [tenant for tenant in outputs.tenants if tenant.status == "live"]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         offered = list(pool.map(lambda tenant: operator.items(tenant.url), live))
+    if empty := [one.code for one, items in zip(live, offered, strict=True) if not items]:
+        raise RehearsalError(f"tenants {', '.join(empty)} offer no item, so nobody could file there; run make up again")
     kit = Kit(
         environment=outputs.environment,
         run=run,
+        kept=kept or (former is not None and former.kept),
+        owner=former.owner if former is not None and former.in_use else os.getpid(),
         issuer=outputs.issuer,
         query=outputs.service_url("query"),
         ca_file=ca_file,

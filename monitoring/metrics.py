@@ -183,7 +183,6 @@ CACHE = (
         "redis_keyspace_hits_total",
         "redis_keyspace_misses_total",
     ),
-    Metric("redis_exporter_last_scrape_error", {"err": 1}),
 )
 
 PROMETHEUS = (

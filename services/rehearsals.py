@@ -183,6 +183,8 @@ class Remover:
             found = [await self._from(database, subjects) for database in self._of("affairs")]
             if self._errors or not any(found):
                 return
+        for database in self._of("affairs"):
+            self._errors[(database.module, database.database)] = "cases still arrive; run it again"
 
     async def _from(self, database: Database, subjects: list[str], remove: Remove | None = None) -> int:
         key = (database.module, database.database)

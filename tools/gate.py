@@ -18,7 +18,6 @@ from loadtests.gate import report
 from loadtests.gate.evidence import Evidence, blindness, collect
 from loadtests.gate.judge import judge
 from loadtests.gate.verdict import Verdict
-from loadtests.rehearsal import RehearsalError
 from loadtests.result import LoadResult
 from loadtests.scenario import Scenario
 from monitoring import objectives as objectives_file
@@ -27,7 +26,6 @@ from monitoring.prometheus import Prometheus
 from tools import rehearsals
 from tools.environment import load_choice
 from tools.lifecycle import holding, registry_of
-from tools.stages import StageError
 
 SETTLING_SECONDS = 2.0
 """A scrape that began before the hold ended is stored by then."""
@@ -104,26 +102,11 @@ def _watched_run(
 ) -> tuple[LoadResult | None, Evidence]:
     if faults := blindness(prometheus):
         return None, _blind(outputs, faults)
-    were_there = rehearsals.kit_of(engine) is not None
-    try:
-        rehearsals.prepare(engine, scenario, say)
+    with rehearsals.people(engine, scenario, say):
         load = load_run.run(scenario, engine.environment, folder, workers=workers, say=say)
         time.sleep(max(load.hold_ended_at + SETTLING_SECONDS - time.time(), 0))
         say("asking Prometheus about the hold")
         return load, collect(prometheus, outputs, objectives, load)
-    finally:
-        if not were_there:
-            _remove(engine, say)
-
-
-def _remove(engine: Engine, say: Say) -> None:
-    """What cannot be removed is said, and changes no verdict."""
-    try:
-        rows = rehearsals.remove(engine, say)
-    except (StageError, RehearsalError) as error:
-        say(f"{error}; yiwang rehearsal remove {engine.environment} tries again")
-    else:
-        say(f"removed {sum(rows.values())} rows that the run had left")
 
 
 def _blind(outputs: EnvironmentOutputs, faults: list[str]) -> Evidence:

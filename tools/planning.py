@@ -76,7 +76,7 @@ def make_plan(
     """
     outputs = engine.merged_outputs()
     registry = registry_of(engine.folder)
-    today = plans.consistent(engine.environment, registry, cells_in_use(engine.environment))
+    plans.consistent(engine.environment, registry, cells_in_use(engine.environment))  # refused before minutes of load
     with _explained():
         objectives = objective_files.load()
         wanted = scenario.changed(rate=rate)
@@ -87,6 +87,7 @@ def make_plan(
                     engine, wanted, one.cell, limiting=limiting, workers=workers, hold_seconds=hold_seconds, say=say
                 )
         now = datetime.now(UTC)
+        today = plans.consistent(engine.environment, registry, cells_in_use(engine.environment))
         evidence = {one.cell: _evidence(engine, one.cell, now) for one in demands}
         proposal = propose(today, demands, evidence, objectives.capacity, registry, now, allow_fewer=allow_fewer)
     target = write or engine.folder.plan
@@ -95,7 +96,10 @@ def make_plan(
     _refuse_unsupported(proposal.plan, engine, now)
     if not agreed(proposal):
         return Planned(proposal, None)
-    write_plan(proposal.plan, target, engine.folder.root)
+    with holding(engine.folder):
+        if plans.consistent(engine.environment, registry, cells_in_use(engine.environment)) != today:
+            raise StageError("today's plan was changed meanwhile; nothing was written", "plan again: --no-measure")
+        write_plan(proposal.plan, target, engine.folder.root)
     return Planned(proposal, target)
 
 
@@ -127,7 +131,7 @@ def measure_cell(
         def offer(step: Scenario, folder: Path) -> LoadResult:
             return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
 
-        with holding(engine.folder), _people(engine, scenario, say):
+        with holding(engine.folder), rehearsals.people(engine, scenario, say):
             say(f"{cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
             return measure(cell, outputs, scenario, objectives, engine.folder.root, pace, offer, chosen, say)
 
@@ -146,7 +150,7 @@ def demands_of(scenario: Scenario, outputs: EnvironmentOutputs, cell: str | None
     if scenario.cell is not None and cell not in (None, scenario.cell):
         raise StageError(f"scenario {scenario.name} is of {scenario.cell} alone, not of {cell}", "leave --cell away")
     wanted = cell or scenario.cell
-    tenants = [one for one in outputs.tenants if scenario.cell in (None, one.cell)]
+    tenants = [one for one in outputs.tenants if one.status == "live" and scenario.cell in (None, one.cell)]
     shares: dict[str, float] = {}
     # level and residents are what the shares are made of; descriptors of tenants and of the kit both have them
     for tenant, share in zip(tenants, weights(cast("Sequence[KitTenant]", tenants)), strict=True):
@@ -207,18 +211,6 @@ def _refuse_unsupported(plan: Plan, engine: Engine, now: datetime) -> None:
     faults = plans.unsupported(plan, engine.folder.root, now)
     if faults:
         raise StageError("the plan would not hold: " + "; ".join(faults), "plan every cell: leave --cell away")
-
-
-@contextmanager
-def _people(engine: Engine, scenario: Scenario, say: Say) -> Iterator[None]:
-    """The scenario's people for as long as it takes; those that were there before stay."""
-    were_there = engine.folder.rehearsal.exists()
-    rehearsals.prepare(engine, scenario, say)
-    try:
-        yield
-    finally:
-        if not were_there:
-            rehearsals.remove(engine, say)
 
 
 @contextmanager

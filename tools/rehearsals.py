@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from infra.name_lookup import NameLookupError, address_of
 from infra.outputs import CellOutputs, EnvironmentOutputs
 from infra.secret_outputs import OwnDatabaseSecrets, TenantSecrets
 from loadtests import rehearsal
-from loadtests.rehearsal import Kit, load_kit
+from loadtests.rehearsal import Kit, RehearsalError, load_kit
 from loadtests.scenario import Scenario
 from tools.lifecycle import operator_of
 from tools.stages import StageError
@@ -26,8 +27,31 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REMOVAL_SECONDS = 900
 
 
-def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> Path:
-    """Makes the people of the scenario, or finds them there, and writes the environment's kit; gives its path."""
+@contextmanager
+def people(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> Iterator[None]:
+    """The scenario's people for as long as it takes.
+
+    Those that `yiwang rehearsal prepare` made, or a run that still goes on, stay; what an interrupted run has left is
+    used and then removed. What cannot be removed is said, and changes nothing of what the run found out.
+    """
+    former = kit_of(engine)
+    ours = former is None or not (former.kept or former.in_use)
+    try:
+        prepare(engine, scenario, say)
+        yield
+    finally:
+        if ours:
+            try:
+                rows = remove(engine, say)
+            except (StageError, RehearsalError) as error:
+                say(f"{error}; yiwang rehearsal remove {engine.environment} tries again")
+            else:
+                say(f"removed {sum(rows.values())} rows that the run had left")
+
+
+def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None], kept: bool = False) -> Path:
+    """Makes the people of the scenario, or finds them there, and writes the environment's kit; gives its path.
+    `kept`: runs leave them where they are."""
     outputs = engine.merged_outputs()
     if (former := kit_of(engine)) is not None:
         identity = [one for one in _own_databases(engine, outputs) if one["module"] == "identity"]
@@ -43,6 +67,7 @@ def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> P
             operator,
             scenario,
             say,
+            kept,
         )
     except httpx.HTTPError as error:
         raise StageError(f"people could not be made: {error}", "is the environment well? then run it again") from None
@@ -72,19 +97,22 @@ def kit_of(engine: Engine) -> Kit | None:
 
 
 def _run(removal: dict[str, Any]) -> dict[str, int]:
-    done = subprocess.run(
-        [sys.executable, "-m", "services.rehearsals"],
-        input=json.dumps(removal),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=REMOVAL_SECONDS,
-        cwd=REPOSITORY,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "services.rehearsals"],
+            input=json.dumps(removal),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=REMOVAL_SECONDS,
+            cwd=REPOSITORY,
+        )
+    except subprocess.TimeoutExpired:
+        raise StageError(f"the removal took over {REMOVAL_SECONDS} s", "run the same command again") from None
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     problems = [f"{line.get('database', 'rehearsal')}: {line['error']}" for line in lines if "error" in line]
     if done.returncode != 0 or problems:
-        said = "; ".join(problems) or done.stderr.strip().splitlines()[-1]
+        said = "; ".join(problems) or (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         raise StageError(f"not all of the rehearsal could be removed: {said}", "run the same command again")
     counts: Counter[str] = Counter()
     for line in lines:

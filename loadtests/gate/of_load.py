@@ -115,13 +115,14 @@ def seen_by_people(objectives: Objectives, load: LoadResult) -> Iterator[Check]:
     for tenant in load.tenants:
         if tenant.requests:
             yield held(
-                "failures of a tenant, as people saw them",
+                "right answers of a tenant, as people saw them",
                 "promise",
                 "services",
-                share(tenant.failed, tenant.requests),
+                share(tenant.failed + tenant.limited + tenant.wrong, tenant.requests),
                 objectives.tenants.failed_share,
                 noise,
-                f"{{figure}} of the {tenant.requests} requests to {tenant.code} failed; {{limit}} may fail.",
+                f"{{figure}} of the {tenant.requests} requests to {tenant.code} failed, were refused by its limit or "
+                "answered wrongly; {limit} may be.",
                 tenant=tenant.code,
             )
 

@@ -146,10 +146,10 @@ def fault_alerts() -> Iterator[Alert]:
     )
     yield Alert(
         "RelayFailing",
-        'sum by (cell, job, tenant) (increase(yiwang_outbox_messages_total{outcome="failed"}[2m])) > 2',
+        'sum by (cell, job, tenant) (increase(yiwang_outbox_messages_total{outcome="failed"}[10m])) > 2',
         "ticket",
         "{{ $labels.job }}",
         "Messages of {{ $labels.tenant }} reach no receiver",
-        'The relay failed {{ $value | printf "%.0f" }} times in two minutes; it goes on trying, nothing is lost.',
+        'The relay failed {{ $value | printf "%.0f" }} times in ten minutes; it goes on trying, nothing is lost.',
         lasting="30s",
     )

@@ -59,7 +59,8 @@ def alerts(objectives: Objectives) -> Iterator[Alert]:
     )
     yield Alert(
         "MessagesParked",
-        "max_over_time(tenant:messages_rejected:increase5m[65m]) > 0 "
+        # what only overtook other news is rejected once or twice; what rests is tried five times first
+        "max_over_time(tenant:messages_rejected:increase5m[65m]) > 4 "
         "and on (cell, tenant) yiwang_tenant_messages_waiting > 0",
         "ticket",
         "affairs",

@@ -11,11 +11,10 @@ from monitoring.jobs import JOBS
 from monitoring.rules.model import Alert, Group
 
 EXPORTERS_FAILING = (
-    "pgbouncer_exporter_success == 0",
+    "pgbouncer_exporter_success == 0 and on (host, job) pgbouncer_up == 1",
     # one tenant's trouble is told by its own alert
     "yiwang_tenants_round_success == 0 unless on (cell) yiwang_tenant_reading_success == 1",
     "pg_exporter_last_scrape_error == 1 and on (host, job) pg_up == 1",
-    "redis_exporter_last_scrape_error == 1 and on (host, job) redis_up == 1",
     'node_scrape_collector_success{collector=~"cpu|meminfo|filesystem|loadavg|netdev|stat"} == 0',
 )
 
@@ -36,7 +35,9 @@ def targets() -> Iterator[Alert]:
     )
     yield Alert(
         "TargetFlapping",
-        "changes(process_start_time_seconds[10m]) > 3",
+        "changes(process_start_time_seconds[10m]) > 3 "
+        # its exporter lives on while PgBouncer itself starts again and again
+        "or max by (cell, role, host, job) (resets(pgbouncer_received_bytes_total[10m])) > 3",
         "page",
         "{{ $labels.job }}",
         "{{ $labels.job }} on {{ $labels.host }} starts again and again",

@@ -232,8 +232,10 @@ def _envelope(sender: str, rows: list[Row]) -> Envelope:
 def _count(sender: str, rows: list[Row], answer: Answer) -> None:
     telemetry.OUTBOX_SENT.labels(sender, "applied").inc(len(answer.applied))
     telemetry.OUTBOX_SENT.labels(sender, "rejected").inc(len(answer.rejected))
+    rejected = {one.sequence for one in answer.rejected}
     for row in rows:
-        telemetry.OUTBOX_LAG.observe(row["age"])
+        if row["sequence"] not in rejected:
+            telemetry.OUTBOX_LAG.observe(row["age"])
 
 
 Apply = Callable[[Connection, str, OutboxMessage], Awaitable[None]]

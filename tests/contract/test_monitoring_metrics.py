@@ -34,7 +34,7 @@ RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 WRITTEN_BY_PROMETHEUS = {"ALERTS"}
 FUNCTIONS = {
     "absent", "avg_over_time", "changes", "count", "count_over_time", "histogram_quantile", "increase", "label_replace",
-    "max", "max_over_time", "min", "rate", "sum", "sum_over_time", "time", "topk", "vector", "avg",
+    "max", "max_over_time", "min", "rate", "resets", "sum", "sum_over_time", "time", "topk", "vector", "avg",
 }  # fmt: skip
 WORDS = {"and", "or", "unless", "by", "on", "without", "group_left", "group_right", "bool", "offset", "ignoring"}
 

@@ -29,7 +29,7 @@ DROP_IN = "/run/systemd/system/yiwang-affairs.service.d/spoiled.conf"
 RATE, HOLD, RAMP = 4.0, 25.0, 3.0
 READY_SECONDS = 60.0
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(240, func_only=True)
 
 
 def short(hold: float = HOLD) -> Scenario:

@@ -146,8 +146,9 @@ class Scraped:
         since = time.time()
 
         def scraped() -> bool:
-            seen = self.value(f"min(count_over_time(up[{max(int(time.time() - since), 1)}s]))")
-            return time.time() - since > count and seen is not None and seen >= count
+            # a scrape that failed, as on a busy machine, is none; and nothing may be missing at the end
+            seen = self.value(f"min(sum_over_time(up[{max(int(time.time() - since), 1)}s]))")
+            return time.time() - since > count and seen is not None and seen >= count and self.value("min(up)") == 1
 
         wait_until(scraped, 60, f"{count} scrapes")
         return time.time()

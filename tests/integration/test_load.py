@@ -225,7 +225,7 @@ def test_the_web_page_shows_what_is_going_on(small: Small) -> None:
     ("prepare", "error", "words"),
     [
         (lambda kit: kit.unlink(), RehearsalError, "yiwang rehearsal prepare"),
-        (lambda kit: kit.write_text("{}"), RehearsalError, "makes a new one"),
+        (lambda kit: kit.write_text("{}"), RehearsalError, "move it away"),
     ],
 )
 def test_without_a_kit_nothing_runs(
@@ -264,5 +264,5 @@ def test_an_interrupted_run_leaves_no_process(small: Small) -> None:
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 3
     process.send_signal(signal.SIGINT)
-    assert process.wait(40) == 130, log.read_text()
+    assert process.wait(90) == 130, log.read_text()
     wait_until(lambda: not any(one.is_running() for one in family), 10, "every process of the run has ended")

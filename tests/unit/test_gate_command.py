@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from infra.engine import Engine
 from infra.folder import EnvironmentFolder
 from loadtests.gate.evidence import Evidence
+from loadtests.rehearsal import Kit
 from loadtests.result import LoadResult
 from loadtests.scenario import Scenario
 from tests.unit.gate_cases import APPLICATION, CPU, OUTPUTS, SCENARIO, healthy_evidence, healthy_load, spoiled
@@ -22,6 +24,8 @@ from tools.gate import Judged, run_gate
 from tools.stages import StageError
 
 ENVIRONMENT = "test-gate"
+DEAD = 2**22 + 1
+"""No process has this number: Linux gives none above 2²²."""
 
 
 class Stage:
@@ -82,10 +86,32 @@ def test_a_gate_prepares_loads_asks_and_removes(stage: Stage) -> None:
     assert {path.name for path in stage.folder.iterdir()} >= {"verdict.json", "junit.xml", "report.html"}
 
 
-def test_people_that_were_there_before_stay(stage: Stage) -> None:
-    stage.kit = object()
+def kit(kept: bool, owner: int) -> Kit:
+    return Kit(
+        environment="test-gate",
+        run="abc",
+        issuer="",
+        query="",
+        ca_file=None,
+        tenants=[],
+        citizens=[],
+        clerks={},
+        kept=kept,
+        owner=owner,
+    )
+
+
+@pytest.mark.parametrize(("kept", "owner"), [(True, 0), (False, os.getpid())])
+def test_people_that_somebody_keeps_or_uses_stay(stage: Stage, kept: bool, owner: int) -> None:
+    stage.kit = kit(kept, owner)
     stage.run()
     assert "remove" not in stage.done
+
+
+def test_people_that_an_interrupted_run_has_left_go_with_the_next(stage: Stage) -> None:
+    stage.kit = kit(kept=False, owner=DEAD)
+    stage.run()
+    assert stage.done[-1] == "remove"
 
 
 def test_what_the_run_made_is_removed_also_when_it_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

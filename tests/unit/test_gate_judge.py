@@ -71,7 +71,17 @@ LOADS: dict[str, tuple[dict[str, Any], str, str]] = {
     "another rate": ({"target_rate": 4.0}, "scenario", "generator"),
     "a tenant that fails": (
         {"tenants": [TenantResult(code="330106", requests=600, failed=60, limited=0, wrong=0)]},
-        "failures of a tenant, as people saw them",
+        "right answers of a tenant, as people saw them",
+        "services",
+    ),
+    "a tenant that its limit refuses": (
+        {"tenants": [TenantResult(code="330106", requests=600, failed=0, limited=60, wrong=0)]},
+        "right answers of a tenant, as people saw them",
+        "services",
+    ),
+    "a tenant that is answered wrongly": (
+        {"tenants": [TenantResult(code="330106", requests=600, failed=0, limited=0, wrong=60)]},
+        "right answers of a tenant, as people saw them",
         "services",
     ),
 }  # fmt: skip

@@ -28,6 +28,7 @@ from loadtests.model.capacity import CapacityError
 from loadtests.model.measure import MeasuredCapacity, Measurement, MeasurementError, component, known, measure, save
 from loadtests.model.planning import Demand, PlanningError, propose
 from loadtests.model.steps import MeasuredStep, Pace, next_rate
+from loadtests.rehearsal import Kit, write_kit
 from loadtests.result import Generator, LoadResult, Operation, TenantResult
 from loadtests.scenario import JourneyShare, Scenario, load
 from monitoring import objectives as objective_files
@@ -550,7 +551,7 @@ def simulated(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Simulated:
 
     monkeypatch.setattr(planning, "run", run)
     monkeypatch.setattr("tools.rehearsals.prepare", lambda engine, scenario, say: engine.folder.rehearsal.touch())
-    monkeypatch.setattr("tools.rehearsals.remove", lambda engine, say: engine.folder.rehearsal.unlink())
+    monkeypatch.setattr("tools.rehearsals.remove", lambda engine, say: engine.folder.rehearsal.unlink() or {})
     return hosts
 
 
@@ -569,7 +570,18 @@ def test_measured_planned_written_and_taken_by_infra(engine: FakeEngine, simulat
 
 
 def test_people_that_were_there_before_stay(engine: FakeEngine, simulated: Simulated) -> None:
-    engine.folder.rehearsal.touch()
+    kit = Kit(
+        environment="test-plan",
+        run="abc",
+        issuer="",
+        query="",
+        ca_file=None,
+        tenants=[],
+        citizens=[],
+        clerks={},
+        kept=True,
+    )
+    write_kit(engine.folder.rehearsal, kit)
     plan_at(engine, 16, limiting=simulated.limiting)
     assert engine.folder.rehearsal.exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -60,6 +61,9 @@ def gate(
         EngineError, LoadError, ObjectivesError, PlanError, RegistryError, RehearsalError, ScenarioError, ValueError
     ) as error:  # fmt: skip
         _not_judged(str(error))
+    except Exception as error:  # 1 would say NO-GO
+        traceback.print_exc()
+        _not_judged(repr(error))
     console = Console(highlight=False)
     report.show(console, judged.verdict, judged.load)
     if judged.unpublished:

@@ -20,7 +20,7 @@ def demo_loop(
     short: Annotated[bool, typer.Option("--short", help="short holds, and no second measurement")] = False,
 ) -> None:
     """Shows the loop on a cell: a launch above what it carries is refused, a host is planned and added, the same gate
-    says GO. Twenty minutes at most.
+    says GO. About ten minutes; no step begins after the twentieth.
 
     The environment keeps the host; `yiwang demo-loop` begins from the tracked plan again.
     """

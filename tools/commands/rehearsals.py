@@ -29,7 +29,7 @@ def prepare(
     engine = _engine(environment)
     try:
         with holding(engine.folder):
-            path = rehearsals.prepare(engine, load(scenario), typer.echo)
+            path = rehearsals.prepare(engine, load(scenario), typer.echo, kept=True)
     except (ScenarioError, RehearsalError) as error:
         raise StageError(str(error), "nothing was made") from None
     typer.echo(f"kit: {path}")
