@@ -146,9 +146,11 @@ class Scraped:
         since = time.time()
 
         def scraped() -> bool:
-            # a scrape that failed, as on a busy machine, is none; and nothing may be missing at the end
-            seen = self.value(f"min(sum_over_time(up[{max(int(time.time() - since), 1)}s]))")
-            return time.time() - since > count and seen is not None and seen >= count and self.value("min(up)") == 1
+            # a scrape that failed, as on a busy machine, is none, and none may be missing at the end
+            window = f"{max(int(time.time() - since), 1)}s"
+            speaking = (self.value("count(up)") or 0) - len(self.exporters.silent)
+            often = self.value(f"count(sum_over_time(up[{window}]) >= {count})") or 0
+            return time.time() - since > count and min(often, self.value("sum(up)") or 0) >= max(speaking, 1)
 
         wait_until(scraped, 60, f"{count} scrapes")
         return time.time()
