@@ -164,7 +164,10 @@ def test_affairs_that_answers_200_with_a_wrong_body_is_a_no_go_for_its_answers(
     with spoiled(living, "wrong"):
         verdict = gate().verdict
     assert verdict.verdict == "NO-GO"
-    assert verdict.reasons[0].limit == "right answers of affairs"
+    # journeys end where an answer is wrong, so there may be too few requests as well
+    promises = [reason.limit for reason in verdict.reasons if reason.kind == "promise"]
+    assert promises[0] in ("right answers of affairs", "right answers of a tenant, as people saw them")
+    assert "right answers of affairs" in promises
     assert not reasons(verdict) & {
         "availability of affairs, as people saw it",
         "availability of affairs, as it saw itself",
