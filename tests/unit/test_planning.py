@@ -85,6 +85,8 @@ class Simulated:
     generator_most: float = math.inf
     spoilt: Callable[[LoadResult], LoadResult] = lambda result: result
     offered: list[float] = field(default_factory=list)
+    full_at: float | None = None
+    """Rate above which the hosts are fuller than they may be; None: where answers become slow."""
 
     @property
     def true_capacity(self) -> float:
@@ -133,7 +135,7 @@ class Simulated:
 
     def limiting(self, load: LoadResult) -> str | None:
         assert load.target_rate is not None
-        return HOSTS if load.target_rate > 0.6 * self.most else None
+        return HOSTS if load.target_rate > (self.full_at or self.true_capacity) else None
 
 
 def operation(name: str, service: str, requests: int, mean: float) -> Operation:
@@ -231,6 +233,18 @@ def test_a_pace_that_leads_nowhere_is_refused(wrong: dict[str, float]) -> None:
 
 
 # Measuring
+
+
+def test_hosts_that_are_too_full_do_not_carry_what_they_still_answer_in_time(
+    outputs: EnvironmentOutputs, tmp_path: Path
+) -> None:
+    hosts = Simulated(full_at=8.0)
+    assert hosts.true_capacity > 9
+    found = measured(outputs, tmp_path, hosts)
+    assert found.capacity is not None and found.capacity.high is not None
+    assert found.capacity.low <= 8.0 <= found.capacity.high
+    assert found.limiting == HOSTS
+    assert found.broken == f"{HOSTS} were fuller than they may be."
 
 
 def test_a_stepped_load_finds_the_capacity_and_what_was_at_its_limit(
