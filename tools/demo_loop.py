@@ -172,8 +172,8 @@ class Demonstration:
         judged = run_gate(self.engine, launch, say=self._say)
         if judged.verdict.verdict != expected:
             # UNSURE says that the run was too noisy to tell; a neighbour on the same cores can also be a clear NO-GO
-            said = [reason.sentence for reason in judged.verdict.reasons[:SHOWN_REASONS]]
-            self._say(f"{judged.verdict.verdict} where {expected} was due ({judged.page}); once more: {' '.join(said)}")
+            why = " ".join(reason.sentence for reason in judged.verdict.reasons[:SHOWN_REASONS])
+            self._say(f"{judged.verdict.verdict} where {expected} was due ({judged.page}); once more: {why}")
             judged = run_gate(self.engine, launch, say=self._say)
         verdict = judged.verdict
         for reason in verdict.reasons[:SHOWN_REASONS]:
