@@ -24,7 +24,6 @@ from loadtests import scenario as scenarios
 from loadtests.model.capacity import Carried
 from loadtests.model.measure import APPLICATION, Measurement
 from loadtests.scenario import Scenario
-from tools import rehearsals
 from tools.gate import Judged, run_gate
 from tools.lifecycle import Lifecycle
 from tools.planning import make_plan, measure_cell
@@ -102,8 +101,7 @@ class Demonstration:
         with self._step("start", "from the plan that was written by hand"):
             self._begin_small()
         try:
-            with rehearsals.people(self.engine, scenario, self._say):
-                self._tell(scenario)
+            self._tell(scenario)
         finally:
             path = self.engine.folder.logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-loop.json"
             path.write_text(json.dumps(asdict(self.story), ensure_ascii=False, indent=2) + "\n")
@@ -112,6 +110,7 @@ class Demonstration:
 
     def _tell(self, scenario: Scenario) -> None:
         story = self.story
+        # Each step makes its own people and removes them with their cases: desks that fill up would cost ever more.
         with self._step("measure", f"what the application hosts of {CELL} carry"):
             measurement = self._measure(scenario)
         carried = _carried(measurement)
