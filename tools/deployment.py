@@ -48,14 +48,14 @@ def variables(engine: Engine) -> dict[str, str]:
     return needed
 
 
-def play(engine: Engine, playbook: str, log: TextIO, tags: str = "all", **extra: str) -> Recap:
-    """Runs a playbook to its end.
+def play(engine: Engine, playbook: str, log: TextIO, *options: str, **extra: str) -> Recap:
+    """Runs a playbook to its end, with ansible-playbook's own `options` and `extra` variables.
 
     Raises:
         StageError: a host failed or could not be reached; names it and what it said.
     """
     program = Path(sys.executable).parent / "ansible-playbook"
-    command = [str(program), f"playbooks/{playbook}", "--tags", tags]
+    command = [str(program), f"playbooks/{playbook}", *options]
     for key, value in extra.items():
         command += ["-e", f"{key}={value}"]
     print(f"$ ansible-playbook {' '.join(command[1:])}", file=log, flush=True)
