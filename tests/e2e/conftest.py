@@ -22,9 +22,10 @@ from infra.engine import Engine
 from infra.folder import EnvironmentFolder, home
 from infra.outputs import EnvironmentOutputs
 from infra.registry import set_status
+from tests.quiet import await_quiet
 from tools.commands.environments import describe
 from tools.environment import RegistryOverlay
-from tools.lifecycle import Lifecycle
+from tools.lifecycle import BURST, Lifecycle
 from tools.stack_settings import machine_made
 
 PROVINCE, CITY, XIHU, LINAN, CHUNAN = "330000", "330100", "330106", "330112", "330127"
@@ -123,7 +124,8 @@ def living() -> Iterator[Living]:
     if not kept:
         folder.root.mkdir(parents=True)
         (folder.root / OWNER_FILE).write_text(str(os.getpid()))
-    life = Lifecycle(name, OVERLAY)
+    # What is asked here is whether things work; who asks how much they carry takes `own_speed`.
+    life = Lifecycle(name, OVERLAY, speed=BURST)
     try:
         if not (kept and folder.demo.exists() and life.cloud.is_up()):
             life.up()
@@ -131,6 +133,15 @@ def living() -> Iterator[Living]:
     finally:
         if not kept:
             life.down(purge=True)
+
+
+@pytest.fixture(scope="module")
+def own_speed(living: Living) -> Iterator[None]:
+    """For tests that load the environment: its hosts have their own share of a core, and the machine nobody else."""
+    await_quiet()
+    living.life.set_speed(1.0)
+    yield
+    living.life.set_speed(BURST)
 
 
 @contextmanager

@@ -9,19 +9,13 @@ from rich.console import Console
 
 from infra import plan as plans
 from tests.e2e.conftest import Living
-from tests.quiet import await_quiet
 from tools.demo_loop import CELL, FACTOR, SHORT, Demonstration
 
 pytestmark = pytest.mark.timeout(1500, func_only=True)
 
 
-@pytest.fixture
-def quiet() -> None:
-    await_quiet()
-
-
 def test_a_launch_above_what_the_cell_carries_is_refused_until_the_plan_has_added_a_host(
-    living: Living, quiet: None
+    living: Living, own_speed: None
 ) -> None:
     story = Demonstration(living.life, Console(highlight=False, width=120), SHORT, measure_after=False).run()
     print(json.dumps(story.__dict__, ensure_ascii=False))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -30,25 +30,33 @@ def prometheus(living: Living) -> Iterator[Prometheus]:
         yield client
 
 
-@contextmanager
-def stopped(living: Living, host: str, unit: str) -> Iterator[None]:
-    assert living.on_host(host, f"systemctl stop {unit}").returncode == 0
+@dataclass(frozen=True)
+class Fault:
+    host: str
+    unit: str
+    since: float
+
+
+@pytest.fixture(scope="module")
+def dead_exporter(living: Living) -> Iterator[Fault]:
+    """Until the end of the module, or until a test starts it again; alerts need their time, which other tests use."""
+    fault = Fault("cell-a-gateway-2", "prometheus-node-exporter", time.time())
     try:
-        yield
+        assert living.on_host(fault.host, f"systemctl stop {fault.unit}").returncode == 0
+        yield fault
     finally:
-        assert living.on_host(host, f"systemctl start {unit}").returncode == 0
+        assert living.on_host(fault.host, f"systemctl start {fault.unit}").returncode == 0
 
 
-def notified(living: Living, is_it: Callable[[dict[str, str]], bool], status: str, since: float) -> bool:
-    """Whether Alertmanager has told the receiver of such an alert."""
+def notified(living: Living, status: str, since: float) -> Iterator[tuple[float, dict[str, str]]]:
+    """When Alertmanager has told the receiver of such alerts, with their labels."""
     assert living.outputs.receiver is not None
     notifications = httpx.get(f"{living.outputs.receiver}/alerts", timeout=10, trust_env=False).json()["notifications"]
-    return any(
-        alert["status"] == status and is_it(alert["labels"])
-        for notification in notifications
-        if notification["received_at"] >= since
-        for alert in notification["alerts"]
-    )
+    for notification in notifications:
+        if notification["received_at"] >= since:
+            for alert in notification["alerts"]:
+                if alert["status"] == status:
+                    yield notification["received_at"], alert["labels"]
 
 
 def test_every_host_and_service_that_was_provisioned_is_scraped(living: Living, prometheus: Prometheus) -> None:
@@ -69,20 +77,17 @@ def test_a_healthy_environment_is_silent(living: Living, prometheus: Prometheus)
     assert up[0].value == 1
 
 
-def test_a_dead_exporter_is_named_within_two_minutes_and_its_return_too(living: Living, prometheus: Prometheus) -> None:
-    """The twin of the two tests above: with one exporter dead, sight and silence are both gone."""
-    host, since = "cell-a-gateway-2", time.time()
+def test_the_series_are_as_many_as_was_worked_out(living: Living, prometheus: Prometheus) -> None:
+    await_sight(living.outputs)
+    worked_out = series.count(series.of_outputs(living.outputs))
+    there = prometheus.query("prometheus_tsdb_head_series")[0].value
+    assert worked_out.fewest <= there <= worked_out.most, f"{there:.0f} series, {worked_out} worked out"
 
-    def target_down(labels: dict[str, str]) -> bool:
-        return labels["alertname"] == "TargetDown" and labels.get("host") == host and labels.get("job") == "host"
 
-    with stopped(living, host, "prometheus-node-exporter"):
-        wait_until(lambda: unseen(prometheus, living.outputs), 30, "sight is incomplete")
-        assert [name for name in unseen(prometheus, living.outputs) if name.startswith(host)]
-        wait_until(lambda: notified(living, target_down, "firing", since), ALERT_SECONDS, "the receiver was told")
-        alerts: list[Alert] = prometheus.alerts()
-        assert {alert.labels.get("host") for alert in alerts if alert.state == "firing"} == {host}
-    wait_until(lambda: firing(living.outputs) == [], ALERT_SECONDS, "silence again")
+def test_without_one_exporter_sight_is_incomplete(living: Living, prometheus: Prometheus, dead_exporter: Fault) -> None:
+    """The twin of the tests above."""
+    wait_until(lambda: unseen(prometheus, living.outputs), 30, "sight is incomplete")
+    assert [name for name in unseen(prometheus, living.outputs) if name.startswith(dead_exporter.host)]
 
 
 def test_filings_are_counted_as_the_tenants_database_has_them(
@@ -124,8 +129,21 @@ def test_idle_pools_close_although_tenants_are_read_all_the_time(living: Living,
         wait_until(lambda: servers() == 0, 60, "it is closed again")
 
 
-def test_the_series_are_as_many_as_was_worked_out(living: Living, prometheus: Prometheus) -> None:
-    await_sight(living.outputs)
-    worked_out = series.count(series.of_outputs(living.outputs))
-    there = prometheus.query("prometheus_tsdb_head_series")[0].value
-    assert worked_out.fewest <= there <= worked_out.most, f"{there:.0f} series, {worked_out} worked out"
+def test_a_dead_exporter_is_named_within_two_minutes_and_its_return_too(
+    living: Living, prometheus: Prometheus, dead_exporter: Fault
+) -> None:
+    """The twin of the silence."""
+    host, since = dead_exporter.host, dead_exporter.since
+
+    def told(status: str) -> float:
+        """Seconds from the fault until the receiver was told; 0 while it was not."""
+        return next((at - since for at, labels in notified(living, status, since) if is_it(labels)), 0.0)
+
+    def is_it(labels: dict[str, str]) -> bool:
+        return (labels["alertname"], labels.get("host"), labels.get("job")) == ("TargetDown", host, "host")
+
+    assert wait_until(lambda: told("firing"), ALERT_SECONDS, "the receiver was told") < ALERT_SECONDS
+    alerts: list[Alert] = prometheus.alerts()
+    assert {alert.labels.get("host") for alert in alerts if alert.state == "firing"} == {host}
+    assert living.on_host(host, f"systemctl start {dead_exporter.unit}").returncode == 0
+    wait_until(lambda: firing(living.outputs) == [], ALERT_SECONDS, "silence again")
