@@ -26,22 +26,25 @@ SUITES = {
 
 
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+FAILURE = re.compile(r"(FAILED|ERROR) \S+::")
 
 
-def follow(name: str, output: TextIO, lock: threading.Lock, counts: Counter[str]) -> None:
-    """Prints a suite's lines as they come, each behind the suite's name, and counts what its closing line says."""
+def follow(name: str, output: TextIO, lock: threading.Lock, counts: Counter[str], failures: list[str]) -> None:
+    """Prints a suite's lines as they come, each behind the suite's name, and keeps what its closing lines say."""
     last = ""
     for line in output:
         last = line
         with lock:
             print(f"[{name}] {line}", end="", flush=True)
+        if FAILURE.match(line):
+            failures.append(line)
     with lock:
         for number, what in COUNT.findall(last):
             counts["passed" if what == "passed" else "failed"] += int(number)
 
 
 def main(more: list[str]) -> int:
-    lock, counts = threading.Lock(), Counter[str]()
+    lock, counts, failures = threading.Lock(), Counter[str](), list[str]()
     with tempfile.TemporaryDirectory() as folder:
         busy = Path(folder) / "busy"
         os.environ[quiet.VARIABLE] = str(busy)
@@ -58,7 +61,7 @@ def main(more: list[str]) -> int:
                     pass_fds=[descriptor] if descriptor is not None else [],
                 )
             assert suite.stdout is not None
-            reader = threading.Thread(target=follow, args=(name, suite.stdout, lock, counts))
+            reader = threading.Thread(target=follow, args=(name, suite.stdout, lock, counts, failures))
             reader.start()
             running.append((name, suite, reader))
         codes = {}
@@ -68,6 +71,7 @@ def main(more: list[str]) -> int:
     failed = [name for name, code in codes.items() if code != 0]
     if failed:
         print(f"failed suites: {', '.join(failed)}")
+    print(*failures, sep="", end="")
     print(f"{counts['passed']} passed, {counts['failed']} failed")
     return 1 if failed else 0
 
