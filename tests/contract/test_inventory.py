@@ -11,23 +11,22 @@ from typing import Any
 
 import pytest
 
-from tests.integration.roles.bed import ROOT, Bed
+from infra.engine import REPOSITORY
+from tests import provisioned
 
 
 def ansible_inventory(folder: Path, *arguments: str) -> str:
-    bed = Bed(folder)
     program = Path(sys.executable).parent / "ansible-inventory"
-    environment = {**os.environ, **bed.variables()}
+    environment = {**os.environ, **provisioned.variables(folder)}
     return subprocess.run(
-        [str(program), *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [str(program), *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     ).stdout
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inventory")
-    (folder / "authority.pem").write_text("PEM")
-    Bed(folder).tell()
+    provisioned.write(folder)
     return folder
 
 
@@ -38,7 +37,7 @@ def listed(folder: Path) -> dict[str, Any]:
 
 
 def test_groups_are_environment_cell_and_role(listed: dict[str, Any]) -> None:
-    assert listed["test_roles"]["children"] == ["cell_core", "cell_a"]
+    assert listed["test_province"]["children"] == ["cell_core", "cell_a"]
     assert listed["monitoring"]["children"] == ["cell_core_monitoring"]
     assert listed["cell_a"]["children"] == ["cell_a_database", "cell_a_gateway", "cell_a_application"]
     assert listed["gateway"]["children"] == ["cell_core_gateway", "cell_a_gateway"]

@@ -13,29 +13,36 @@ from botocore.client import Config
 from botocore.exceptions import ClientError
 
 from infra.name_lookup import address_of
-from tests.e2e.conftest import LINAN, XIHU, Living
+from tests.e2e.conftest import CITY, LINAN, PROVINCE, XIHU, Living
 from tests.e2e.databases import cell_of, connected
+from tests.e2e.leaks import leaked
 
+NO_RIGHT = "42501"
 REACH = "import socket; socket.create_connection(('{address}', {port}), 3)"
 
 
-def may_connect(living: Living, code: str, database: str) -> bool:
-    """Whether the application account of tenant `code` can open `database`."""
-    tenant = next(one for one in living.outputs.tenants if one.code == code)
-    secret = living.secrets("hangzhou")[code]["database_application_password"]
-    own = tenant.databases[0]
+def enters(living: Living, account: str, password: str, database: str) -> bool:
+    """Whether an account of the tenants' cell can open `database`; no other reason than its rights may refuse it."""
     try:
-        with connected(living, cell_of(living, own.cell), own.application, secret, database) as connection:
+        with connected(living, cell_of(living, "cell-a"), account, password, database) as connection:
             return bool(connection.run("SELECT 1"))
     except pg8000.exceptions.DatabaseError as error:
-        assert error.args[0]["C"] == "42501", error
+        assert error.args[0]["C"] == NO_RIGHT, error
         return False
 
 
-def test_a_countys_account_opens_its_own_database_and_no_other(living: Living) -> None:
-    assert may_connect(living, XIHU, f"t{XIHU}")
+def may_connect(living: Living, code: str, database: str, account: str = "application") -> bool:
+    """Whether an account of the county `code` can open `database`: its application's, or the `owner`."""
+    own = next(one for one in living.outputs.tenants if one.code == code).databases[0]
+    password = living.secrets("hangzhou")[code][f"database_{account}_password"]
+    return enters(living, getattr(own, account), password, database)
+
+
+@pytest.mark.parametrize("account", ["application", "owner"])
+def test_a_countys_account_opens_its_own_database_and_no_other(living: Living, account: str) -> None:
+    assert may_connect(living, XIHU, f"t{XIHU}", account)
     for database in (f"t{LINAN}", "t330100", "t330000"):
-        assert not may_connect(living, XIHU, database)
+        assert not may_connect(living, XIHU, database, account)
 
 
 def test_the_check_catches_a_database_that_is_open_to_everybody(living: Living) -> None:
@@ -48,6 +55,61 @@ def test_the_check_catches_a_database_that_is_open_to_everybody(living: Living) 
         finally:
             owner.run(f"REVOKE CONNECT ON DATABASE t{LINAN} FROM PUBLIC")
     assert not may_connect(living, XIHU, f"t{LINAN}")
+
+
+def allowed(connection: pg8000.native.Connection, statements: tuple[str, ...]) -> list[str]:
+    """Those of the statements that the connection's account has the right to run; none of them stays done."""
+    able = []
+    for statement in statements:
+        connection.run("BEGIN")
+        try:
+            connection.run(statement)
+            able.append(statement)
+        except pg8000.exceptions.DatabaseError as error:
+            assert error.args[0]["C"] == NO_RIGHT, error
+        finally:
+            connection.run("ROLLBACK")
+    return able
+
+
+def test_an_applications_account_changes_data_and_no_schema(living: Living) -> None:
+    cell, secrets = cell_of(living, "cell-a"), living.secrets("hangzhou")[XIHU]
+    data = ("SELECT number FROM affairs.cases LIMIT 1", "UPDATE affairs.cases SET number = number WHERE false")
+    schema = ("CREATE TABLE public.x (a int)", "CREATE SCHEMA x", "DROP TABLE affairs.cases CASCADE")
+    with connected(living, cell, f"t{XIHU}_app", secrets["database_application_password"], f"t{XIHU}") as application:
+        assert allowed(application, data + schema) == list(data)
+    with connected(living, cell, f"t{XIHU}_owner", secrets["database_owner_password"], f"t{XIHU}") as owner:
+        assert allowed(owner, schema) == list(schema), "the twin: migrations may"
+
+
+def test_monitorings_account_reads_figures_and_no_tenants_data(living: Living) -> None:
+    cell, password = cell_of(living, "cell-a"), living.secrets("cell-a")["monitoring_database_password"]
+    assert not any(enters(living, "monitoring", password, f"t{code}") for code in (XIHU, LINAN, CITY, PROVINCE))
+    figures = (f"SELECT pg_database_size('t{XIHU}')", "SELECT query FROM pg_stat_activity")
+    more = ("CREATE ROLE x", "SELECT pg_read_file('PG_VERSION')", f"ALTER ROLE t{XIHU}_app PASSWORD 'x'")
+    with connected(living, cell, "monitoring", password, "postgres") as connection:
+        assert allowed(connection, figures + more) == list(figures)
+        with pytest.raises(pg8000.exceptions.DatabaseError, match=NO_RIGHT):
+            connection.run("CREATE DATABASE x")
+
+
+SECRET_FILES = """400 yiwang-affairs /etc/yiwang/secrets/affairs.json
+400 root /etc/yiwang/secrets/cache-exporter.env
+400 root /etc/yiwang/secrets/database-exporter.env
+400 yiwang-portal /etc/yiwang/secrets/portal.json
+400 yiwang-tenants-exporter /etc/yiwang/secrets/tenants-exporter.json
+600 postgres /etc/pgbouncer/userlist.txt
+"""
+
+
+def test_secrets_are_for_their_service_alone(living: Living) -> None:
+    """In files that no other account reads, and not among the arguments that every account can list."""
+    files = "stat --format '%a %U %n' /etc/yiwang/secrets/* /etc/pgbouncer/userlist.txt"
+    assert living.on_host("cell-a-application-1", files).stdout == SECRET_FILES
+    for host in ("cell-a-application-1", "cell-core-identity-1", "cell-core-monitoring-1"):
+        arguments = living.on_host(host, "ps -eo args").stdout
+        assert "python3 -m" in arguments
+        assert leaked(living, arguments) == set(), host
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleError
 
-from tests.integration.roles.bed import Bed
+from tests import provisioned
 from tests.playbook_plugins import load
 
 inventory = load("inventory", "yiwang")
@@ -19,13 +19,12 @@ secrets = load("lookup", "yiwang_secrets")
 
 @pytest.fixture
 def outputs_file(tmp_path: Path) -> Path:
-    (tmp_path / "authority.pem").write_text("PEM")
-    Bed(tmp_path).tell()
+    provisioned.write(tmp_path)
     return tmp_path / "outputs.json"
 
 
 def test_a_cells_database_is_worked_on_from_the_controller(outputs_file: Path) -> None:
-    outputs = inventory.read_outputs("test-roles", str(outputs_file))
+    outputs = inventory.read_outputs("test-province", str(outputs_file))
     hosts = inventory.cell_hosts(outputs, outputs.cells[1])
     assert next(iter(hosts)) == "cell-a-database"
     assert hosts["cell-a-database"]["ansible_connection"] == "local"
@@ -43,14 +42,14 @@ def test_host_keys_are_checked_unless_the_stack_says_otherwise(
     content = json.loads(outputs_file.read_text())
     content["foundation"]["ssh_arguments"] = arguments
     outputs_file.write_text(json.dumps(content))
-    outputs = inventory.read_outputs("test-roles", str(outputs_file))
+    outputs = inventory.read_outputs("test-province", str(outputs_file))
     host = inventory.cell_hosts(outputs, outputs.cells[0])["cell-core-gateway-1"]
     assert host["ansible_host_key_checking"] is checked
     assert host["ansible_ssh_common_args"] == arguments
 
 
 def test_outputs_of_another_environment_are_refused(outputs_file: Path) -> None:
-    with pytest.raises(AnsibleError, match="outputs of test-roles, not of prod"):
+    with pytest.raises(AnsibleError, match="outputs of test-province, not of prod"):
         inventory.read_outputs("prod", str(outputs_file))
 
 
@@ -59,12 +58,12 @@ def test_what_is_no_outputs_is_refused(tmp_path: Path, text: str, said: str) -> 
     path = tmp_path / "outputs.json"
     path.write_text(text)
     with pytest.raises(AnsibleError, match=said):
-        inventory.read_outputs("test-roles", str(path))
+        inventory.read_outputs("test-province", str(path))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnsibleError, match=r"nothing\.json: No such file"):
-        inventory.read_outputs("test-roles", str(tmp_path / "nothing.json"))
+        inventory.read_outputs("test-province", str(tmp_path / "nothing.json"))
 
 
 def test_secrets_that_others_may_read_are_refused(outputs_file: Path) -> None:

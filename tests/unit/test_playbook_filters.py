@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,21 +10,15 @@ from ansible.errors import AnsibleError
 
 from infra.outputs import EnvironmentOutputs
 from monitoring.jobs import targets
-from tests.integration.roles.bed import Bed
+from tests import provisioned
 from tests.playbook_plugins import load
 
 filters = load("filter", "yiwang")
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Bed:
-    (tmp_path / "authority.pem").write_text("PEM")
-    return Bed(tmp_path)
-
-
-@pytest.fixture
-def outputs(bed: Bed) -> dict[str, Any]:
-    return bed.outputs().model_dump(mode="json")
+def outputs() -> dict[str, Any]:
+    return provisioned.outputs().model_dump(mode="json")
 
 
 def tenant(outputs: dict[str, Any], code: str) -> dict[str, Any]:
@@ -33,19 +26,19 @@ def tenant(outputs: dict[str, Any], code: str) -> dict[str, Any]:
     return found
 
 
-def test_tenants_document_names_every_live_tenant_and_no_secret(outputs: dict[str, Any], bed: Bed) -> None:
+def test_tenants_document_names_every_live_tenant_and_no_secret(outputs: dict[str, Any]) -> None:
     document = filters.tenants_document(outputs, "/etc/yiwang/authority.pem")
-    assert [one["code"] for one in document["tenants"]] == sorted(bed.codes)
-    assert document["issuer"] == "https://id.roles.localhost:8443"
-    assert document["query"] == "https://query.roles.localhost:8443"
+    assert [one["code"] for one in document["tenants"]] == sorted(provisioned.CODES)
+    assert document["issuer"] == "https://id.province.localhost:8443"
+    assert document["query"] == "https://query.province.localhost:8443"
     assert document["ca_file"] == "/etc/yiwang/authority.pem"
-    assert bed.secrets()["tenants"]["330106"]["client_secret"] not in repr(document)
+    assert provisioned.secrets()["tenants"]["330106"]["client_secret"] not in repr(document)
 
 
 def test_a_suspended_tenant_is_nobodys_neighbour_but_keeps_its_pool(outputs: dict[str, Any]) -> None:
     tenant(outputs, "330106")["status"] = "suspended"
     assert "330106" not in [one["code"] for one in filters.tenants_document(outputs, None)["tenants"]]
-    assert "t330106.roles.localhost" not in filters.gateway_sites(outputs, "cell-a")
+    assert "t330106.province.localhost" not in filters.gateway_sites(outputs, "cell-a")
     assert "t330106" in [one["database"] for one in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)]
 
 
@@ -60,24 +53,24 @@ def test_a_tenant_without_a_database_where_it_is_served_is_refused(outputs: dict
         filters.tenants_document(outputs, None)
 
 
-def test_a_service_gets_the_secrets_of_its_own_cell_alone(outputs: dict[str, Any], bed: Bed) -> None:
+def test_a_service_gets_the_secrets_of_its_own_cell_alone(outputs: dict[str, Any]) -> None:
     tenant(outputs, "330106")["cell"] = "cell-b"
-    affairs = filters.service_secrets(bed.secrets(), outputs, "cell-a", ["affairs"])["affairs"]
+    affairs = filters.service_secrets(provisioned.secrets(), outputs, "cell-a", ["affairs"])["affairs"]
     assert "330106" not in affairs["tenants"] and "330112" in affairs["tenants"]
     assert set(affairs) == {"tenants", "cache_password"}
     assert "database_owner_password" not in affairs["tenants"]["330112"]
 
 
-def test_identity_knows_hashes_of_client_secrets_and_not_the_secrets(outputs: dict[str, Any], bed: Bed) -> None:
-    identity = filters.service_secrets(bed.secrets(), outputs, "cell-core", ["identity"])["identity"]
-    known = bed.secrets()["tenants"]["330106"]["client_secret"]
+def test_identity_knows_hashes_of_client_secrets_and_not_the_secrets(outputs: dict[str, Any]) -> None:
+    identity = filters.service_secrets(provisioned.secrets(), outputs, "cell-core", ["identity"])["identity"]
+    known = provisioned.secrets()["tenants"]["330106"]["client_secret"]
     assert identity["clients"]["330106"] == hashlib.sha256(known.encode()).hexdigest()
-    assert set(identity["clients"]) == {*bed.codes, "operator"}
+    assert set(identity["clients"]) == {*provisioned.CODES, "operator"}
     assert known not in repr(identity)
 
 
-def test_a_tenant_that_no_stack_has_secrets_of_is_named(outputs: dict[str, Any], bed: Bed) -> None:
-    secrets = bed.secrets()
+def test_a_tenant_that_no_stack_has_secrets_of_is_named(outputs: dict[str, Any]) -> None:
+    secrets = provisioned.secrets()
     del secrets["tenants"]["330112"]
     with pytest.raises(AnsibleError, match="no stack has secrets of tenant 330112"):
         filters.pgbouncer_accounts(secrets, outputs, "cell-a", "application")
@@ -131,19 +124,21 @@ def test_exporters_run_where_prometheus_looks_for_them(outputs: dict[str, Any]) 
     }
 
 
-def test_onboarding_looks_at_one_tenants_database(outputs: dict[str, Any], bed: Bed) -> None:
-    everything = filters.cell_databases(outputs, bed.secrets(), "cell-a", 8)
-    assert len(everything) == len(bed.codes)
-    assert [one["name"] for one in filters.cell_databases(outputs, bed.secrets(), "cell-a", 8, "330106")] == ["t330106"]
-    assert filters.cell_databases(outputs, bed.secrets(), "cell-core", 8, "330106") == []
+def test_onboarding_looks_at_one_tenants_database(outputs: dict[str, Any]) -> None:
+    everything = filters.cell_databases(outputs, provisioned.secrets(), "cell-a", 8)
+    assert len(everything) == len(provisioned.CODES)
+    assert [one["name"] for one in filters.cell_databases(outputs, provisioned.secrets(), "cell-a", 8, "330106")] == [
+        "t330106"
+    ]
+    assert filters.cell_databases(outputs, provisioned.secrets(), "cell-core", 8, "330106") == []
     assert everything[0]["connections"] == 4 and everything[0]["modules"] == ["affairs", "portal"]
 
 
 def test_the_gateway_of_a_cell_knows_its_own_sites(outputs: dict[str, Any]) -> None:
     core = filters.gateway_sites(outputs, "cell-core").splitlines()
-    assert core == ["id.roles.localhost identity", "query.roles.localhost query"]
-    assert "t330106.roles.localhost tenant" in filters.gateway_sites(outputs, "cell-a").splitlines()
-    assert "t330106.roles.localhost 200" in filters.gateway_limits(outputs, "cell-a").splitlines()
+    assert core == ["id.province.localhost identity", "query.province.localhost query"]
+    assert "t330106.province.localhost tenant" in filters.gateway_sites(outputs, "cell-a").splitlines()
+    assert "t330106.province.localhost 200" in filters.gateway_limits(outputs, "cell-a").splitlines()
 
 
 GROUPS = {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleError
 
-from tests.integration.roles.bed import Bed
+from tests import provisioned
 from tests.playbook_plugins import load
 
 files = load("modules", "host_files")
@@ -251,9 +251,8 @@ def test_definitions_that_prometheus_cannot_read_are_refused(files_made: dict[st
         definitions.checked(json.dumps(files_made))
 
 
-def test_definitions_are_rendered_from_the_outputs(tmp_path: Path) -> None:
-    (tmp_path / "authority.pem").write_text("PEM")
-    made = definitions.checked(definitions.rendered(Bed(tmp_path).outputs().model_dump_json()))
+def test_definitions_are_rendered_from_the_outputs() -> None:
+    made = definitions.checked(definitions.rendered(provisioned.outputs().model_dump_json()))
     assert "cell-a-application-2" in made["targets/affairs.json"]
     with pytest.raises(AnsibleError, match=r"monitoring\.render failed"):
         definitions.rendered("{}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.integration.roles.bed import STAND_IN
 from tests.playbook_plugins import load
+from tests.shipped import copy_sources
 from tools import release
 from tools.release import ReleaseError, build, version_of
 
@@ -21,7 +20,7 @@ OURS = ("infra", "services", "monitoring", "loadtests", "tools", "playbooks", "t
 
 def without_libraries(folder: Path) -> Path:
     """Services and exporters without any library, so that nothing is fetched."""
-    shutil.copytree(STAND_IN, folder)
+    copy_sources(folder)
     (folder / release.LOCK).write_text("")
     return folder
 
@@ -38,7 +37,7 @@ def services(source: Path) -> Path:
 
 def test_the_version_follows_sources_and_lock(source: Path, services: Path) -> None:
     first = version_of(source)
-    (services / "answer.py").write_text("CHANGED = True\n")
+    (services / "migrate.py").write_text("CHANGED = True\n")
     second = version_of(source)
     (services / "requirements.txt").write_text("# another lock\n")
     assert len({first, second, version_of(source)}) == 3
@@ -48,7 +47,7 @@ def test_the_version_does_not_follow_what_is_not_shipped(source: Path, services:
     first = version_of(source)
     (services / "README.md").write_text("words")
     (services / "__pycache__").mkdir()
-    (services / "__pycache__" / "answer.cpython-311.pyc").write_bytes(b"\0")
+    (services / "__pycache__" / "migrate.cpython-311.pyc").write_bytes(b"\0")
     (source / "monitoring" / "render.py").write_text("what the controller alone runs")
     assert version_of(source) == first
 
@@ -78,7 +77,7 @@ def test_the_archive_holds_the_tree_with_nothing_of_this_machine(source: Path, t
     with tarfile.open(built.archive) as archive:
         members = {member.name: member for member in archive.getmembers()}
     assert "lib/services/affairs/__main__.py" in members
-    assert "lib/services/__pycache__/answer.cpython-311.pyc" in members
+    assert "lib/services/__pycache__/migrate.cpython-311.pyc" in members
     assert {"lib/monitoring/exporters/tenants.py", "lib/monitoring/receiver.py"} <= set(members)
     assert "lib/monitoring/__pycache__/receiver.cpython-311.pyc" in members
     assert "lib/services/pyproject.toml" not in members and "lib/monitoring/pyproject.toml" not in members
@@ -164,7 +163,7 @@ def root(tmp_path: Path, archive: Path) -> Path:
 
 def test_switching_moves_the_link_and_remembers_what_ran_before(root: Path) -> None:
     assert (root / "current").readlink() == Path("releases/3")
-    assert (root / "current" / "lib" / "services" / "answer.py").exists()
+    assert (root / "current" / "lib" / "services" / "migrate.py").exists()
     assert (tree.current_of(root), tree.previous_of(root)) == ("3", "2")
 
 

@@ -1,3 +1,0 @@
-from services.answer import serve
-
-serve()
