@@ -1,7 +1,7 @@
 """`make test`: every suite. What runs on hosts waits more than it computes, so the suites run side by side.
 
 The hosts of the living environment have a fraction of a core each; the other suites use what is left of the machine.
-Tests that judge an environment under load come last and wait until the other suite is through (`tests/quiet.py`).
+Tests that judge an environment under load come last and wait until the other suites are through (`tests/quiet.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests import quiet
 
 SUITES = {
     "parts": ["tests/unit", "tests/contract", "tests/integration"],
+    "stacks": ["tests/stacks"],
     "living": ["tests/e2e"],
 }
 
@@ -51,8 +52,8 @@ def main(more: list[str]) -> int:
         running = []
         for name, folders in SUITES.items():
             command = [sys.executable, "-m", "pytest", "-v", "--durations=15", *folders, *more]
-            # the suite whose name is `parts` is what the load tests wait for: it holds the lock as long as it lives
-            with quiet.held(busy) if name == "parts" else nullcontext() as descriptor:
+            # the load tests, which are in `living`, wait for all others: each holds the lock as long as it lives
+            with quiet.held(busy) if name != "living" else nullcontext() as descriptor:
                 suite = subprocess.Popen(
                     command,
                     stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """Waiting for a quiet machine: who judges an environment under load must not share the cores with another suite.
 
-`make test` names a lock file in an environment variable. The suite that disturbs inherits the locked descriptor, so the
-lock is free when the suite has ended, however it ended. Without the variable a test runs at once.
+`make test` names a lock file in an environment variable. Each suite that disturbs inherits a descriptor that holds it,
+so the lock is free when they have ended, however they ended. Without the variable a test runs at once.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ SECONDS = 1200.0
 
 @contextmanager
 def held(path: Path) -> Iterator[int]:
-    """A descriptor that holds the lock until whoever inherits it has ended."""
+    """A descriptor that shares the lock until whoever inherits it has ended."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH)
         yield file.fileno()
 
 
 def await_quiet() -> None:
-    """Returns when no other suite runs.
+    """Returns when no disturbing suite runs.
 
     Raises:
         AssertionError: one still runs after twenty minutes.
     """
     busy = os.environ.get(VARIABLE)
     if busy:
-        wait_until(lambda: is_free(Path(busy)), SECONDS, "the other suite is through", every=1)
+        wait_until(lambda: is_free(Path(busy)), SECONDS, "the other suites are through", every=1)
 
 
 def is_free(path: Path) -> bool:

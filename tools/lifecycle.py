@@ -107,23 +107,24 @@ class Lifecycle:
         """
         run = Run("up", self.folder.logs, console or Console(highlight=False))
         with holding(self.folder):
-            with run.stage("machine") as stage:
-                prepare_machine(stage)
-            with run.stage("environment") as stage:
-                self._prepare_environment(stage)
-            with run.stage("cloud") as stage:
-                started = self.cloud.start()
-                print("\n".join(started), file=stage.log)
-                stage.say(f"started {len(started)} things" if started else "runs", changed=bool(started))
-            for scope in scopes_of(self.folder):
-                with run.stage(scope) as stage:
-                    self._update(scope, stage)
+            self._provision(run)
             outputs = self.engine.merged_outputs()
             with run.stage("deployment") as stage:
                 self._deploy(stage)
             with run.stage("monitoring") as stage:
                 stage.say(await_sight(outputs), changed=False)
             self._fill(run, outputs, outputs.tenants)
+        return run
+
+    def provision(self, console: Console | None = None) -> Run:
+        """The part of `up` that is the engine's: every stack stands, its hosts are bare.
+
+        Raises:
+            StageError: as `up`.
+        """
+        run = Run("provision", self.folder.logs, console or Console(highlight=False))
+        with holding(self.folder):
+            self._provision(run)
         return run
 
     def resize(self, cell: str, console: Console | None = None) -> Run:
@@ -195,6 +196,19 @@ class Lifecycle:
         if purge:
             shutil.rmtree(self.folder.root)
         return run
+
+    def _provision(self, run: Run) -> None:
+        with run.stage("machine") as stage:
+            prepare_machine(stage)
+        with run.stage("environment") as stage:
+            self._prepare_environment(stage)
+        with run.stage("cloud") as stage:
+            started = self.cloud.start()
+            print("\n".join(started), file=stage.log)
+            stage.say(f"started {len(started)} things" if started else "runs", changed=bool(started))
+        for scope in scopes_of(self.folder):
+            with run.stage(scope) as stage:
+                self._update(scope, stage)
 
     def _prepare_environment(self, stage: Stage) -> None:
         done = environments.ensure(self.folder, self.overlay)

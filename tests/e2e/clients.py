@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from tests.e2e.conftest import Living
 from tests.integration.identity_site import log_in
+from tests.living import Living
 
 ITEM = "XK-SPJY"
 BODY = {

@@ -17,7 +17,7 @@ from loadtests.scenario import load as load_scenario
 from monitoring import objectives
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
-from tests.e2e.conftest import Living
+from tests.living import Living
 from tests.waiting import wait_until
 from tools import rehearsals
 from tools.gate import Judged, run_gate

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from infra.outputs import HostOutputs
-from tests.e2e.conftest import CITY, XIHU, Living
 from tests.e2e.databases import cell_of
+from tests.living import CITY, XIHU, Living
 from tests.waiting import wait_until
 
 PORT, METRICS_PORT, PORTAL_PORT = 8080, 8405, 8002

@@ -13,9 +13,9 @@ from botocore.client import Config
 from botocore.exceptions import ClientError
 
 from infra.name_lookup import address_of
-from tests.e2e.conftest import CITY, LINAN, PROVINCE, XIHU, Living
 from tests.e2e.databases import cell_of, connected
 from tests.e2e.leaks import leaked
+from tests.living import CITY, LINAN, PROVINCE, XIHU, Living
 
 NO_RIGHT = "42501"
 REACH = "import socket; socket.create_connection(('{address}', {port}), 3)"

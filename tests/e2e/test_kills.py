@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from tests.e2e.clients import Applicant, citizen_token, clerk_token, trust
-from tests.e2e.conftest import CITY, LINAN, XIHU, Living
 from tests.e2e.databases import index_rows, tenant_rows
+from tests.living import CITY, LINAN, XIHU, Living
 from tests.waiting import wait_until
 
 FILINGS = 2000

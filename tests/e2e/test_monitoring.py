@@ -14,8 +14,8 @@ import pytest
 from monitoring import series
 from monitoring.prometheus import Alert, Prometheus
 from tests.e2e.clients import Applicant, citizen_token, trust
-from tests.e2e.conftest import LINAN, XIHU, Living
 from tests.e2e.databases import cell_of, connected
+from tests.living import LINAN, XIHU, Living
 from tests.waiting import wait_until
 from tools.watch import await_sight, firing, unseen
 

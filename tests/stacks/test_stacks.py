@@ -9,17 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.engine import Changes, changed_resources
 from infra.registry import ROOT
-from tests.e2e.conftest import LINAN, XIHU, Living, temporary_stack
+from tests.living import LINAN, XIHU, Living, preview, temporary_stack, touched
 from tools.lifecycle import scopes_of
 
 NINGBO = "330200"
-
-
-def preview(living: Living, scope: str) -> tuple[Changes, str]:
-    written = io.StringIO()
-    return living.engine.preview(scope, written), written.getvalue()
 
 
 def test_nothing_is_left_to_change_in_any_stack(living: Living) -> None:
@@ -35,12 +29,6 @@ def edited_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT, copy)
     monkeypatch.setenv("YIWANG_REGISTRY", str(copy))
     return copy
-
-
-def touched(written: str, code: str) -> tuple[list[str], list[str]]:
-    """The changed resources of a preview: those of the tenant, and all others."""
-    changed = changed_resources(written)
-    return [line for line in changed if code in line], [line for line in changed if code not in line]
 
 
 def rename(registry: Path, label: str, other: str) -> None:

@@ -1,0 +1,1 @@
+"""Tests: integration. See the README one folder up."""
