@@ -255,7 +255,9 @@ def test_people_who_cannot_log_in_end_the_run_with_a_word(small: Small) -> None:
 
 
 def test_an_interrupted_run_leaves_no_process(small: Small) -> None:
-    command = [sys.executable, "-m", "loadtests.run", ENVIRONMENT, "--workers", "2", "--scenario"]
+    # A shell's background job ignores the signal, and what it starts does too, unless told otherwise.
+    heeding = ["env", "--default-signal=INT", sys.executable]
+    command = [*heeding, "-m", "loadtests.run", ENVIRONMENT, "--workers", "2", "--scenario"]
     path = small.folder / "scenario.json"
     path.write_text(scenario(hold_seconds=300).model_dump_json())
     log = small.folder / "run.log"
