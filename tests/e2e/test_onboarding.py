@@ -1,4 +1,6 @@
-"""A county goes live by one command: its own resources and no others; its site answers, one person is invited."""
+"""A county goes live by one command: its own resources and no others, no process anew; its site answers, one person is
+invited.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,24 @@ import pytest
 from rich.console import Console
 
 from tests.e2e.clients import trust
-from tests.e2e.conftest import CHUNAN, Living
-from tests.e2e.test_stacks import preview, touched
+from tests.e2e.units import main_pids
+from tests.living import CHUNAN, Living, preview, touched
 from tools.lifecycle import scopes_of
+
+NEVER_RESTARTED = {"pgbouncer", "haproxy", "yiwang-affairs", "yiwang-portal", "yiwang-identity", "yiwang-query",
+                   "yiwang-tenants-exporter", "yiwang-pgbouncer-exporter", "prometheus", "prometheus-alertmanager",
+                   "yiwang-receiver"}  # fmt: skip
 
 
 @pytest.mark.timeout(300)
 def test_a_planned_county_goes_live_alone(living: Living) -> None:
     before = {scope: _ids(living, scope) for scope in scopes_of(living.life.folder)}
+    processes = main_pids(living)
+    assert {unit for _, unit in processes} >= NEVER_RESTARTED
     printed = io.StringIO()
     run, invitation = living.life.onboard(CHUNAN, Console(file=printed, width=200))
     assert run.changed
+    assert main_pids(living) == processes, "nothing was restarted"
     shown = [line for line in printed.getvalue().splitlines() if "alicloud:" in line]
     assert shown and all(CHUNAN in line for line in shown), "the diff that it prints holds that tenant alone"
     added = {scope: _ids(living, scope) - before[scope] for scope in before}
