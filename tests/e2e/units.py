@@ -10,7 +10,7 @@ TELL = """
 for unit in $(systemctl list-units --type service --state running --plain --no-legend \\
         'yiwang-*' pgbouncer.service haproxy.service 'prometheus*' | cut -d ' ' -f 1); do
     pid=$(systemctl show -P MainPID $unit)
-    echo $unit $pid $(readlink /proc/$pid/cwd)
+    echo $unit $pid $(readlink /proc/$pid/cwd || echo ended)
 done
 """
 RELEASES = "/opt/yiwang/releases/"
