@@ -255,6 +255,7 @@ class Conductor:
             journeys_intended=tally.journeys_intended,
             journeys_begun=tally.journeys_begun,
             journeys_completed=tally.journeys_completed,
+            journeys_ended=tally.journeys_ended,
             operations=tally.operation_results(expected),
             tenants=tally.tenant_results(),
             failures=tally.failure_results(),

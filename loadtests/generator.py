@@ -208,7 +208,7 @@ class Generator:
                 self._citizens_journey(share, tenant, steps)
             else:
                 self._clerks_journey(share, tenant, steps)
-            self._tally.note_completed(in_hold)
+            self._tally.note_completed(in_hold, self.window.holds(time.time()))
         except StepFailed:
             pass  # it has been counted
         except Exception as error:  # what no check foresaw must not pass for a journey that nobody began

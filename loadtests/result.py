@@ -85,6 +85,7 @@ class LoadResult(ResultModel):
     journeys_intended: int = Field(description="in the hold")
     journeys_begun: int
     journeys_completed: int
+    journeys_ended: int = Field(description="completed by the clock within the hold, whenever they began")
     operations: list[Operation]
     tenants: list[TenantResult]
     failures: list[Failure]

@@ -1,7 +1,8 @@
 """What a generator process has seen. Tallies add up: each process sends what is new, the master merges all.
 
 Only journeys that were to begin in the hold count for operations, tenants and failures, with all their steps, however
-late these are answered; `seconds` tell of the whole run by the time of the answer.
+late these are answered; `seconds` tell of the whole run by the time of the answer, and `journeys_ended` of the hold by
+the clock: what a system carries is what it ends, not what it lets in.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Tally:
     journeys_intended: int = 0
     journeys_begun: int = 0
     journeys_completed: int = 0
+    journeys_ended: int = 0
 
     def note_intended(self, at: float, in_hold: bool) -> None:
         self.intended[int(at)] = self.intended.get(int(at), 0) + 1
@@ -88,8 +90,9 @@ class Tally:
             self.journeys_begun += 1
             self.lateness.add(max(late, 0.0))
 
-    def note_completed(self, in_hold: bool) -> None:
+    def note_completed(self, in_hold: bool, ended_in_hold: bool) -> None:
         self.journeys_completed += in_hold
+        self.journeys_ended += ended_in_hold
 
     def note_step(
         self, operation: str, tenant: str, kind: Kind, seconds: float, ended_at: float, in_hold: bool, detail: str = ""
@@ -120,6 +123,7 @@ class Tally:
         self.journeys_intended += other.journeys_intended
         self.journeys_begun += other.journeys_begun
         self.journeys_completed += other.journeys_completed
+        self.journeys_ended += other.journeys_ended
 
     # ---- between processes ----
 
@@ -132,7 +136,7 @@ class Tally:
             "intended": self.intended,
             "begun": self.begun,
             "lateness": [self.lateness.counts, self.lateness.largest],
-            "journeys": [self.journeys_intended, self.journeys_begun, self.journeys_completed],
+            "journeys": [self.journeys_intended, self.journeys_begun, self.journeys_completed, self.journeys_ended],
         }
 
     @classmethod
@@ -146,7 +150,9 @@ class Tally:
             begun=dict(given["begun"]),
             lateness=Histogram(dict(given["lateness"][0]), given["lateness"][1]),
         )
-        tally.journeys_intended, tally.journeys_begun, tally.journeys_completed = given["journeys"]
+        tally.journeys_intended, tally.journeys_begun, tally.journeys_completed, tally.journeys_ended = given[
+            "journeys"
+        ]
         return tally
 
     # ---- the result's parts ----

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from infra.outputs import EnvironmentOutputs
 from infra.scalability import ScalabilityLaw
 from loadtests.gate.of_load import GENERATOR
-from loadtests.model.capacity import Carried, Interval, capacity_of
+from loadtests.model.capacity import CapacityError, Carried, Interval, capacity_of
 from loadtests.model.steps import MeasuredStep, Pace, measured, next_rate
 from loadtests.result import LoadResult
 from loadtests.scenario import JourneyShare, Scenario
@@ -123,7 +123,7 @@ def measure(
 
     Raises:
         MeasurementError: the environment has no such cell, or the scenario has no open arrival.
-        CapacityError: the steps say nothing about capacity.
+        CapacityError: the steps say nothing about capacity; what was measured is kept all the same.
     """
     found = next((one for one in outputs.cells if one.cell == cell), None)
     if found is None or not any(host.role == APPLICATION for host in found.hosts):
@@ -138,7 +138,11 @@ def measure(
     for host in found.hosts:
         hosts[host.role] = hosts.get(host.role, 0) + 1
     at_limit = _at_limit(steps)
-    capacity, why_not = _claim(steps, at_limit, component(cell, APPLICATION))
+    silent: CapacityError | None = None
+    try:
+        capacity, why_not = _claim(steps, at_limit, component(cell, APPLICATION))
+    except CapacityError as error:
+        capacity, why_not, silent = None, str(error), error
     measurement = Measurement(
         environment=outputs.environment,
         cell=cell,
@@ -155,6 +159,8 @@ def measure(
         why_not=why_not,
     )
     save(measurement, folder)
+    if silent:
+        raise silent
     return measurement
 
 

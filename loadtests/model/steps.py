@@ -47,7 +47,7 @@ class MeasuredStep(BaseModel):
 
     offered: float
     begun: float
-    carried: float
+    carried: float = Field(description="ended by the clock within the hold: above the capacity less than is begun")
     requests: int
     in_flight: float = Field(description="requests, by Little's law: their number times their mean latency a second")
     used: float
@@ -72,7 +72,7 @@ def measured(result: LoadResult, scenario: Scenario, objectives: Objectives) -> 
     return MeasuredStep(
         offered=scenario.rate,
         begun=result.journeys_begun / seconds,
-        carried=result.journeys_completed / seconds,
+        carried=result.journeys_ended / seconds,
         requests=result.requests,
         in_flight=sum(_time_spent(one) for one in result.operations) / seconds,
         used=max((one.excess for one in promises if _is_latency(one)), default=0.0),

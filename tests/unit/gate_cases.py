@@ -51,6 +51,7 @@ def healthy_load(**changes: Any) -> LoadResult:
         "journeys_intended": 480,
         "journeys_begun": 480,
         "journeys_completed": 479,
+        "journeys_ended": 479,
         "operations": [
             operation("citizen.log-in", "identity", typical=0.2),
             operation("citizen.file", "affairs"),

@@ -116,7 +116,8 @@ class Simulated:
             hold_ended_at=3 + scenario.hold_seconds,
             journeys_intended=journeys,
             journeys_begun=journeys,
-            journeys_completed=done,
+            journeys_completed=journeys,  # what waits at the end of the hold is answered after it
+            journeys_ended=done,
             operations=[
                 operation("citizen.search", "portal", done, mean),
                 operation("citizen.file", "affairs", done, mean),
@@ -266,6 +267,13 @@ def test_a_stepped_load_finds_the_capacity_and_what_was_at_its_limit(
     assert known(tmp_path, "cell-a", found.measured_at + timedelta(seconds=1)) == []
 
 
+def test_a_step_above_the_capacity_carries_what_it_ends(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
+    hosts = Simulated()
+    found = measured(outputs, tmp_path, hosts)
+    above = [step for step in found.steps if step.offered > hosts.most]
+    assert above and all(step.carried <= hosts.most for step in above)
+
+
 def test_requests_in_flight_follow_from_littles_law(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
     found = measured(outputs, tmp_path, Simulated())
     for step in found.steps:
@@ -374,6 +382,8 @@ def test_what_never_breaks_is_a_lower_bound(outputs: EnvironmentOutputs, tmp_pat
 def test_hosts_that_carry_nothing_at_all_are_refused(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
     with pytest.raises(CapacityError, match=r"the first step, .* already broke an objective .* begin lower"):
         measured(outputs, tmp_path, Simulated(most=0.2), Pace(5, most_steps=3))
+    (kept,) = known(tmp_path, "cell-a", datetime.now(UTC) - timedelta(hours=1))
+    assert len(kept.steps) == 3 and kept.carried is None and "begin lower" in kept.why_not
 
 
 @pytest.mark.parametrize("cell", ["cell-z", "cell-core"])
