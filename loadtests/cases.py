@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 MOST_WAITING = 5000
@@ -11,6 +11,17 @@ SETTLE_SECONDS = 5.0
 AGAIN_SECONDS = 2.0
 LOST_SECONDS = 20.0
 """A hand-over that has not arrived by then counts as wrong; `slo.yaml` promises a quarter of it."""
+INDEXED_SECONDS = 30.0
+"""A person's case must be in the index by then."""
+FIRST_PAGE = 10
+"""So many of a person's newest cases are on the first page, whatever they file meanwhile: it holds twenty."""
+
+
+def not_indexed(filed: Mapping[str, tuple[float, str]], listed: Collection[str], at: float) -> list[str]:
+    """Numbers of the cases that should be on a person's first page and are not. `filed`: when, and the item, oldest
+    first."""
+    newest = list(filed)[-FIRST_PAGE:]
+    return [number for number in newest if at - filed[number][0] > INDEXED_SECONDS and number not in listed]
 
 
 @dataclass

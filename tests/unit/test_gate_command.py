@@ -237,6 +237,15 @@ def test_without_an_environment_there_is_one_message_and_no_verdict(
     assert list(tmp_path.iterdir()) == [], "a question makes no environment"
 
 
+@pytest.mark.parametrize("wrong", [["--nonsense"], ["--workers", "many"], ["local", "and more"]])
+def test_wrong_usage_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: list[str]
+) -> None:
+    code, out, said = yiwang(monkeypatch, capsys, "gate", *wrong)
+    assert (code, out) == (3, "")
+    assert "yiwang gate --help" in said
+
+
 @pytest.mark.parametrize(("spoil", "code"), [(None, 0), (0.99, 1), (0.85, 2)])
 def test_the_exit_code_is_the_verdict(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoil: float | None, code: int

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
 from infra.engine import Engine, EngineError
 from infra.folder import EnvironmentFolder
@@ -22,9 +24,20 @@ NOT_JUDGED = 3
 Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
 
 
+class Judging(TyperCommand):
+    """A command whose wrong usage is no verdict either: the usual code 2 would say UNSURE."""
+
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        try:
+            return super().make_context(*given, **more)
+        except TyperException as error:
+            error.exit_code = NOT_JUDGED
+            raise
+
+
 def mount(app: typer.Typer) -> None:
     """Adds the command to `yiwang` itself."""
-    app.command()(gate)
+    app.command(cls=Judging)(gate)
 
 
 def gate(
