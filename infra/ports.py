@@ -30,6 +30,14 @@ SERVICES: Mapping[str, Ports] = {
 }
 """What the gateway hosts of the same cell reach on each role; the services show their metrics there, too."""
 GATEWAY_METRICS = Ports.one(8405)
-EXPORTERS = Ports(9100, 9199)
-"""On every role: the host's own exporter, and those of PgBouncer, tenants, database and cache where they run."""
+EXPORTERS: Mapping[str, int] = {"host": 9100, "cache": 9121, "pgbouncer": 9127, "tenants": 9128, "database": 9187}
+"""By what they tell of. Debian's keep the port that is theirs by default."""
+EXPORTERS_OF: Mapping[str, tuple[str, ...]] = {
+    "application": ("host", "cache", "pgbouncer", "tenants", "database"),
+    "gateway": ("host",),
+    "identity": ("host", "pgbouncer"),
+    "monitoring": ("host", "cache", "database"),
+    "query": ("host", "pgbouncer"),
+}
+"""By role. Those of tenants, cache and database run on one host of the cell."""
 PROMETHEUS_PORT, ALERTMANAGER_PORT, RECEIVER_PORT = 9090, 9093, 9095

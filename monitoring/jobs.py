@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from infra.outputs import CellOutputs, EnvironmentOutputs, HostOutputs
 from infra.plan import CORE
-from infra.ports import ALERTMANAGER_PORT, GATEWAY_METRICS, PROMETHEUS_PORT, RECEIVER_PORT, SERVICES
+from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS, PROMETHEUS_PORT, RECEIVER_PORT, SERVICES
 
 Where = Callable[[CellOutputs], list[HostOutputs]]
 
@@ -42,16 +42,16 @@ def tenants_outlook(cell: CellOutputs) -> list[HostOutputs]:
 
 
 JOBS: tuple[Job, ...] = (
-    Job("host", 9100, every_host),
+    Job("host", EXPORTERS["host"], every_host),
     Job("gateway", GATEWAY_METRICS.first, hosts_of("gateway")),
     Job("affairs", SERVICES["application"].first, hosts_of("application")),
     Job("portal", SERVICES["application"].last, hosts_of("application")),
     Job("identity", SERVICES["identity"].first, hosts_of("identity")),
     Job("query", SERVICES["query"].first, hosts_of("query")),
-    Job("pgbouncer", 9127, hosts_of("application", "identity", "query"), interval="15s"),
-    Job("tenants", 9128, tenants_outlook, interval="30s"),
-    Job("database", 9187, outlook, interval="15s"),
-    Job("cache", 9121, outlook, interval="15s"),
+    Job("pgbouncer", EXPORTERS["pgbouncer"], hosts_of("application", "identity", "query"), interval="15s"),
+    Job("tenants", EXPORTERS["tenants"], tenants_outlook, interval="30s"),
+    Job("database", EXPORTERS["database"], outlook, interval="15s"),
+    Job("cache", EXPORTERS["cache"], outlook, interval="15s"),
     Job("prometheus", PROMETHEUS_PORT, hosts_of("monitoring")),
     Job("alertmanager", ALERTMANAGER_PORT, hosts_of("monitoring")),
     Job("receiver", RECEIVER_PORT, hosts_of("monitoring")),

@@ -12,6 +12,7 @@ from infra.addresses import ZONES
 from infra.ports import (
     ALERTMANAGER_PORT,
     EXPORTERS,
+    EXPORTERS_OF,
     GATEWAY_METRICS,
     GATEWAY_PORT,
     PROMETHEUS_PORT,
@@ -80,7 +81,7 @@ class Firewall(pulumi.ComponentResource):
 
     def _allow_scrapes(self, role: str) -> None:
         """Metrics of the role, for the monitoring hosts of the environment alone: they are of another cell."""
-        scraped = [EXPORTERS]
+        scraped = [Ports.one(EXPORTERS[one]) for one in EXPORTERS_OF[role]]
         if role in SERVICES:
             scraped.append(SERVICES[role])
         if role == GATEWAY:

@@ -136,8 +136,8 @@ def fault_alerts() -> Iterator[Alert]:
     )
     yield Alert(
         "ServiceDependencyDown",
-        # keys are fetched with the first token: a service that nobody has asked yet has none
-        'min by (cell, role, host, job, dependency) (yiwang_dependency_up{dependency!="keys"}) == 0',
+        # a service tells of the keys once they are needed: none is fetched before the first token
+        "min by (cell, role, host, job, dependency) (yiwang_dependency_up) == 0",
         "page",
         "{{ $labels.job }}",
         "{{ $labels.job }} on {{ $labels.host }} does without its {{ $labels.dependency }}",

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from infra.engine import REPOSITORY
+from infra.ports import EXPORTERS, EXPORTERS_OF
+from monitoring.jobs import JOBS
 from tests import provisioned
+
+LISTENS = re.compile(r"listen-address=0\.0\.0\.0:(\d+)")
 
 
 def ansible_inventory(folder: Path, *arguments: str) -> str:
@@ -54,3 +60,16 @@ def test_no_secret_is_in_the_inventory(folder: Path, listed: dict[str, Any]) -> 
     text = json.dumps(listed)
     assert secrets["cells"]["cell-a"]["database_privileged_password"] not in text
     assert all(one not in text for one in secrets["tenants"]["330106"].values())
+
+
+def test_exporters_listen_where_the_firewall_lets_prometheus_in() -> None:
+    known = yaml.safe_load((REPOSITORY / "playbooks/roles/exporters/vars/main.yml").read_text())["exporters_known"]
+    listening = {
+        name: int(one.get("variables", {}).get("YIWANG_EXPORTER_PORT") or LISTENS.findall(one["command"])[0])
+        for name, one in known.items()
+    }
+    assert listening == EXPORTERS
+    for job in JOBS:
+        if job.name in EXPORTERS:
+            roles = {role for role, names in EXPORTERS_OF.items() if job.name in names}
+            assert {host.role for cell in provisioned.outputs().cells for host in job.where(cell)} <= roles, job.name

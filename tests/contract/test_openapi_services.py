@@ -38,7 +38,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-FEW = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=15, derandomize=True, suppress_health_check=list(HealthCheck))
 
 # what texts of the field and of mischief look like
 TEXTS = [

@@ -273,7 +273,7 @@ def metrics_for_others(resources: Iterable[Declared], monitoring_group: str) -> 
         if resource.type != RULE_OF_GROUP or resource.inputs.get("sourceSecurityGroupId") == monitoring_group:
             continue
         first, last = (int(end) for end in resource.inputs["portRange"].split("/"))
-        metrics = any(ports.first <= last and first <= ports.last for ports in (EXPORTERS, GATEWAY_METRICS))
+        metrics = any(first <= port <= last for port in (*EXPORTERS.values(), GATEWAY_METRICS.first))
         if metrics or first != last:
             found.append(f"{first}/{last}: {resource.name}")
     return found

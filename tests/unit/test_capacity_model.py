@@ -106,7 +106,7 @@ def test_a_law_of_nonsense_is_refused(wrong: dict[str, float]) -> None:
 
 
 @given(LAWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_without_noise_the_law_comes_back(law: ScalabilityLaw) -> None:
     counts = list(np.geomspace(0.5, 40, 10))
     fitted = fit(counts, [law.throughput(count) for count in counts])
@@ -208,7 +208,7 @@ def test_the_capacity_lies_in_its_interval_about_as_often_as_it_says() -> None:
 
 
 @given(st.floats(2, 200))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_capacity_lies_between_the_last_good_step_and_the_first_broken_one(most: float) -> None:
     steps = stepped(most, np.random.default_rng(1), noise=0.3)
     broken = min(step.offered for step in steps if step.broke)

@@ -101,7 +101,7 @@ def kit(kept: bool, owner: int) -> Kit:
     )
 
 
-@pytest.mark.parametrize(("kept", "owner"), [(True, 0), (False, os.getpid())])
+@pytest.mark.parametrize(("kept", "owner"), [(True, 0), (False, os.getpid())], ids=["kept", "used"])
 def test_people_that_somebody_keeps_or_uses_stay(stage: Stage, kept: bool, owner: int) -> None:
     stage.kit = kit(kept, owner)
     stage.run()

@@ -291,7 +291,7 @@ def changed(evidence: Evidence, index: int, **changes: Any) -> Evidence:
     return evidence.model_copy(update={"figures": tuple(figures)})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FIGURES, st.booleans())
 def test_never_go_with_a_missing_figure(index: int, removed: bool) -> None:
     evidence = healthy_evidence()
@@ -302,7 +302,7 @@ def test_never_go_with_a_missing_figure(index: int, removed: bool) -> None:
     assert verdict(evidence=spoilt).verdict == "NO-GO"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(FIGURES, SHARES, SHARES, st.tuples(SHARES, SHARES), st.tuples(SHARES, SHARES))
 def test_a_worse_figure_never_turns_a_refusal_into_a_go(
     index: int, value: float, more: float, halves: tuple[float, float], more_halves: tuple[float, float]
@@ -327,7 +327,7 @@ def worsened(load: LoadResult, **more: int) -> LoadResult:
     return with_operation(load, "citizen.file", worse)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.fixed_dictionaries({name: st.integers(0, 20) for name in ("failed", "wrong")}),
     st.fixed_dictionaries({name: st.integers(0, 20) for name in ("failed", "wrong")}),
@@ -343,7 +343,7 @@ def test_a_worse_run_never_turns_a_refusal_into_a_go(
         assert verdict(after).verdict != "GO"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0.01, 3), st.floats(1, 4))
 def test_slower_answers_never_turn_a_refusal_into_a_go(typical: float, factor: float) -> None:
     def slow(seconds: float) -> LoadResult:

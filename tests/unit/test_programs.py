@@ -13,6 +13,7 @@ from infra import names
 from infra.folder import EnvironmentFolder
 from infra.names import StackName
 from infra.plan import TRACKED
+from infra.ports import EXPORTERS, EXPORTERS_OF
 from infra.programs.stack import HOLDS_DATA
 from infra.registry import load_registry
 from infra.render import SECRET, Declared, Rendering, configuration, render
@@ -124,11 +125,9 @@ def test_metrics_are_open_to_the_monitoring_hosts_alone(finished: Mapping[str, R
         for one in declared
         if one.type == RULE_OF_GROUP and one.inputs.get("sourceSecurityGroupId") == MONITORING_GROUP
     }
-    roles = ("gateway", "application", "identity", "query", "monitoring")
+    exporters = {(role, f"{EXPORTERS[one]}/{EXPORTERS[one]}") for role, names in EXPORTERS_OF.items() for one in names}
     services = {"gateway": "8405/8405", "application": "8001/8002", "identity": "8003/8003", "query": "8004/8004"}
-    assert reached == {(f"id-of-firewall-{role}", "9100/9199") for role in roles} | {
-        (f"id-of-firewall-{role}", ports) for role, ports in services.items()
-    }
+    assert reached == {(f"id-of-firewall-{role}", ports) for role, ports in exporters | set(services.items())}
 
 
 @pytest.mark.parametrize(
