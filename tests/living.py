@@ -34,7 +34,8 @@ class Living:
 
     name: str
     life: Lifecycle
-    answers: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    # secrets among them: a failed test prints its fixtures
+    answers: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def engine(self) -> Engine:

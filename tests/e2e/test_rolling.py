@@ -56,7 +56,7 @@ def file_until(applicant: Applicant, over: threading.Event) -> None:
     last = False
     while not last:
         last = over.is_set()
-        asyncio.run(applicant.file(CHUNK, concurrency=2))
+        asyncio.run(applicant.file(CHUNK, concurrency=1))
 
 
 @pytest.mark.timeout(400)
