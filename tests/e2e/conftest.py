@@ -15,11 +15,13 @@ from tests.living import OVERLAY, Living, fresh_environment
 from tests.quiet import await_quiet
 from tools.lifecycle import BURST, Lifecycle
 
-FIRST, LAST = ("test_monitoring.py",), ("test_gate.py", "test_loop.py")
+FIRST, LAST = ("test_monitoring.py", "test_playbooks.py"), ("test_gate.py", "test_loop.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Silence is looked at before anything is broken; what needs a quiet machine comes when the rest is done."""
+    """Before anything is broken it is looked at whether all is silent and nothing is left to change; what needs a quiet
+    machine comes when the rest is done.
+    """
 
     def place(item: pytest.Item) -> int:
         name = item.path.name
