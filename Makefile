@@ -41,7 +41,7 @@ down: ## end and remove everything that runs; data stays (PURGE=1 removes that t
 	@$(YIWANG) down $(ENVIRONMENT) $(if $(filter 1,$(PURGE)),--purge)
 
 test: ## every test, with all set-up; in an environment of its own that is removed after
-	@$(YIWANG) prepare
+	@$(YIWANG)
 	@.venv/bin/python -m tests
 
 test-fast: ## the tests that need no hosts

@@ -2,6 +2,7 @@
 
 The hosts of the living environment have a fraction of a core each; the other suites use what is left of the machine.
 Tests that judge an environment under load come last and wait until the other suites are through (`tests/quiet.py`).
+What needs no hosts begins while the machine is still being prepared for those that do.
 """
 
 from __future__ import annotations
@@ -14,67 +15,83 @@ import tempfile
 import threading
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from tests import quiet
 
-SUITES = {
-    "parts": ["tests/unit", "tests/contract", "tests/integration"],
-    "stacks": ["tests/stacks"],
-    "living": ["tests/e2e"],
-}
-
+FAST = ["tests/unit", "tests/contract"]
+LIVING = "living"
+ON_HOSTS = {"parts": ["tests/integration"], "stacks": ["tests/stacks"], LIVING: ["tests/e2e"]}
+PREPARE = [str(Path(sys.executable).parent / "yiwang"), "prepare"]
 
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 FAILURE = re.compile(r"(FAILED|ERROR) \S+::")
 
 
-def follow(name: str, output: TextIO, lock: threading.Lock, counts: Counter[str], failures: list[str]) -> None:
-    """Prints a suite's lines as they come, each behind the suite's name, and keeps what its closing lines say."""
-    last = ""
-    for line in output:
-        last = line
-        with lock:
-            print(f"[{name}] {line}", end="", flush=True)
-        if FAILURE.match(line):
-            failures.append(line)
-    with lock:
-        for number, what in COUNT.findall(last):
-            counts["passed" if what == "passed" else "failed"] += int(number)
+@dataclass
+class Run:
+    """Suites at work, and what their lines have said so far."""
+
+    busy: Path
+    more: list[str]
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    suites: dict[str, tuple[subprocess.Popen[str], threading.Thread]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, name: str, folders: list[str]) -> None:
+        command = [sys.executable, "-m", "pytest", "-v", "--durations=15", *folders, *self.more]
+        # the load tests, which are in `living`, wait for all others: each holds the lock as long as it lives
+        with quiet.held(self.busy) if name != LIVING else nullcontext() as descriptor:
+            suite = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                pass_fds=[descriptor] if descriptor is not None else [],
+            )
+        reader = threading.Thread(target=self._follow, args=(name, suite))
+        reader.start()
+        self.suites[name] = suite, reader
+
+    def _follow(self, name: str, suite: subprocess.Popen[str]) -> None:
+        """Prints a suite's lines as they come, each behind the suite's name, and keeps what its closing lines say."""
+        assert suite.stdout is not None
+        last = ""
+        for line in suite.stdout:
+            last = line
+            with self._lock:
+                print(f"[{name}] {line}", end="", flush=True)
+                if FAILURE.match(line):
+                    self.failures.append(line)
+        with self._lock:
+            for number, what in COUNT.findall(last):
+                self.counts["passed" if what == "passed" else "failed"] += int(number)
+
+    def wait(self) -> list[str]:
+        """Names of the suites that failed, once all have ended."""
+        for _, reader in self.suites.values():
+            reader.join()
+        return [name for name, (suite, _) in self.suites.items() if suite.wait() != 0]
 
 
 def main(more: list[str]) -> int:
-    lock, counts, failures = threading.Lock(), Counter[str](), list[str]()
     with tempfile.TemporaryDirectory() as folder:
-        busy = Path(folder) / "busy"
-        os.environ[quiet.VARIABLE] = str(busy)
-        running = []
-        for name, folders in SUITES.items():
-            command = [sys.executable, "-m", "pytest", "-v", "--durations=15", *folders, *more]
-            # the load tests, which are in `living`, wait for all others: each holds the lock as long as it lives
-            with quiet.held(busy) if name != "living" else nullcontext() as descriptor:
-                suite = subprocess.Popen(
-                    command,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    pass_fds=[descriptor] if descriptor is not None else [],
-                )
-            assert suite.stdout is not None
-            reader = threading.Thread(target=follow, args=(name, suite.stdout, lock, counts, failures))
-            reader.start()
-            running.append((name, suite, reader))
-        codes = {}
-        for name, suite, reader in running:
-            reader.join()
-            codes[name] = suite.wait()
-    failed = [name for name, code in codes.items() if code != 0]
+        run = Run(Path(folder) / "busy", more)
+        os.environ[quiet.VARIABLE] = str(run.busy)
+        run.start("fast", FAST)
+        prepared = subprocess.run(PREPARE, check=False).returncode == 0
+        for name, folders in ON_HOSTS.items() if prepared else ():
+            run.start(name, folders)
+        failed = run.wait()
+    if not prepared:
+        print("the machine could not be prepared: nothing that needs hosts was tried")
     if failed:
         print(f"failed suites: {', '.join(failed)}")
-    print(*failures, sep="", end="")
-    print(f"{counts['passed']} passed, {counts['failed']} failed")
-    return 1 if failed else 0
+    print(*run.failures, sep="", end="")
+    print(f"{run.counts['passed']} passed, {run.counts['failed']} failed")
+    return 0 if prepared and not failed else 1
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def living() -> Iterator[Living]:
         life = Lifecycle(kept, OVERLAY, speed=BURST)
         if not (life.folder.demo.exists() and life.cloud.is_up()):
             life.up()
+        life.set_speed(BURST)
         yield Living(kept, life)
         return
     with fresh_environment() as life:

@@ -18,7 +18,7 @@ from tests.e2e.leaks import leaked
 from tests.living import CITY, LINAN, PROVINCE, XIHU, Living
 
 NO_RIGHT = "42501"
-REACH = "import socket; socket.create_connection(('{address}', {port}), 3)"
+REACH = "import socket; socket.create_connection(('{address}', {port}), 1)"
 
 
 def enters(living: Living, account: str, password: str, database: str) -> bool:
