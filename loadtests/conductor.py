@@ -256,6 +256,7 @@ class Conductor:
             journeys_begun=tally.journeys_begun,
             journeys_completed=tally.journeys_completed,
             journeys_ended=tally.journeys_ended,
+            in_flight_seconds=tally.in_flight_seconds,
             operations=tally.operation_results(expected),
             tenants=tally.tenant_results(),
             failures=tally.failure_results(),

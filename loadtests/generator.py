@@ -65,6 +65,10 @@ class Window:
     def holds(self, moment: float) -> bool:
         return self.hold <= moment < self.end
 
+    def part_of_hold(self, began: float, ended: float) -> float:
+        """Seconds between both that belong to the hold."""
+        return max(min(ended, self.end) - max(began, self.hold), 0.0)
+
 
 class Generator:
     def __init__(self, environment: Environment, kit: Kit, scenario: Scenario, share: Share) -> None:
@@ -267,7 +271,10 @@ class Generator:
         tell: Callable[..., None] = self._environment.events.request.fire
 
         def count(method: str, operation: str, tenant: str, kind: Kind, seconds: float, detail: str, size: int) -> None:
-            self._tally.note_step(operation, tenant, kind, seconds, time.time(), in_hold, detail)
+            assert self.window is not None
+            now = time.time()
+            self._tally.note_step(operation, tenant, kind, seconds, now, in_hold, detail)
+            self._tally.note_in_flight(self.window.part_of_hold(now - seconds, now))
             tell(
                 request_type=method,
                 name=operation,

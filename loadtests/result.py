@@ -86,6 +86,9 @@ class LoadResult(ResultModel):
     journeys_begun: int
     journeys_completed: int
     journeys_ended: int = Field(description="completed by the clock within the hold, whenever they began")
+    in_flight_seconds: float = Field(
+        description="of the hold by the clock, that requests were waited for, all together, whenever they began"
+    )
     operations: list[Operation]
     tenants: list[TenantResult]
     failures: list[Failure]

@@ -1,8 +1,8 @@
 """What a generator process has seen. Tallies add up: each process sends what is new, the master merges all.
 
 Only journeys that were to begin in the hold count for operations, tenants and failures, with all their steps, however
-late these are answered; `seconds` tell of the whole run by the time of the answer, and `journeys_ended` of the hold by
-the clock: what a system carries is what it ends, not what it lets in.
+late these are answered; `seconds` tell of the whole run by the time of the answer. `journeys_ended` and
+`in_flight_seconds` tell of the hold by the clock: what a system carries is what it ends, not what it lets in.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class Tally:
     journeys_begun: int = 0
     journeys_completed: int = 0
     journeys_ended: int = 0
+    in_flight_seconds: float = 0.0
 
     def note_intended(self, at: float, in_hold: bool) -> None:
         self.intended[int(at)] = self.intended.get(int(at), 0) + 1
@@ -93,6 +94,10 @@ class Tally:
     def note_completed(self, in_hold: bool, ended_in_hold: bool) -> None:
         self.journeys_completed += in_hold
         self.journeys_ended += ended_in_hold
+
+    def note_in_flight(self, seconds: float) -> None:
+        """Of the hold, that one request was waited for, whether its journey was to begin in the hold or before."""
+        self.in_flight_seconds += seconds
 
     def note_step(
         self, operation: str, tenant: str, kind: Kind, seconds: float, ended_at: float, in_hold: bool, detail: str = ""
@@ -124,6 +129,7 @@ class Tally:
         self.journeys_begun += other.journeys_begun
         self.journeys_completed += other.journeys_completed
         self.journeys_ended += other.journeys_ended
+        self.in_flight_seconds += other.in_flight_seconds
 
     # ---- between processes ----
 
@@ -137,6 +143,7 @@ class Tally:
             "begun": self.begun,
             "lateness": [self.lateness.counts, self.lateness.largest],
             "journeys": [self.journeys_intended, self.journeys_begun, self.journeys_completed, self.journeys_ended],
+            "in_flight_seconds": self.in_flight_seconds,
         }
 
     @classmethod
@@ -149,6 +156,7 @@ class Tally:
             intended=dict(given["intended"]),
             begun=dict(given["begun"]),
             lateness=Histogram(dict(given["lateness"][0]), given["lateness"][1]),
+            in_flight_seconds=given["in_flight_seconds"],
         )
         tally.journeys_intended, tally.journeys_begun, tally.journeys_completed, tally.journeys_ended = given[
             "journeys"

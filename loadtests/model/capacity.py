@@ -2,9 +2,11 @@
 
 The law (`infra/scalability.py`) is fitted twice:
 
-- over the requests in flight in one cell, from a stepped load. An open system's requests in flight follow from Little's
-  law; a single queue (M/M/1) is then exactly the law with σ = 1/2, so the law holds below one in flight as well. Mean
-  latency is N / X(N); the percentile that an objective names is taken as a multiple of it, set where it broke.
+- over the requests in flight in one cell, from a stepped load. Both figures of a step are of its hold by the clock:
+  requests in flight on average, journeys that ended. Above the capacity work piles up, so what is let in, and the
+  latencies of those who came, which reach beyond the hold, say more than the cell carried. A single queue (M/M/1) is
+  exactly the law with σ = 1/2, so the law holds below one in flight as well. Mean latency is N / X(N) by Little's law;
+  the percentile that an objective names is taken as a multiple of it, set where it broke.
 - over the number of hosts, from capacities measured with different numbers of them.
 
 Method: N. J. Gunther, Guerrilla Capacity Planning (2007), chapter 5, which asks for at least six points. Intervals are

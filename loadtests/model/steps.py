@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from loadtests.gate.of_load import GENERATOR, run_checks, seen_by_people
 from loadtests.gate.verdict import Check
 from loadtests.model.capacity import LEAST_STEPS, Step
-from loadtests.result import LoadResult, Operation
+from loadtests.result import LoadResult
 from loadtests.scenario import Scenario
 from monitoring.objectives import Objectives
 
@@ -47,9 +46,9 @@ class MeasuredStep(BaseModel):
 
     offered: float
     begun: float
-    carried: float = Field(description="ended by the clock within the hold: above the capacity less than is begun")
+    carried: float = Field(description="ended in the hold, by the clock: above the capacity fewer than were begun")
     requests: int
-    in_flight: float = Field(description="requests, by Little's law: their number times their mean latency a second")
+    in_flight: float = Field(description="requests waited for at a moment of the hold, on average, by the clock")
     used: float
     failed_share: float
     generator_cpu_share: float
@@ -74,7 +73,7 @@ def measured(result: LoadResult, scenario: Scenario, objectives: Objectives) -> 
         begun=result.journeys_begun / seconds,
         carried=result.journeys_ended / seconds,
         requests=result.requests,
-        in_flight=sum(_time_spent(one) for one in result.operations) / seconds,
+        in_flight=result.in_flight_seconds / seconds,
         used=max((one.excess for one in promises if _is_latency(one)), default=0.0),
         failed_share=result.failed / result.requests if result.requests else 1.0,
         generator_cpu_share=result.generator.cpu_share,
@@ -119,16 +118,3 @@ def _higher(rate: float, pace: Pace) -> float | None:
     if pace.highest is None:
         return rate * pace.factor
     return min(rate * pace.factor, pace.highest) if rate < pace.highest else None
-
-
-def _time_spent(operation: Operation) -> float:
-    """Seconds that all its answers took together: each bucket's count at its middle."""
-    latencies = operation.latencies
-    bounds = pairwise([0.0, *latencies.bounds])
-    counts = [above - below for below, above in pairwise([0, *latencies.within])]
-    beyond = max(0, operation.requests - operation.limited - sum(counts))
-    inside = sum(
-        count * (low + min(high, max(latencies.largest, low))) / 2
-        for (low, high), count in zip(bounds, counts, strict=True)
-    )
-    return inside + beyond * latencies.largest

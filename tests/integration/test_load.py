@@ -151,6 +151,17 @@ def test_a_stall_counts_from_the_intended_start(small: Small) -> None:
     assert 0 < waited(closed) <= 3
 
 
+def test_what_a_province_carries_is_what_it_ends_in_the_hold(small: Small) -> None:
+    """It stalls until the hold is over: then every journey is completed, and hardly one was ended by the clock."""
+    small.tell(stall_seconds=12.0)
+    result = small.run(ramp_seconds=0, journeys=[{"journey": "citizen", "share": 1, "log_in": "once"}])
+    assert result.failed == 0, result.failures
+    assert result.journeys_ended < load_province.STALLS_AT < result.journeys_completed / 5
+    searches = operation(result, "citizen.search").requests
+    # they come evenly, so on average half of the hold is left when one of them begins to wait
+    assert result.in_flight_seconds == pytest.approx(searches * result.hold_seconds / 2, rel=0.3)
+
+
 def waited(result: LoadResult) -> int:
     """How many searches took over a second."""
     times = operation(result, "citizen.search").latencies

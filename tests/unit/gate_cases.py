@@ -52,6 +52,7 @@ def healthy_load(**changes: Any) -> LoadResult:
         "journeys_begun": 480,
         "journeys_completed": 479,
         "journeys_ended": 479,
+        "in_flight_seconds": 160.0,
         "operations": [
             operation("citizen.log-in", "identity", typical=0.2),
             operation("citizen.file", "affairs"),

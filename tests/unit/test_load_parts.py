@@ -74,6 +74,10 @@ def test_tallies_survive_the_way_and_add_up() -> None:
     first, second = tally(["fine", "status", "limited"]), tally(["fine", "wrong answer", "no answer"])
     first.note_intended(1000, True)
     first.note_begun(1000, 0.02, True)
+    first.note_completed(True, False)
+    second.note_completed(False, True)
+    for one in (first, second):
+        one.note_in_flight(1.5)
     merged = Tally()
     for one in (first, second):
         # as msgpack gives it back: whole numbers stay keys
@@ -87,6 +91,7 @@ def test_tallies_survive_the_way_and_add_up() -> None:
     assert {one.kind for one in merged.failure_results()} == {"status", "no answer", "wrong answer"}
     assert [one.requests for one in merged.second_results()] == [2, 2, 2]
     assert merged.journeys_intended == merged.journeys_begun == merged.lateness.total == 1
+    assert (merged.journeys_completed, merged.journeys_ended, merged.in_flight_seconds) == (1, 1, 3.0)
 
 
 def test_the_ramp_is_told_by_seconds_alone() -> None:

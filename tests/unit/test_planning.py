@@ -118,6 +118,7 @@ class Simulated:
             journeys_begun=journeys,
             journeys_completed=journeys,  # what waits at the end of the hold is answered after it
             journeys_ended=done,
+            in_flight_seconds=2 * done * mean,
             operations=[
                 operation("citizen.search", "portal", done, mean),
                 operation("citizen.file", "affairs", done, mean),
