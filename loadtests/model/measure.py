@@ -7,6 +7,7 @@ that keeps each step's result. A plan names the file.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from infra.outputs import EnvironmentOutputs
 from infra.scalability import ScalabilityLaw
 from loadtests.gate.of_load import GENERATOR
-from loadtests.model.capacity import CapacityError, Carried, Interval, capacity_of
+from loadtests.model.capacity import Carried, Interval, capacity_of
 from loadtests.model.steps import MeasuredStep, Pace, measured, next_rate
 from loadtests.result import LoadResult
 from loadtests.scenario import JourneyShare, Scenario
@@ -74,6 +75,7 @@ class Measurement(MeasurementModel):
         None, description="of the role's hosts; None when they were not the limit"
     )
     why_not: str = Field("", description="why it tells no capacity")
+    finished: bool = Field(True, description="False when a run failed or somebody ended it; nothing is planned from it")
 
     @property
     def carried(self) -> Carried | None:
@@ -119,11 +121,11 @@ def measure(
     limiting: Limiting,
     say: Callable[[str], None],
 ) -> Measurement:
-    """Steps the scenario's load on one cell and keeps the evidence in `folder` (an environment's).
+    """Steps the scenario's load on one cell and keeps the evidence in `folder` (an environment's), whatever ends it.
 
     Raises:
         MeasurementError: the environment has no such cell, or the scenario has no open arrival.
-        CapacityError: the steps say nothing about capacity; what was measured is kept all the same.
+        CapacityError: the steps say nothing about capacity.
     """
     found = next((one for one in outputs.cells if one.cell == cell), None)
     if found is None or not any(host.role == APPLICATION for host in found.hosts):
@@ -131,40 +133,48 @@ def measure(
         raise MeasurementError(f"{cell} is no cell with {APPLICATION} hosts; there are {', '.join(having) or 'none'}")
     if scenario.arrival != "open":
         raise MeasurementError(f"scenario {scenario.name} is closed: only an open arrival can be stepped; name another")
+    hosts = Counter(host.role for host in found.hosts)
     started = datetime.now(UTC)
-    kept = folder / FOLDER / f"{started:%Y%m%dT%H%M%SZ}-{cell}"
-    steps = _step(cell, scenario, objectives, kept, pace, offer, limiting, say)
-    hosts: dict[str, int] = {}
-    for host in found.hosts:
-        hosts[host.role] = hosts.get(host.role, 0) + 1
-    at_limit = _at_limit(steps)
-    silent: CapacityError | None = None
+    results = folder / FOLDER / f"{started:%Y%m%dT%H%M%SZ}-{cell}"
+    steps: list[MeasuredStep] = []
+
+    def keep(capacity: MeasuredCapacity | None, why_not: str, finished: bool = True) -> Measurement:
+        measurement = Measurement(
+            environment=outputs.environment,
+            cell=cell,
+            hosts=dict(hosts),
+            database_class=found.database.instance_class,
+            scenario=scenario.name,
+            journeys=tuple(scenario.journeys),
+            hold_seconds=pace.hold_seconds,
+            started_at=started,
+            measured_at=datetime.now(UTC),
+            steps=tuple(steps),
+            limiting=_at_limit(steps),
+            capacity=capacity,
+            why_not=why_not,
+            finished=finished,
+        )
+        path = save(measurement, folder)
+        say(f"{cell}: {len(steps)} steps are kept in {path}")
+        return measurement
+
     try:
-        capacity, why_not = _claim(steps, at_limit, component(cell, APPLICATION))
-    except CapacityError as error:
-        capacity, why_not, silent = None, str(error), error
-    measurement = Measurement(
-        environment=outputs.environment,
-        cell=cell,
-        hosts=hosts,
-        database_class=found.database.instance_class,
-        scenario=scenario.name,
-        journeys=tuple(scenario.journeys),
-        hold_seconds=pace.hold_seconds,
-        started_at=started,
-        measured_at=datetime.now(UTC),
-        steps=tuple(steps),
-        limiting=at_limit,
-        capacity=capacity,
-        why_not=why_not,
-    )
-    save(measurement, folder)
-    if silent:
-        raise silent
-    return measurement
+        _step(steps, cell, scenario, objectives, results, pace, offer, limiting, say)
+    except BaseException as error:  # Ctrl-C as well: the steps before it took minutes
+        if steps:
+            keep(None, f"cut short: {str(error) or type(error).__name__}", finished=False)
+        raise
+    try:
+        capacity, why_not = _claim(steps, _at_limit(steps), component(cell, APPLICATION))
+    except Exception as error:
+        keep(None, str(error))
+        raise
+    return keep(capacity, why_not)
 
 
 def _step(
+    steps: list[MeasuredStep],
     cell: str,
     scenario: Scenario,
     objectives: Objectives,
@@ -173,9 +183,8 @@ def _step(
     offer: Offer,
     limiting: Limiting,
     say: Callable[[str], None],
-) -> list[MeasuredStep]:
-    """Runs step after step; ends early when what broke is nothing of the hosts that are measured."""
-    steps: list[MeasuredStep] = []
+) -> None:
+    """Adds step after step to `steps`; ends early when what broke is nothing of the hosts that are measured."""
     rate, number, proofs, repeated = next_rate(steps, pace), 0, 0, False
     while rate is not None:
         number += 1
@@ -205,7 +214,6 @@ def _step(
                 break
         else:
             break
-    return steps
 
 
 def _with_saturation(step: MeasuredStep, at_limit: str | None, wanted: str) -> MeasuredStep:
@@ -288,10 +296,10 @@ def read(path: Path) -> Measurement:
 
 
 def known(folder: Path, cell: str, since: datetime) -> list[Measurement]:
-    """The cell's measurements in an environment's folder that are not older than `since`, newest first."""
+    """The cell's finished measurements in an environment's folder that are not older than `since`, newest first."""
     found = [read(path) for path in sorted((folder / FOLDER).glob(f"*-{cell}.json"))]
     return sorted(
-        (one for one in found if one.cell == cell and one.measured_at >= since),
+        (one for one in found if one.finished and one.cell == cell and one.measured_at >= since),
         key=lambda one: one.measured_at,
         reverse=True,
     )

@@ -24,12 +24,13 @@ from infra.scalability import ScalabilityLaw
 from loadtests.gate.of_load import GENERATOR
 from loadtests.histogram import Histogram
 from loadtests.model import measure as measuring
-from loadtests.model.capacity import CapacityError
+from loadtests.model.capacity import Capacity, CapacityError
 from loadtests.model.measure import MeasuredCapacity, Measurement, MeasurementError, component, known, measure, save
 from loadtests.model.planning import Demand, PlanningError, propose
 from loadtests.model.steps import MeasuredStep, Pace, next_rate
 from loadtests.rehearsal import Kit, write_kit
 from loadtests.result import Generator, LoadResult, Operation, TenantResult
+from loadtests.run import LoadError
 from loadtests.scenario import JourneyShare, Scenario, load
 from monitoring import objectives as objective_files
 from monitoring.objectives import CapacityLimits
@@ -385,6 +386,44 @@ def test_hosts_that_carry_nothing_at_all_are_refused(outputs: EnvironmentOutputs
         measured(outputs, tmp_path, Simulated(most=0.2), Pace(5, most_steps=3))
     (kept,) = known(tmp_path, "cell-a", datetime.now(UTC) - timedelta(hours=1))
     assert len(kept.steps) == 3 and kept.carried is None and "begin lower" in kept.why_not
+
+
+@pytest.mark.parametrize("cut", [LoadError("Locust ended with code 3"), KeyboardInterrupt()])
+def test_a_measurement_that_is_cut_short_keeps_its_steps_and_plans_nothing(
+    outputs: EnvironmentOutputs, tmp_path: Path, cut: BaseException
+) -> None:
+    earlier = datetime.now(UTC) - timedelta(hours=1)
+    whole = evidence(environment="test-plan", started_at=earlier, measured_at=earlier)
+    save(whole, tmp_path)
+    hosts, said = Simulated(), list[str]()
+
+    def fail_third(result: LoadResult) -> LoadResult:
+        if len(hosts.offered) == 3:
+            raise cut
+        return result
+
+    hosts.spoilt = fail_third
+    with pytest.raises(type(cut)):
+        measured(outputs, tmp_path, hosts, said=said)
+    path = max((tmp_path / "capacity").glob("*.json"))
+    left = measuring.read(path)
+    assert [step.offered for step in left.steps] == hosts.offered[:2]
+    assert left.capacity is None and "cut short: " + (str(cut) or "KeyboardInterrupt") in left.why_not
+    assert said[-1] == f"cell-a: 2 steps are kept in {path}"
+    assert known(tmp_path, "cell-a", earlier) == [whole], "the one before it still decides"
+
+
+def test_steps_whose_law_is_nonsense_are_kept(
+    outputs: EnvironmentOutputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nonsense(steps: object) -> Capacity:
+        raise ZeroDivisionError("float division by zero")
+
+    monkeypatch.setattr(measuring, "capacity_of", nonsense)
+    with pytest.raises(ZeroDivisionError):
+        measured(outputs, tmp_path, Simulated())
+    (kept,) = known(tmp_path, "cell-a", datetime.now(UTC) - timedelta(hours=1))
+    assert kept.steps and kept.why_not == "float division by zero"
 
 
 @pytest.mark.parametrize("cell", ["cell-z", "cell-core"])
