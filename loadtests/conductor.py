@@ -15,7 +15,8 @@ import gevent
 from gevent.event import Event
 from locust.env import Environment
 
-from loadtests.generator import DRAIN_SECONDS, PREPARE_SECONDS, Generator, Share, Window
+from loadtests.generator import Generator, Share, Window
+from loadtests.protocol import CONDUCTOR_NEWS_SECONDS, CONDUCTOR_READY_SECONDS, FAILURE, PROGRESS
 from loadtests.rehearsal import Kit, RehearsalError
 from loadtests.result import Generator as GeneratorResult
 from loadtests.result import LoadResult
@@ -25,12 +26,9 @@ from loadtests.visit import StepFailed
 from monitoring import objectives
 
 SHARE, READY, GO, STOP, NEWS = (f"rehearsal-{word}" for word in ("share", "ready", "go", "stop", "news"))
-PROGRESS = "rehearsal: "
-FAILURE = "rehearsal failed: "
 LEAD_SECONDS = 0.5
 NEWS_SECONDS = 1.0
 PROGRESS_SECONDS = 5.0
-LAST_NEWS_SECONDS = 15.0
 
 
 class Player:
@@ -150,7 +148,7 @@ class Conductor:
         self._say(f"{len(self._members)} generator processes log people in")
         for index, member in enumerate(self._members):
             self._runner.send_message(SHARE, {"index": index, "count": len(self._members)}, client_id=member)
-        if not self._all_ready.wait(PREPARE_SECONDS + 10):
+        if not self._all_ready.wait(CONDUCTOR_READY_SECONDS):
             raise RehearsalError(f"{len(self._members) - len(self._ready)} generator processes did not get ready")
         problems = sorted({problem for problem in self._ready.values() if problem})
         if problems:
@@ -185,7 +183,7 @@ class Conductor:
             self._stop(now)
         if len(self._news) == len(self._members) and all(one["over"] for one in self._news.values()):
             self._finish()
-        elif now > window.end + DRAIN_SECONDS + LAST_NEWS_SECONDS:
+        elif now > window.end + CONDUCTOR_NEWS_SECONDS:
             silent = [one for one in self._members if not self._news.get(one, {}).get("over")]
             raise RehearsalError(f"{len(silent)} of {len(self._members)} generator processes went silent")
         elif now - self._said_at >= PROGRESS_SECONDS and now > window.go:

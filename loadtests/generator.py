@@ -26,6 +26,7 @@ from locust.env import Environment
 from loadtests.arrivals import SEED, Draw, timetable
 from loadtests.cases import OpenCase, OpenCases
 from loadtests.journeys import citizen, clerk
+from loadtests.protocol import GENERATOR_DRAIN_SECONDS, GENERATOR_LOG_IN_SECONDS
 from loadtests.rehearsal import Kit, KitTenant, RehearsalError
 from loadtests.scenario import JOURNEYS, JourneyShare, Scenario
 from loadtests.tally import Kind, Tally
@@ -34,8 +35,6 @@ from loadtests.visit import ANSWER_SECONDS, StepFailed, Visit, Visitor
 LOG_INS_AT_ONCE = 4
 LOG_IN_TRIES = 3
 LOG_IN_REST_SECONDS = 2.0
-PREPARE_SECONDS = 300.0
-DRAIN_SECONDS = 30.0
 GIVE_UP_LATE_SECONDS = 5.0
 MOST_AT_ONCE = 4000
 NOTHING_TO_DO_SECONDS = 1.0
@@ -111,7 +110,8 @@ class Generator:
             jobs += [pool.spawn(self._log_in, "citizen", one, self._draw.tenant()) for one in self.citizens]
         if "clerk" in once:
             jobs += [pool.spawn(self._log_in, "clerk", one, self._by_code[code]) for code, one in self._clerks.items()]
-        with gevent.Timeout(PREPARE_SECONDS, StepFailed("no answer", f"log-ins took over {PREPARE_SECONDS:g} s")):
+        too_long = StepFailed("no answer", f"log-ins took over {GENERATOR_LOG_IN_SECONDS:g} s")
+        with gevent.Timeout(GENERATOR_LOG_IN_SECONDS, too_long):
             for job in jobs:
                 job.get()
 
@@ -301,7 +301,7 @@ class Generator:
         """After the hold its journeys end by themselves, within bounds; then everything has been seen."""
         while (left := self.window.end - time.time()) > 0:  # type: ignore[union-attr] # it may be brought forward
             gevent.sleep(min(left, 0.2))
-        self._journeys.join(timeout=DRAIN_SECONDS)
+        self._journeys.join(timeout=GENERATOR_DRAIN_SECONDS)
         self._journeys.kill(timeout=5)
         self.done.set()
 

@@ -23,14 +23,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from infra.folder import EnvironmentFolder
+from loadtests.protocol import FAILURE, PROGRESS, RUN_END_SECONDS, RUN_READY_SECONDS
 from loadtests.rehearsal import RehearsalError, load_kit
 from loadtests.result import LoadResult
 from loadtests.scenario import Scenario, ScenarioError, load
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 REPOSITORY = LOCUSTFILE.parent.parent
-PROGRESS, FAILURE = "rehearsal: ", "rehearsal failed: "
-START_SECONDS, PREPARE_SECONDS, DRAIN_SECONDS = 60.0, 320.0, 60.0
 GRACE_SECONDS = 10.0
 MOST_WORKERS = 64
 
@@ -70,7 +69,7 @@ def run(
         "YIWANG_RESULT": str(result),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     }
-    limit = START_SECONDS + PREPARE_SECONDS + scenario.ramp_seconds + scenario.hold_seconds + DRAIN_SECONDS
+    limit = RUN_READY_SECONDS + scenario.ramp_seconds + scenario.hold_seconds + RUN_END_SECONDS
     _drive(_command(workers), variables, folder / "locust.log", limit, say)
     try:
         return LoadResult.model_validate_json(result.read_bytes())

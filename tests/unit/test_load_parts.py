@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.outputs import EnvironmentOutputs
-from loadtests import rehearsal
+from loadtests import protocol, rehearsal
 from loadtests.arrivals import Arrival, timetable, weights
 from loadtests.cases import AGAIN_SECONDS, LOST_SECONDS, SETTLE_SECONDS, OpenCase, OpenCases
 from loadtests.histogram import BOUNDS, Histogram
@@ -204,6 +204,29 @@ def test_what_was_handed_over_is_looked_for_once_it_can_have_arrived() -> None:
     clock.now += AGAIN_SECONDS
     assert cases.arrived() is arrived
     assert arrived.lost(LOST_SECONDS + 1)
+
+
+# ---- a run and its Locust ----
+
+
+def test_whoever_watches_waits_longer_than_those_they_watch() -> None:
+    before = (protocol.GENERATOR_LOG_IN_SECONDS, protocol.CONDUCTOR_READY_SECONDS, protocol.RUN_READY_SECONDS)
+    after = (protocol.GENERATOR_DRAIN_SECONDS, protocol.CONDUCTOR_NEWS_SECONDS, protocol.RUN_END_SECONDS)
+    for bounds in (before, after):
+        assert all(later - sooner >= 5 for sooner, later in pairwise(bounds)), bounds
+
+
+def test_words_and_bounds_that_both_sides_share_are_written_once() -> None:
+    here = Path(protocol.__file__)
+    sources = {path.name: path.read_text() for path in here.parent.glob("*.py") if path != here}
+    shared = (
+        protocol.FAILURE.strip(),
+        f'"{protocol.PROGRESS}',
+        "DRAIN_SECONDS =",
+        "LOG_IN_SECONDS =",
+        "PREPARE_SECONDS",
+    )
+    assert [name for name, text in sources.items() for words in shared if words in text] == []
 
 
 # ---- scenarios and the kit ----
