@@ -221,4 +221,4 @@ def _explained() -> Iterator[None]:
     except PlanningError as error:
         raise StageError(error.cause, f"{error.way_out}; nothing was written") from None
     except (CapacityError, MeasurementError, ScenarioError, RehearsalError, ObjectivesError, LoadError) as error:
-        raise StageError(str(error), "no plan was made, nothing was written") from None
+        raise StageError(str(error), "no plan was made, today's stays") from None
