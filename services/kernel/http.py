@@ -227,9 +227,10 @@ def _health(kernel: Kernel, checks: Mapping[str, Check]) -> APIRouter:
     async def readyz(response: Response) -> dict[str, Any]:
         """Ready when each required check passes. Identity and cache are told but not required: see their methods."""
         names = list(checks)
-        passed = await asyncio.gather(*(_passes(checks[name]) for name in names), _passes(kernel.cache.ping))
-        ready = all(passed[:-1])
-        found = dict(zip([*names, "cache"], passed, strict=True)) | {"keys": kernel.verifier.has_keys}
+        told = {"cache": kernel.cache.ping, "keys": kernel.verifier.finds_keys}
+        passed = await asyncio.gather(*map(_passes, (*checks.values(), *told.values())))
+        ready = all(passed[: len(names)])
+        found = dict(zip([*names, *told], passed, strict=True))
         for name, passes in found.items():
             if name != "keys" or kernel.verifier.was_asked:
                 telemetry.DEPENDENCY_UP.labels(name).set(passes)

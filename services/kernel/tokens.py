@@ -104,6 +104,13 @@ class Verifier:
         """Whether keys were ever needed: a service without a visitor yet has none, and misses none."""
         return self._tried_at > 0
 
+    async def finds_keys(self) -> bool:
+        """Whether tokens can be checked now. Keys that were needed and not to be had are asked for again: otherwise
+        they would be missed until the next visitor, however well identity is by then."""
+        if self._keys is None and self.was_asked and self._now() - self._tried_at > self.REFETCH_SECONDS:
+            await self.refresh()
+        return self.has_keys
+
     def remembered(self, token: bytes) -> Principal | None:
         """The principal of a token checked before and not yet expired. Cheap: no signature is computed."""
         digest = hashlib.sha256(token).digest()
@@ -178,7 +185,8 @@ class Verifier:
                 self._known.clear()
             except Exception as error:  # whatever identity's trouble is, known keys go on serving
                 log.warning("tokens.keys_not_fetched", error=repr(error))
-            self._tried_at = self._now()
+            finally:  # whoever asked may be gone by now
+                self._tried_at = self._now()
 
     def _forget_some(self) -> None:
         now = self._now()

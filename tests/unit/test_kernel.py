@@ -17,6 +17,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from prometheus_client import REGISTRY
 
+from services.kernel import telemetry
 from services.kernel.http import CurrentTenant, Service, create_app
 from services.kernel.problems import NotAuthenticated, Unavailable
 from services.kernel.settings import ServiceSettings
@@ -267,6 +268,33 @@ async def test_readiness_is_limited_in_time_and_life_is_not_readiness(
     ready = await asyncio.wait_for(client.get("/readyz"), 5)
     assert ready.status_code == 503 and ready.json()["checks"]["slow"] is False
     assert (await client.get("/healthz")).status_code == 200
+
+
+def keys_told() -> float | None:
+    return REGISTRY.get_sample_value("yiwang_dependency_up", {"dependency": "keys"})
+
+
+async def test_keys_are_told_of_once_they_are_needed_and_missed_no_longer_than_identity(
+    site: tuple[httpx.AsyncClient, Service], keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service = site
+    monkeypatch.setattr("services.kernel.http.CHECK_SECONDS", 0.05)
+    telemetry.DEPENDENCY_UP.clear()
+    now = [time.time()]
+    checker = service.kernel.verifier = verifier(keys, now=lambda: now[0])
+    await client.get("/readyz")
+    assert keys_told() is None and keys.asked == 0, "nobody came with a token: none is missed, none is fetched"
+    keys.out = True
+    with pytest.raises(Unavailable):
+        await checker.verify(keys.token())
+    await client.get("/readyz")
+    assert keys_told() == 0
+    keys.out = False
+    await client.get("/readyz")
+    assert keys_told() == 0 and keys.asked == 1, "not at each question"
+    now[0] += Verifier.REFETCH_SECONDS + 1
+    await client.get("/readyz")
+    assert keys_told() == 1, "although nobody came meanwhile"
 
 
 async def test_metrics_go_by_route_or_by_tenant_never_by_both(site: tuple[httpx.AsyncClient, Service]) -> None:
