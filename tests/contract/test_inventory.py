@@ -12,12 +12,19 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Environment, StrictUndefined, Template
 
 from infra.engine import REPOSITORY
 from infra.ports import EXPORTERS, EXPORTERS_OF
+from monitoring.exporters.pgbouncer import PgBouncerSettings
+from monitoring.exporters.tenants import TenantsSettings
 from monitoring.jobs import JOBS
 from tests import provisioned
+from tests.playbook_plugins import load
 
+filters = load("filter", "yiwang")
+EXPORTERS_ROLE = REPOSITORY / "playbooks/roles/exporters"
+HIDDEN = "InaccessiblePaths=-/etc/pgbouncer"
 LISTENS = re.compile(r"listen-address=0\.0\.0\.0:(\d+)")
 
 
@@ -62,14 +69,44 @@ def test_no_secret_is_in_the_inventory(folder: Path, listed: dict[str, Any]) -> 
     assert all(one not in text for one in secrets["tenants"]["330106"].values())
 
 
+def exporters_known() -> dict[str, Any]:
+    known: dict[str, Any] = yaml.safe_load((EXPORTERS_ROLE / "vars/main.yml").read_text())["exporters_known"]
+    return known
+
+
 def test_exporters_listen_where_the_firewall_lets_prometheus_in() -> None:
-    known = yaml.safe_load((REPOSITORY / "playbooks/roles/exporters/vars/main.yml").read_text())["exporters_known"]
     listening = {
         name: int(one.get("variables", {}).get("YIWANG_EXPORTER_PORT") or LISTENS.findall(one["command"])[0])
-        for name, one in known.items()
+        for name, one in exporters_known().items()
     }
     assert listening == EXPORTERS
-    for job in JOBS:
-        if job.name in EXPORTERS:
-            roles = {role for role, names in EXPORTERS_OF.items() if job.name in names}
-            assert {host.role for cell in provisioned.outputs().cells for host in job.where(cell)} <= roles, job.name
+    assert PgBouncerSettings.model_fields["exporter_port"].default == EXPORTERS["pgbouncer"]
+    assert TenantsSettings.model_fields["exporter_port"].default == EXPORTERS["tenants"]
+
+
+def test_the_firewall_opens_to_prometheus_the_exporters_that_a_role_has_and_no_others() -> None:
+    outputs = provisioned.outputs()
+    of_playbooks, of_prometheus = set(), set()
+    for cell in outputs.cells:
+        for host in cell.hosts:
+            here = filters.exporters_of(outputs.model_dump(mode="json"), cell.cell, host.name)
+            of_playbooks |= {(host.role, name) for name in here}
+        for job in JOBS:
+            if job.name in EXPORTERS:
+                of_prometheus |= {(host.role, job.name) for host in job.where(cell)}
+    opened = {(role, name) for role, names in EXPORTERS_OF.items() for name in names}
+    assert opened == of_playbooks == of_prometheus
+
+
+def test_the_exporter_that_runs_as_pgbouncers_own_user_sees_none_of_its_accounts() -> None:
+    templates = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - a unit is no page
+    template = templates.from_string((EXPORTERS_ROLE / "templates/exporter.service.j2").read_text())
+    known = exporters_known()
+    hidden = [name for name, one in known.items() if "module" in one and HIDDEN in unit(template, one)]
+    assert hidden == [name for name, one in known.items() if one.get("user") == "postgres"] == ["pgbouncer"]
+    pooler = (REPOSITORY / "playbooks/roles/pgbouncer/templates/pgbouncer.ini.j2").read_text()
+    assert "auth_file = /etc/pgbouncer/" in pooler
+
+
+def unit(template: Template, exporter: dict[str, Any]) -> list[str]:
+    return template.render(exporter=exporter, exporters_root="/opt/yiwang").splitlines()
