@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.cases import INDEXED_SECONDS, not_indexed
+from loadtests.cases import FIRST_PAGE, INDEXED_SECONDS, not_indexed
+from services.query.index import PAGE as FULL
 
-NOW, FULL = 1000.0, 20
+NOW = 1000.0
 
 
 def filed(count: int, ago: float) -> dict[str, tuple[float, str]]:
@@ -29,3 +30,7 @@ def test_a_case_of_this_moment_may_still_be_on_its_way() -> None:
 def test_cases_of_a_page_ago_need_not_be_on_the_first() -> None:
     mine = filed(FULL, INDEXED_SECONDS + 1)
     assert not_indexed(mine, list(mine)[FULL // 2 :], NOW) == []
+
+
+def test_what_must_be_on_the_first_page_leaves_room_for_what_is_filed_meanwhile() -> None:
+    assert FIRST_PAGE <= FULL / 2
