@@ -73,7 +73,7 @@ class Generator(ResultModel):
 
 
 class LoadResult(ResultModel):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     environment: str
     scenario: str
     arrival: Literal["open", "closed"]

@@ -58,7 +58,7 @@ class MeasuredCapacity(MeasurementModel):
 
 
 class Measurement(MeasurementModel):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = Field(2, description="1: steps tell of journeys that began in the hold")
     environment: str
     cell: str
     role: str = APPLICATION

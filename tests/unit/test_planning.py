@@ -437,11 +437,20 @@ def test_a_cell_without_application_hosts_is_named(cell: str, outputs: Environme
 
 def test_evidence_that_does_not_hold_is_named(tmp_path: Path) -> None:
     path = save(evidence(), tmp_path)
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 9'))
     with pytest.raises(MeasurementError, match="schema_version"):
         known(tmp_path, "cell-a", NOW - timedelta(days=1))
     with pytest.raises(MeasurementError, match="No such file"):
         measuring.read(tmp_path / "nowhere.json")
+
+
+def test_evidence_of_the_first_version_still_holds(tmp_path: Path) -> None:
+    path = save(evidence(), tmp_path)
+    document = json.loads(path.read_text()) | {"schema_version": 1}
+    del document["finished"]
+    path.write_text(json.dumps(document))
+    (read,) = known(tmp_path, "cell-a", NOW - timedelta(days=1))
+    assert (read.schema_version, read.carried) == (1, evidence().carried)
 
 
 # Planning
