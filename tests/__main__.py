@@ -22,7 +22,8 @@ from tests import quiet
 
 FAST = ["tests/unit", "tests/contract"]
 LIVING = "living"
-ON_HOSTS = {"parts": ["tests/integration"], "stacks": ["tests/stacks"], LIVING: ["tests/e2e"]}
+ON_HOSTS = {LIVING: ["tests/e2e"], "parts": ["tests/integration"]}
+AFTER_FAST = ["tests/stacks"]
 PREPARE = [str(Path(sys.executable).parent / "yiwang"), "prepare"]
 
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
@@ -69,21 +70,35 @@ class Run:
             for number, what in COUNT.findall(last):
                 self.counts["passed" if what == "passed" else "failed"] += int(number)
 
+    def ended(self, name: str) -> None:
+        """Returns when a suite has ended."""
+        self.suites[name][1].join()
+
     def wait(self) -> list[str]:
         """Names of the suites that failed, once all have ended."""
-        for _, reader in self.suites.values():
-            reader.join()
+        for name in self.suites:
+            self.ended(name)
         return [name for name, (suite, _) in self.suites.items() if suite.wait() != 0]
+
+
+def begin(run: Run) -> bool:
+    """Starts every suite, three at a time; False when the machine could not be prepared for those on hosts."""
+    with quiet.held(run.busy):  # until all that disturb have begun
+        run.start("fast", FAST)
+        if subprocess.run(PREPARE, check=False).returncode != 0:
+            return False
+        for name, folders in ON_HOSTS.items():
+            run.start(name, folders)
+        run.ended("fast")
+        run.start("stacks", AFTER_FAST)
+    return True
 
 
 def main(more: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "busy", more)
         os.environ[quiet.VARIABLE] = str(run.busy)
-        run.start("fast", FAST)
-        prepared = subprocess.run(PREPARE, check=False).returncode == 0
-        for name, folders in ON_HOSTS.items() if prepared else ():
-            run.start(name, folders)
+        prepared = begin(run)
         failed = run.wait()
     if not prepared:
         print("the machine could not be prepared: nothing that needs hosts was tried")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -91,10 +92,16 @@ class Living:
 
 
 def remove_dead() -> None:
-    """Removes test environments whose process is gone: a killed run must not cost the next one its ports."""
-    for owner in home().glob(f"test-*/{OWNER_FILE}"):
-        if not os.path.exists(f"/proc/{json.loads(owner.read_text())}"):  # noqa: PTH110
-            Lifecycle(owner.parent.name).down(purge=True)
+    """Removes test environments whose process is gone: a killed run must not cost the next one its ports.
+
+    One suite at a time: those that begin together would find the same ones.
+    """
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "test-remove.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for owner in home().glob(f"test-*/{OWNER_FILE}"):
+            if not os.path.exists(f"/proc/{json.loads(owner.read_text())}"):  # noqa: PTH110
+                Lifecycle(owner.parent.name).down(purge=True)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def kill_at(living: Living, scope: str, step: int) -> None:
     engine.wait()
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900, func_only=True)
 def test_an_update_killed_at_ten_steps_is_recovered_each_time(living: Living, fresh_stack: str) -> None:
     for step in STEPS:
         log = io.StringIO()
