@@ -40,7 +40,7 @@ ssh: ## a shell on a host: make ssh HOST=cell-a-application-1
 down: ## end and remove everything that runs; data stays (PURGE=1 removes that too)
 	@$(YIWANG) down $(ENVIRONMENT) $(if $(filter 1,$(PURGE)),--purge)
 
-test: ## every test, with all set-up; in an environment of its own that is removed after
+test: ## every test, with all set-up; in environments of its own that are removed after
 	@$(YIWANG)
 	@.venv/bin/python -m tests
 

@@ -89,6 +89,7 @@ class Lifecycle:
     environment: str
     overlay: RegistryOverlay | None = None
     speed: float = 1.0
+    """How many times its own share of a core each local host gets."""
 
     def __post_init__(self) -> None:
         environments.refuse_production(self.environment)
