@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tests.living import Living
 from tests.waiting import wait_until
 from tools import rehearsals
 from tools.gate import Judged, run_gate
+from tools.watch import await_sight
 
 SPOILED = Path(__file__).parent / "spoiled" / "sitecustomize.py"
 FOLDER = "/run/yiwang-spoiled"
@@ -46,7 +48,20 @@ def limits() -> Objectives:
 
 
 @pytest.fixture(scope="module")
-def people(living: Living, own_speed: None) -> Iterator[None]:
+def sight(living: Living, own_speed: None) -> None:
+    """What was deployed before is running and has been looked at since: tenants are read, and their readings scraped,
+    every half minute, which is longer than a hold here.
+    """
+    assert living.outputs.prometheus is not None
+    await_sight(living.outputs)
+    since, live = time.time(), len([one for one in living.outputs.tenants if one.status == "live"])
+    with Prometheus(living.outputs.prometheus) as prometheus:
+        read = f"count(max by (tenant) (yiwang_tenant_reading_timestamp_seconds) > {since:.0f}) == {live}"
+        wait_until(lambda: bool(prometheus.query(read)), 3 * READY_SECONDS, "every live tenant was read and scraped")
+
+
+@pytest.fixture(scope="module")
+def people(living: Living, sight: None) -> Iterator[None]:
     """Made once for all runs here: each costs a small host a password's hash."""
     with living.life.bursting():
         rehearsals.prepare(living.engine, short(), print)
