@@ -25,7 +25,7 @@ from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
 from tools.environment import load_choice
-from tools.lifecycle import holding, registry_of
+from tools.lifecycle import judging, registry_of
 
 SETTLING_SECONDS = 2.0
 """A scrape that began before the hold ended is stored by then."""
@@ -63,7 +63,7 @@ def run_gate(
     outputs = outputs_of(engine)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     place = folder or engine.folder.root / "gate" / f"{stamp}-{scenario.name}"
-    with holding(engine.folder):
+    with judging(engine, say):
         warning = _plan_warning(engine)
         if outputs.prometheus is None:
             load, evidence = None, _blind(outputs, ["the environment has no monitoring host"])

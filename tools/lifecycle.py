@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,24 @@ def holding(folder: EnvironmentFolder) -> Iterator[None]:
             raise StageError(
                 f"another command is changing environment {folder.environment}", "wait for it to end, then try again"
             ) from None
+        yield
+
+
+@contextmanager
+def judging(engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds the environment while it is judged what its hosts carry. Local ones that a command cut short left bursting
+    have their own share of a core first: with more they would seem to carry more.
+
+    Raises:
+        StageError: another command is at work.
+    """
+    with holding(engine.folder):
+        if engine.folder.cloud.exists():
+            cloud = Cloud(engine.folder.cloud, engine.environment)
+            own, given = CloudSettings.cores_per_vcpu, cloud.settings.cores_per_vcpu
+            if given != own:
+                Lifecycle(engine.environment).set_speed(1.0)
+                say(f"hosts had {given / own:g} times their share of a core and have their own again")
         yield
 
 
@@ -259,7 +277,7 @@ class Lifecycle:
     @contextmanager
     def bursting(self) -> Iterator[None]:
         """Hosts may use what the machine has to spare: installing takes minutes on a tenth of a core, and nobody judges
-        what they carry meanwhile. A command that is cut short leaves them so; the next `up` puts them right.
+        what they carry meanwhile. A command that is cut short leaves them so; the next `up` or `judging` sets it right.
         """
         before = self.speed
         self.set_speed(max(BURST, before))

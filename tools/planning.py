@@ -33,7 +33,7 @@ from monitoring.objectives import Objectives, ObjectivesError
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
 from tools.gate import SETTLING_SECONDS
-from tools.lifecycle import holding, registry_of
+from tools.lifecycle import holding, judging, registry_of
 from tools.stages import StageError
 
 FRESH = timedelta(days=1)
@@ -131,7 +131,7 @@ def measure_cell(
         def offer(step: Scenario, folder: Path) -> LoadResult:
             return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
 
-        with holding(engine.folder), rehearsals.people(engine, scenario, say):
+        with judging(engine, say), rehearsals.people(engine, scenario, say):
             say(f"{cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
             return measure(cell, outputs, scenario, objectives, engine.folder.root, pace, offer, chosen, say)
 
