@@ -216,7 +216,7 @@ def _gateways(objectives: Objectives) -> Iterator[Query]:
 def _data(objectives: Objectives) -> Iterator[Query]:
     limits = objectives.saturation
     # database and cache are asked every 15 s, which may miss a half of a short hold: their last answer counts, too
-    connections = "max_over_time(sum by (cell) (pg_stat_database_numbackends)[$window:5s])"
+    connections = "max_over_time(sum by (cell) (pg_stat_database_numbackends)[$window:1s])"
     memory = "max by (cell) (redis_memory_used_bytes)"
     for name, component, expression, says, limit in (
         (

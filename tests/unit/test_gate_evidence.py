@@ -80,3 +80,13 @@ def test_every_metric_that_is_asked_for_is_kept_by_some_scrape() -> None:
 
 def _metrics(expression: str) -> list[str]:
     return re.findall(r"\b(?:yiwang|node|haproxy|pgbouncer|pg|redis)_\w+", expression)
+
+
+def test_every_window_is_looked_into_each_second() -> None:
+    """Prometheus lays the steps of a subquery on the clock: a window shorter than a step may have none in it."""
+    steps = [
+        re.findall(r"\[\$window:(.*?)\]", expression)
+        for one in table(OBJECTIVES)
+        for expression in (one.expression, one.of or "")
+    ]
+    assert {step for found in steps for step in found} == {"1s"}
