@@ -1,6 +1,8 @@
 # The front door. Underneath, the native commands work as their users know them: see `yiwang env --help`.
 ENVIRONMENT ?= local
 YIWANG := tools/bootstrap
+# Where this is set, each of the many programs behind a command would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up onboard status gate plan demo-loop logs ssh down test test-fast lint bench lock
