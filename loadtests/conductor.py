@@ -145,7 +145,8 @@ class Conductor:
 
     def _begin(self) -> None:
         self._members = self._workers() or ["local"]
-        self._say(f"{len(self._members)} generator processes log people in")
+        many = len(self._members) > 1
+        self._say(f"people log in, from {len(self._members)} generator {'processes' if many else 'process'}")
         for index, member in enumerate(self._members):
             self._runner.send_message(SHARE, {"index": index, "count": len(self._members)}, client_id=member)
         if not self._all_ready.wait(CONDUCTOR_READY_SECONDS):

@@ -53,7 +53,7 @@ def kill_at(living: Living, scope: str, step: int) -> None:
         start_new_session=True,
     )
     wait_until(
-        lambda: engine.poll() is not None or things_of(living, scope) >= before + step, 60, f"step {step}", every=0.02
+        lambda: engine.poll() is not None or things_of(living, scope) >= before + step, 60, f"step {step}", every=0.05
     )
     os.killpg(engine.pid, signal.SIGKILL)
     engine.wait()

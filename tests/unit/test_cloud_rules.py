@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from infra.local.cloud.containers import Container
+from infra.local.cloud.context import Context
 from infra.local.cloud.databases import check_password
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.instance_types import cache_memory_mib, host_type, max_connections, type_with_limits
 from infra.local.cloud.object_store import bucket_policy
 from infra.local.cloud.settings import CloudSettings
-from infra.local.cloud.zones import Name, resolve
+from infra.local.cloud.zones import Name, NameServer, resolve
 from infra.local.images.sources import Source, debian_sources
 from infra.plan import TRACKED, read
 from infra.stacks import template
@@ -176,3 +179,24 @@ def test_the_machines_mirror_is_read_from_both_formats(tmp_path: Path) -> None:
     ]
     assert debian_sources("trixie", tmp_path) == [Source("http://old.test/debian", ("trixie",))]
     assert debian_sources("sid", tmp_path) == []
+
+
+class Going:
+    """What the name server asks of a cloud whose network goes while it is asked for it."""
+
+    def __init__(self) -> None:
+        self.networks = [SimpleNamespace(ready=False)]
+        self.removed: list[str] = []
+        self.containers = SimpleNamespace(name=str, remove=self.removed.append)
+        self.store = SimpleNamespace(lock=nullcontext)
+
+    @property
+    def vpc(self) -> SimpleNamespace | None:
+        return self.networks.pop() if self.networks else None
+
+
+def test_a_name_server_goes_with_its_network_even_while_it_asks_for_it() -> None:
+    going = Going()
+    for _ in range(2):  # the network is about to go; it is gone
+        NameServer(cast("Context", going)).renew()
+    assert going.removed == ["name-server", "name-server"]

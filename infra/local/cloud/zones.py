@@ -283,7 +283,8 @@ class NameServer:
 
     def renew(self) -> None:
         with self._context.store.lock("name-server"):
-            if self._context.vpc is None or not self._context.vpc.ready:
+            vpc = self._context.vpc  # asked once: it may go meanwhile
+            if vpc is None or not vpc.ready:
                 self._context.containers.remove(self.container_name)
                 return
             settings_changed, names_changed = self._write()
