@@ -24,6 +24,7 @@ STALE_SCRAPES = 3
 CURVE_POINTS = 120
 CLOCKS_SECONDS = 3.0
 CPU_CURVE = "CPU of hosts"
+FULLEST_CPU = "CPU of hosts at their fullest"
 
 Clock = Callable[[], float]
 

@@ -42,8 +42,9 @@ def judge(
         checks += [*run_checks(objectives, scenario, load), *seen_by_people(objectives, load)]
         if not evidence.faults:
             checks += seen_by_prometheus(objectives, load, evidence)
-    limiting, proof = limits_of(objectives, load, evidence)
     reasons = sorted((check for check in checks if check.outcome in OUTCOMES), key=_tellingness)
+    broken = any(reason.kind == "promise" and reason.outcome == "broken" for reason in reasons)
+    limiting, proof = limits_of(objectives, load, evidence, broken)
     return Verdict(
         environment=evidence.environment,
         scenario=scenario.name,

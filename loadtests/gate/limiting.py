@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loadtests.gate.evidence import CPU_CURVE, Evidence
+from loadtests.gate.evidence import CPU_CURVE, FULLEST_CPU, Evidence
+from loadtests.gate.queries import FULLEST_SECONDS
 from loadtests.gate.verdict import shown
 from loadtests.result import LoadResult
 from monitoring.objectives import Objectives
@@ -25,18 +26,37 @@ class Fullness:
         return self.share >= self.limit
 
 
-def limits_of(objectives: Objectives, load: LoadResult | None, evidence: Evidence) -> tuple[str | None, str]:
-    """The fullest component that is at its limit, if one is, and how full all are, the fullest first."""
+def limits_of(
+    objectives: Objectives, load: LoadResult | None, evidence: Evidence, broken: bool = False
+) -> tuple[str | None, str]:
+    """The fullest component that is at its limit, if one is, and how full all are, the fullest first.
+
+    Where a promise is `broken` and nothing is at its limit on average, it is the hosts that were for a while.
+    """
     everything = sorted(_fullness(objectives, load, evidence), key=lambda one: -one.share / one.limit)
     if not everything:
         return None, ""
-    first = everything[0]
-    others = ", ".join([one.sentence for one in everything[1:]] + _beside(evidence))
-    if not first.at_limit:
-        return None, f"nothing is at its limit: {first.sentence}, {others}" if others else first.sentence
-    also = [one.component for one in everything[1:] if one.at_limit]
-    beside = f" (at their limit, too: {', '.join(also)})" if also else ""
-    return first.component, f"{first.sentence}{beside}; {others}"
+    full = [one for one in everything if one.at_limit]
+    if not full and broken:
+        full = list(_for_a_while(objectives, evidence))
+    others = [one for one in everything if one not in full]
+    told = ", ".join([one.sentence for one in others] + _beside(evidence))
+    if not full:
+        return None, f"nothing is at its limit: {told}"
+    first, *also = full
+    beside = f" (at their limit, too: {', '.join(one.component for one in also)})" if also else ""
+    return first.component, f"{first.sentence}{beside}; {told}"
+
+
+def _for_a_while(objectives: Objectives, evidence: Evidence) -> Iterator[Fullness]:
+    """Hosts that were at their limit in their fullest seconds, those first that were the fullest on average."""
+    limit = objectives.saturation.host_cpu
+    average = {one.component: one.value or 0.0 for one in evidence.figures if one.query == CPU_CURVE}
+    fullest = [one for one in evidence.figures if one.query == FULLEST_CPU and (one.value or 0.0) >= limit]
+    for one in sorted(fullest, key=lambda one: -average.get(one.component, 0.0)):
+        share = one.value or 0.0
+        said = f"CPU {shown(share, 'use')} of their limit in their fullest {FULLEST_SECONDS} s"
+        yield Fullness(one.component, share, limit, f"{one.component}: {said}")
 
 
 def _fullness(objectives: Objectives, load: LoadResult | None, evidence: Evidence) -> Iterator[Fullness]:

@@ -21,6 +21,8 @@ Labels = Mapping[str, str]
 Where = Callable[[EnvironmentOutputs], list[Labels]]
 Unit = Literal["share", "use", "seconds", "count"]
 GIB = 1024**3
+FULLEST_SECONDS = 15
+"""Three scrapes: arrivals that come in a crowd fill a host for less than a hold, and are answered late."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,15 @@ def remainder(target: float) -> float:
 def _hosts(objectives: Objectives) -> Iterator[Query]:
     """The busiest host of each group: an average would hide one that is alone at its limit."""
     limits, by = objectives.saturation, "by (cell, role, host)"
-    idle = f'sum {by} (rate(node_cpu_seconds_total{{mode=~"idle|iowait"}}[$window]))'
+
+    def busy(window: str) -> str:
+        idle = f'sum {by} (rate(node_cpu_seconds_total{{mode=~"idle|iowait"}}[{window}]))'
+        return f"1 - {idle} / sum {by} (rate(node_cpu_seconds_total[{window}]))"
+
     available = "min_over_time(node_memory_MemAvailable_bytes[$window])"
     used = "(node_filesystem_size_bytes - node_filesystem_free_bytes)"
     for name, share, limit in (
-        ("CPU", f"1 - {idle} / sum {by} (rate(node_cpu_seconds_total[$window]))", limits.host_cpu),
+        ("CPU", busy("$window"), limits.host_cpu),
         ("memory", f"1 - {available} / node_memory_MemTotal_bytes", limits.host_memory),
         ("disk", f"{used} / ({used} + node_filesystem_avail_bytes)", limits.host_disk),
     ):
@@ -128,6 +134,14 @@ def _hosts(objectives: Objectives) -> Iterator[Query]:
             "use",
             limit,
         )
+    yield Query(
+        "CPU of hosts at their fullest",
+        "{cell} {role} hosts",
+        host_groups,
+        f"max by (cell, role) (max_over_time(({busy(f'{FULLEST_SECONDS}s')})[$window:1s]))",
+        f"The busiest of {{component}} used {{figure}} of its CPU in its fullest {FULLEST_SECONDS} s.",
+        "use",
+    )
 
 
 def _services(objectives: Objectives) -> Iterator[Query]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.gate.evidence import Evidence
+from loadtests.gate.evidence import FULLEST_CPU, Evidence
 from loadtests.gate.judge import judge
 from loadtests.gate.verdict import Verdict
 from loadtests.result import Generator, LoadResult, TenantResult
@@ -272,6 +272,24 @@ def test_two_components_at_their_limit_are_both_told() -> None:
     found = verdict(evidence=both)
     assert found.limiting == APPLICATION
     assert "at their limit, too: cell-a gateway hosts" in found.proof
+
+
+def test_hosts_that_were_full_for_a_while_explain_a_broken_promise() -> None:
+    """Arrivals that come in a crowd are answered late although nothing was full on average."""
+    full = spoiled(healthy_evidence(), FULLEST_CPU, APPLICATION, value=0.99)
+    full = spoiled(full, FULLEST_CPU, "cell-a gateway hosts", value=1.0)
+    full = spoiled(full, CPU, APPLICATION, value=0.84)
+    late = "latency of affairs, as it saw itself"
+    found = verdict(evidence=spoiled(full, late, value=0.2, count=1000.0, halves=(0.2, 0.2)))
+    assert (found.verdict, found.limiting) == ("NO-GO", APPLICATION)
+    assert found.proof.startswith(
+        "cell-a application hosts: CPU 0.99 of their limit in their fullest 15 s "
+        "(at their limit, too: cell-a gateway hosts); "
+        "cell-a application hosts: CPU 0.84 of their limit"
+    )
+    # without a broken promise it is no limit, and without full hosts it explains nothing
+    assert verdict(evidence=full).limiting is None
+    assert verdict(evidence=spoiled(healthy_evidence(), late, value=0.2, count=1000.0)).limiting is None
 
 
 def test_a_generator_that_was_the_limit_is_the_limiting_component() -> None:
