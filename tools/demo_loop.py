@@ -2,17 +2,19 @@
 lets the launch through.
 
 The target is 1.2 times what the cell's application hosts carried in this very run, so the same story is told on any
-machine. A gate that cannot tell is asked once more, then the demonstration fails: nothing is pretended.
+machine. A gate that cannot tell is asked once more, and so is what contradicts itself; then the demonstration fails:
+nothing is pretended.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +29,8 @@ from tools.gate import Judged, run_gate
 from tools.lifecycle import Lifecycle
 from tools.planning import make_plan, measure_cell
 from tools.stages import StageError
+
+Outcome = TypeVar("Outcome")
 
 SCENARIO = "cell"
 CELL = "cell-a"
@@ -113,7 +117,7 @@ class Demonstration:
 
     def _tell(self, scenario: Scenario) -> None:
         story = self.story
-        launch = self._refused(scenario)
+        launch = self._once_more(lambda: self._measured_and_refused(scenario))
         with self._step("plan", "from what was measured"):
             planned = make_plan(self.engine, launch, cell=CELL, measuring=False, say=self._say)
             story.reasons = list(planned.proposal.reasons)
@@ -128,22 +132,22 @@ class Demonstration:
         with self._step("apply", "pulumi up of the cell's stack, then the playbook"):
             self.life.resize(CELL, self.console)
         with self._step("gate", "the same gate, the same target"):
-            story.after = self._gate(launch, "GO")
+            story.after = self._once_more(lambda: self._gate(launch, "GO"))
         if self.measure_after:
             self._measure_again(scenario)
 
-    def _refused(self, scenario: Scenario) -> Scenario:
-        """Measured, and refused for more than that. On a busy machine measurement and gate may contradict each other,
-        so that neither can be relied on: both are repeated once.
+    def _once_more(self, step: Callable[[], Outcome]) -> Outcome:
+        """What the step gives. On a busy machine its figures may contradict what was measured before or foretold, so
+        that neither can be relied on: it is repeated once, with a word.
 
         Raises:
-            Contradiction: they do it again.
+            Contradiction: it does it again.
         """
         try:
-            return self._measured_and_refused(scenario)
+            return step()
         except Contradiction as error:
-            self._say(f"UNSURE, both once more: {error.cause}")
-        return self._measured_and_refused(scenario)
+            self._say(f"UNSURE, once more: {error.cause}")
+        return step()
 
     def _measured_and_refused(self, scenario: Scenario) -> Scenario:
         story = self.story

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from loadtests.scenario import Scenario, load
 from tools.demo_loop import Contradiction, Demonstration
 from tools.lifecycle import Lifecycle
 from tools.stages import StageError
 
-SCENARIO = load("cell")
+
+def demonstration(said: io.StringIO) -> Demonstration:
+    return Demonstration(Lifecycle("test-demo"), Console(file=said, width=200))
 
 
-class Told(Demonstration):
-    """A demonstration whose measurement and gate end as they are told, one after another."""
+def ending(*endings: StageError | str) -> Callable[[], str]:
+    """A step that ends as it is told, one time after another."""
+    left = list(endings)
 
-    def __init__(self, *endings: StageError | None) -> None:
-        self.said = io.StringIO()
-        super().__init__(Lifecycle("test-demo"), Console(file=self.said, width=200))
-        self.endings = list(endings)
+    def step() -> str:
+        end = left.pop(0)
+        if isinstance(end, StageError):
+            raise end
+        return end
 
-    def _measured_and_refused(self, scenario: Scenario) -> Scenario:
-        ending = self.endings.pop(0)
-        if ending is not None:
-            raise ending
-        return scenario
+    return step
 
 
 @pytest.fixture(autouse=True)
@@ -37,18 +37,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_contradiction_is_repeated_once_with_a_word() -> None:
-    demonstration = Told(Contradiction("the gate says GO where NO-GO was due", ""), None)
-    assert demonstration._refused(SCENARIO) == SCENARIO
-    assert "UNSURE, both once more: the gate says GO where NO-GO was due" in demonstration.said.getvalue()
+    said = io.StringIO()
+    step = ending(Contradiction("the gate says GO where NO-GO was due", ""), "NO-GO")
+    assert demonstration(said)._once_more(step) == "NO-GO"
+    assert "UNSURE, once more: the gate says GO where NO-GO was due" in said.getvalue()
 
 
 def test_a_second_contradiction_ends_it() -> None:
-    demonstration = Told(Contradiction("first", ""), Contradiction("second", ""), None)
+    step = ending(Contradiction("first", ""), Contradiction("second", ""), "GO")
     with pytest.raises(Contradiction, match="second"):
-        demonstration._refused(SCENARIO)
+        demonstration(io.StringIO())._once_more(step)
 
 
 def test_what_is_no_contradiction_is_not_repeated() -> None:
-    demonstration = Told(StageError("there is no such environment", ""), None)
+    step = ending(StageError("there is no such environment", ""), "GO")
     with pytest.raises(StageError, match="no such environment"):
-        demonstration._refused(SCENARIO)
+        demonstration(io.StringIO())._once_more(step)
