@@ -39,8 +39,7 @@ def limits_of(
     full = [one for one in everything if one.at_limit]
     if not full and broken:
         full = list(_for_a_while(objectives, evidence))
-    others = [one for one in everything if one not in full]
-    told = ", ".join([one.sentence for one in others] + _beside(evidence))
+    told = ", ".join([one.sentence for one in everything if one not in full[:1]] + _beside(evidence))
     if not full:
         return None, f"nothing is at its limit: {told}"
     first, *also = full
