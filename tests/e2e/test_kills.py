@@ -63,6 +63,11 @@ def kills(living: Living) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "PostgreSQL of the core", lambda: living.kill_managed("cell-core", "database")
 
 
+def all_run(living: Living) -> bool:
+    """Whether the local cloud's keeper has nothing left to bring back."""
+    return all(seen.alive for seen in living.life.cloud.seen().values())
+
+
 @contextmanager
 def killing_in_turn(living: Living, applicant: Applicant) -> Iterator[list[str]]:
     """Kills one component after another, spread over the run by the number of cases acknowledged."""
@@ -80,7 +85,7 @@ def killing_in_turn(living: Living, applicant: Applicant) -> Iterator[list[str]]
             if over.is_set():
                 return
             kill()
-            living.life.cloud.start()
+            wait_until(partial(all_run, living), 30, f"{what} is back by itself")
             done.append(what)
 
     thread = threading.Thread(target=loop)

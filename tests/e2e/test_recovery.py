@@ -1,4 +1,4 @@
-"""Whatever is killed, the same command brings it back: here every process of the environment."""
+"""Whatever is killed, the same command brings it back: here every process of the environment, its keeper first."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def test_every_process_killed_the_same_environment_comes_back(living: Living, tm
         text=True,
         check=True,
     ).stdout.split()
+    for process in living.life.cloud.keeper.processes():
+        process.kill()
     subprocess.run(["podman", "kill", "--signal", "KILL", *names], check=True, capture_output=True)
 
     living.life.up(Console(file=io.StringIO()))

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from infra.engine import Engine
 from infra.folder import EnvironmentFolder, cache
+from infra.local.cloud import Cloud
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
 from tools.demo import log_ins
@@ -142,6 +144,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "alertmanager": found.alertmanager,
         "receiver": found.receiver,
         "alerts": firing(found),
+        "keeper": kept(engine),
         "tenants": [
             {"code": one.code, "name": one.name, "level": one.level, "status": one.status, "url": one.url}
             for one in found.tenants
@@ -153,6 +156,14 @@ def describe(engine: Engine) -> dict[str, Any]:
         ],
         "demo": log_ins(found, folder.demo),
     }
+
+
+def kept(engine: Engine) -> dict[str, Any] | None:
+    """Whether the local cloud's keeper runs, and what it did last; None where there is no local cloud."""
+    if not engine.folder.cloud.exists():
+        return None
+    keeper = Cloud(engine.folder.cloud, engine.environment).keeper
+    return {"runs": bool(keeper.processes()), "log": str(keeper.log), "last": list(keeper.history(last=5))}
 
 
 def _front_gateway(found: EnvironmentOutputs) -> dict[str, Any] | None:
@@ -190,6 +201,7 @@ def _show(console: Console, engine: Engine) -> None:
             people.add_row(f"clerk of {names[code]}", log_in["username"], log_in["password"])
         people.add_row("province administrator", demo["operator"]["username"], demo["operator"]["password"])
     _show_sight(console, described)
+    _show_keeper(console, described["keeper"])
     for table in (hosts, tenants, people):
         if table.row_count:
             console.print(table)
@@ -213,6 +225,16 @@ def _show_sight(console: Console, described: dict[str, Any]) -> None:
         for alert in described["alerts"]:
             alerts.add_row(alert["name"], alert["summary"], f"docs/runbooks/{alert['name']}.md")
         console.print(alerts)
+
+
+def _show_keeper(console: Console, keeper: dict[str, Any] | None) -> None:
+    if keeper is None:
+        return
+    if not keeper["runs"]:
+        console.print("[red]nothing brings back what dies[/red]: the keeper does not run; make up starts it")
+    for entry in keeper["last"]:
+        when = datetime.fromisoformat(entry["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        console.print(f"keeper, {when}: {entry['thing']} {entry['result']} {entry.get('error', '')}", soft_wrap=True)
 
 
 def _ssh(engine: Engine, found: EnvironmentOutputs, name: str) -> list[str]:

@@ -18,6 +18,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,11 +34,13 @@ from infra.local.cloud.firewall import Firewall, SecurityGroups, SecurityRules
 from infra.local.cloud.front_door import FrontDoor
 from infra.local.cloud.host_view import HostView
 from infra.local.cloud.hosts import Hosts, KeyPairs
+from infra.local.cloud.keeper import Keeper
 from infra.local.cloud.kept import KeptThings
 from infra.local.cloud.kind import Kind
 from infra.local.cloud.networks import Networks, Switches, ensure_network
 from infra.local.cloud.object_store import ObjectStore
 from infra.local.cloud.records import Owner, Record, Status
+from infra.local.cloud.running import Running
 from infra.local.cloud.settings import CloudSettings
 from infra.local.cloud.zones import (
     NameServer,
@@ -73,6 +76,7 @@ class Cloud:
         self._front_door = FrontDoor(self._context)
         self._object_store = ObjectStore(self._context)
         self.host_view = HostView(self._context)
+        self.keeper = Keeper(self._context)
         self._wire()
         self.networks = self._kind(Networks)
         self.switches = self._kind(Switches)
@@ -139,10 +143,19 @@ class Cloud:
         return self._object_store.endpoint
 
     @property
+    def root(self) -> Path:
+        return self._context.root
+
+    @property
     def name_servers(self) -> list[str]:
         return [str(self._context.name_server)] if self._context.vpc else []
 
     # --- life cycle
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` ended it, and nothing started it since."""
+        return self._context.stopped
 
     def is_up(self) -> bool:
         """Whether the environment runs as far as a look tells; a single thing that is missing is drift, not down."""
@@ -161,6 +174,7 @@ class Cloud:
         """Make and start everything recorded that does not run; returns what had to be done, nothing when all ran.
 
         After a reboot, after `stop`, after every process was killed: the same things with the same addresses and data.
+        From then on the keeper brings back what dies.
         """
         context = self._context
         with context.store.lock("life-cycle"):
@@ -174,7 +188,7 @@ class Cloud:
                     done.append("hosts' view of themselves")
                 done += self._start_things(seen)
             context.mark(RUNNING)
-            return done
+            return done + (["keeper"] if self.keeper.ensure() else [])
 
     def _start_network(self, vpc: Record[Any], seen: dict[str, Seen]) -> list[str]:
         context = self._context
@@ -192,37 +206,74 @@ class Cloud:
         return done
 
     def _start_things(self, seen: dict[str, Seen]) -> list[str]:
-        context = self._context
-        work: list[tuple[str, Callable[[], bool]]] = []
-        for kind in _RUNNING_KINDS:
-            for record in context.store.of_kind(kind):
-                if record.ready:
-                    work.append((f"{kind} {record.owner.name}", self._starter(record, seen)))
-        if context.store.count("Bucket"):
-            store = seen.get(self._object_store.container_name)
-            work.append(("object store", lambda: self._object_store.make_run(store)))
+        things = [thing for thing in self.running() if thing.container != self._name_server.container_name]
+        # the front door points to the others' addresses, and waits for none of them
+        *work, door = things
         with ThreadPoolExecutor(max_workers=4) as pool:
-            results = list(pool.map(lambda item: (item[0], item[1]()), work))
-        done = [name for name, changed in results if changed]
-        if self._front_door.renew(seen.get(self._front_door.container_name)):
-            done.append("front door")
-        return done
+            results = list(pool.map(lambda thing: thing.run(seen.get(thing.container)), work))
+        done = [thing.label for thing, changed in zip(work, results, strict=True) if changed]
+        return done + ([door.label] if door.run(seen.get(door.container)) else [])
 
-    def _starter(self, record: Record[Any], seen: dict[str, Seen]) -> Callable[[], bool]:
-        if record.kind == "Host":
-            return lambda: self.hosts.run(record, seen.get(self.hosts.container_name(record)))
-        one = seen.get(self._context.containers.name(record.id))
-        if record.kind == "DatabaseInstance":
-            return lambda: self.database_instances.run(record, one)
-        if record.kind == "Cache":
-            return lambda: self.caches.run(record, one)
-        return lambda: self._balancer_containers.renew_one(record, one)
+    def seen(self) -> dict[str, Seen]:
+        """Every container of the environment by name, as podman and the kernel show it."""
+        return self._context.containers.seen()
+
+    def running(self) -> list[Running]:
+        """Everything that should run now; the front door is the last."""
+        context = self._context
+        if context.vpc is None or not context.vpc.ready:
+            return []
+        things = [Running("name server", self._name_server.container_name, self._name_server.start)]
+        things += [self._running(record) for record in context.store.of_kind(*_RUNNING_KINDS) if record.ready]
+        if context.store.count("Bucket"):
+            things.append(Running("object store", self._object_store.container_name, self._object_store.make_run))
+        return [*things, Running("front door", self._front_door.container_name, self._front_door.renew)]
+
+    def _running(self, record: Record[Any]) -> Running:
+        runs: dict[str, Callable[[Record[Any], Seen | None], bool]] = {
+            "Host": self.hosts.run,
+            "DatabaseInstance": self.database_instances.run,
+            "Cache": self.caches.run,
+            "Balancer": self._balancer_containers.renew_one,
+        }
+        run = runs[record.kind]
+
+        def run_current(seen: Seen | None) -> bool:
+            current = self._context.store.get(record.id)  # it may have changed, or gone, since it was listed
+            return current is not None and current.ready and run(current, seen)
+
+        physical = record.spec.name if record.kind == "Host" else record.id
+        label = f"{record.kind} {record.owner.name}"
+        return Running(label, self._context.containers.name(physical), run_current, record.id)
+
+    def revive(self, things: list[Running]) -> list[tuple[Running, Exception | None]]:
+        """Run again those that have died, and say what came of each. Left alone, and out of the answer, is what lives,
+        what was removed, and what somebody else is at work on.
+        """
+        with self._context.store.try_lock("life-cycle") as mine:
+            if not mine or self._context.stopped:
+                return []
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                return [tried for tried in pool.map(self._revive_one, things) if tried]
+
+    def _revive_one(self, thing: Running) -> tuple[Running, Exception | None] | None:
+        store = self._context.store
+        with store.try_lock(f"thing-{thing.record}") if thing.record else nullcontext(True) as mine:
+            seen = self._context.containers.look(thing.container) if mine else None
+            if seen is None or seen.alive:
+                return None
+            try:
+                # Looked at again where its own lock is held: a renewal may run it at this moment.
+                return (thing, None) if thing.run(None) else None
+            except Exception as error:
+                return thing, error
 
     def stop(self) -> None:
         """End and remove everything that runs: containers, network, firewall, mounts. Data and store stay."""
         context = self._context
         with context.store.lock("life-cycle"):
             context.mark(STOPPED)
+            self.keeper.end()
             forget_before_boot()
             seen = context.containers.seen()
             # Databases write what they hold before they end; nothing else has anything to lose.
@@ -253,8 +304,7 @@ class Cloud:
             return Status(record.id, record.kind, record.owner, name, "Creating", address)
         if record.kind not in _RUNNING_KINDS:
             return Status(record.id, record.kind, record.owner, name, "Available", address)
-        container = record.spec.name if record.kind == "Host" else record.id
-        one = seen.get(self._context.containers.name(container))
+        one = seen.get(self._running(record).container)
         state = "Missing" if one is None else "Running" if one.alive else "Stopped"
         if one is None and self._context.stopped:
             state = "Stopped"

@@ -477,6 +477,7 @@ class BalancerContainers:
     def _container(self, balancer: Record[Any]) -> Container:
         options = (
             *self._context.network_options(balancer.attributes["address"]),
+            *self._context.resolver_options(),
             *("--volume", f"{folder(self._context, balancer)}:/settings:ro"),
             *("--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),
         )

@@ -149,6 +149,7 @@ class Caches(Kind[CacheSpec]):
     def _container(self, record: Record[CacheSpec]) -> Container:
         options = (
             *self.context.network_options(record.attributes["address"]),
+            *self.context.resolver_options(),
             *("--volume", f"{self.folder(record)}:/settings:ro", "--sysctl", "net.core.somaxconn=1024"),
         )
         boot = "exec setpriv --reuid redis --regid redis --clear-groups redis-server /settings/redis.conf"

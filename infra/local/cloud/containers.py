@@ -53,6 +53,7 @@ class Seen:
     alive: bool
     labels: dict[str, str] = field(default_factory=dict)
     believed_alive: bool = False  # by podman, which does not know of a death that nobody reported
+    process: int = 0  # its first one, as the machine numbers it
 
 
 def run_podman(*arguments: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -81,7 +82,7 @@ class Containers:
         for row in rows:
             alive = row["State"] == "running" and _process_is_of(row["Pid"], row["Id"])
             name, believed = row["Names"][0], row["State"] in ("running", "stopping")
-            found[name] = Seen(name, row["Id"], alive, row["Labels"] or {}, believed)
+            found[name] = Seen(name, row["Id"], alive, row["Labels"] or {}, believed, row["Pid"])
         return found
 
     def look(self, name: str) -> Seen | None:

@@ -121,10 +121,10 @@ class Context:
     def network_options(self, address: str | IPv4Address) -> tuple[str, ...]:
         """A fixed address and a hardware address that follows from it, so that no peer keeps a stale one."""
         octets = ":".join(f"{octet:02x}" for octet in IPv4Address(address).packed)
-        return (
-            *("--network", self.network_name, "--ip", str(address), "--mac-address", f"02:00:{octets}"),
-            *("--dns", str(self.name_server), "--dns-search", "."),
-        )
+        return ("--network", self.network_name, "--ip", str(address), "--mac-address", f"02:00:{octets}")
+
+    def resolver_options(self) -> tuple[str, ...]:
+        return ("--dns", str(self.name_server), "--dns-search", ".")
 
     # --- records
 

@@ -164,6 +164,7 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
         folder = self.folder(record)
         options = (
             *self.context.network_options(record.attributes["address"]),
+            *self.context.resolver_options(),
             *("--shm-size", "256m", "--stop-signal", "SIGINT"),
             *("--volume", f"{folder / 'data'}:/data", "--volume", f"{folder / 'settings'}:/settings:ro"),
         )

@@ -144,6 +144,7 @@ class Hosts(Kind[HostSpec]):
             seen = None
         if seen is None:
             mount_overlay(self._lower(record), self.folder(record) / "disk")
+            self._write_resolver(record)
         changed = self.context.containers.ensure(wanted, seen)
         alive = seen if seen and not changed else self.context.containers.look(wanted.name)
         limits = self.context.containers.limits(alive) if alive else None
@@ -157,7 +158,9 @@ class Hosts(Kind[HostSpec]):
         cores, memory = host_type(record.spec.instance_type).limits(self.context.settings)
         options = (
             *("--systemd", "always", "--hostname", record.spec.name, *_CAPABILITIES, "--pids-limit", "4096"),
+            # The resolver is a file of its own disk, as a machine's is: what was written there outlives a restart.
             *self.context.network_options(record.attributes["address"]),
+            *("--dns", "none"),
             *("--volume", f"{folder / 'authorized_keys'}:/etc/ssh/authorized_keys:ro"),
             *("--volume", f"{folder / 'host_keys'}:/etc/ssh/host_keys:ro"),
             *self.context.host_view_options(),
@@ -198,6 +201,14 @@ class Hosts(Kind[HostSpec]):
         if not key.exists():
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", record.spec.name, "-f", str(key)]
             subprocess.run(command, check=True, capture_output=True)
+
+    def _write_resolver(self, record: Record[HostSpec]) -> None:
+        """At its first boot a host asks the network's name server."""
+        disk = self.folder(record) / "disk"
+        if not (disk / "upper/etc/resolv.conf").exists():
+            resolver = disk / "merged/etc/resolv.conf"
+            resolver.unlink(missing_ok=True)  # whatever the image was built with, a link perhaps
+            resolver.write_text(f"nameserver {self.context.name_server}\n")
 
     def _drop_disk(self, record: Record[HostSpec]) -> None:
         disk = self.folder(record) / "disk"

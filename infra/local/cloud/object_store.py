@@ -213,6 +213,7 @@ class ObjectStore:
     def _container(self) -> Container:
         options = (
             *self._context.network_options(self._context.object_store),
+            *self._context.resolver_options(),
             *("--volume", f"{self._folder}:/store", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),
         )
         command = ("haproxy", "-W", "-db", "-f", "/store/haproxy.cfg")

@@ -324,6 +324,7 @@ class NameServer:
     def _container(self) -> Container:
         options = (
             *self._context.network_options(self._context.name_server),
+            *self._context.resolver_options(),
             *("--cap-add", "NET_ADMIN,NET_RAW", "--volume", f"{self._folder}:/zones:ro"),
         )
         command = ("dnsmasq", "--keep-in-foreground", "--conf-file=/zones/dnsmasq.conf")

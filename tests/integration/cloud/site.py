@@ -26,6 +26,8 @@ from tests.waiting import wait_until
 ENVIRONMENT = "test-cloud"
 CIDR = "10.213.0.0/16"
 SITE_PORT = 18943
+SUFFIX = f"sites.{ENVIRONMENT}.localhost"
+BALANCED_PORT = 8080  # where the hosts behind the balancer listen
 PASSWORD = "Correct-Horse-9"
 
 

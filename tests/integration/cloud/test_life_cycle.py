@@ -16,13 +16,14 @@ from tests.waiting import wait_until
 
 
 def processes(site: Site) -> list[int]:
-    """Every container's first process and its monitor, and what serves the hosts' view of themselves."""
+    """Keeper, what serves the hosts' view of themselves, every container's first process and its monitor."""
     template = "{{.State.ConmonPid}} {{.State.Pid}}"
     inspect = subprocess.run(
         ["podman", "inspect", "-f", template, *containers()], capture_output=True, text=True, check=True
     )
-    views = [process.pid for process in site.cloud.host_view.processes()]
-    return [int(process) for process in inspect.stdout.split() if int(process) > 1] + views
+    beside = [*site.cloud.keeper.processes(), *site.cloud.host_view.processes()]
+    # the keeper first, or it would begin to heal
+    return [process.pid for process in beside] + [int(one) for one in inspect.stdout.split() if int(one) > 1]
 
 
 def left_on_the_machine(site: Site) -> list[str]:
@@ -33,7 +34,8 @@ def left_on_the_machine(site: Site) -> list[str]:
         mounted = [line for line in mounts if f"yiwang-{ENVIRONMENT}/" in line]
     found = [line for line in networks.split() if line == f"yw-{ENVIRONMENT}"]
     found += [line for line in tables.splitlines() if line.endswith("yw_test_cloud")]
-    return containers() + found + mounted + [str(process) for process in site.cloud.host_view.processes()]
+    processes = [*site.cloud.host_view.processes(), *site.cloud.keeper.processes()]
+    return containers() + found + mounted + [str(process) for process in processes]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,7 @@ def marked(site: Site, database: Record[Any], application: Record[Any], redis_ca
     connection.run("INSERT INTO kept VALUES (1)")
     connection.close()
     site.on("application", "touch", "/root/kept")
+    site.cloud.start()  # and with it the keeper
     return database
 
 

@@ -1,0 +1,38 @@
+"""When the local cloud's keeper tries again, and what it takes for dead."""
+
+from __future__ import annotations
+
+from infra.local.cloud.containers import Seen
+from infra.local.cloud.keeping import Patience, is_dead
+
+
+def pauses(patience: Patience, tries: int) -> list[float]:
+    """Seconds from one try to the next that is allowed, each tried as soon as it may be."""
+    now, found = 0.0, []
+    for _ in range(tries):
+        patience.tried("database", now)
+        pause = next(step / 10 for step in range(10_000) if patience.allows("database", now + step / 10))
+        found.append(pause)
+        now += pause
+    return found
+
+
+def test_the_first_try_is_at_once_and_the_next_ones_wait_longer_and_longer() -> None:
+    patience = Patience()
+    assert patience.allows("database", 0.0)
+    assert pauses(patience, 9) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert patience.allows("cache", 0.0)
+
+
+def test_what_has_lived_for_a_minute_is_run_again_at_once() -> None:
+    patience = Patience()
+    pauses(patience, 9)
+    patience.tried("database", 10_000.0)
+    assert not patience.allows("database", 10_000.9)
+    assert patience.allows("database", 10_001.0)
+
+
+def test_what_is_not_there_was_removed_and_is_not_dead() -> None:
+    assert not is_dead(None)
+    assert not is_dead(Seen("database", "1", alive=True))
+    assert is_dead(Seen("database", "1", alive=False))
