@@ -6,7 +6,8 @@ previous one goes on verifying (and stays in the published set), the current one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hmac
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,16 +23,19 @@ ALGORITHM = "ES256"
 class SigningKeys:
     current: ECKey
     previous: ECKey | None = None
+    refresh: bytes = field(default=b"", repr=False)
+    """What successors of refresh tokens are made with. It changes with the signing key."""
 
     @classmethod
     def from_secrets(cls, secrets: ServiceSecrets) -> SigningKeys:
         """Raises ValueError when the file holds no usable scalar; the message never quotes it."""
         if secrets.signing_key is None:
             raise ValueError("the secrets file has no signing_key")
-        previous = secrets.previous_signing_key
+        scalar, previous = secrets.signing_key.get_secret_value(), secrets.previous_signing_key
         return cls(
-            key_of_scalar(secrets.signing_key.get_secret_value()),
+            key_of_scalar(scalar),
             key_of_scalar(previous.get_secret_value()) if previous else None,
+            hmac.digest(scalar.encode(), b"yiwang refresh tokens", "sha256"),
         )
 
     @property

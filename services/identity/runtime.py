@@ -31,7 +31,7 @@ class Identity:
         self.directory.changed.append(self._take_keys)
         self.passwords = Passwords(settings.hashing_threads, settings.hashing_queue)
         self.sessions = Sessions(kernel.doors, settings)
-        self.grants = Grants(kernel.doors)
+        self.grants = Grants(kernel.doors, lambda: self.keys.refresh, settings.refresh_grace)
         self.clients = Clients(self.directory)
         self.tokens = AccessTokens(self._issuer, self._current_keys, settings.access_token)
         self.provider = Provider(self.clients, self._issuer, self._current_keys, self.tokens, settings)

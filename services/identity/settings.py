@@ -14,6 +14,10 @@ class IdentitySettings(BaseSettings):
     session: timedelta = Field(default=timedelta(hours=12), description="from log-in to the next one, on all sites")
     code: timedelta = Field(default=timedelta(seconds=60), description="to redeem an authorization code")
     access_token: timedelta = timedelta(minutes=10)
+    refresh_grace: timedelta = Field(
+        default=timedelta(minutes=2),
+        description="to ask for a lost answer again with a spent refresh token",
+    )
     invitation: timedelta = timedelta(hours=72)
 
     attempt_window: timedelta = timedelta(minutes=15)

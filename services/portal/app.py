@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +23,7 @@ from services.portal import administration, cases, catalogue, desk, errors, log_
 from services.portal.affairs import Affairs
 from services.portal.query import Query
 from services.portal.relying_party import RelyingParty
+from services.portal.renewal import Renewals
 from services.portal.sessions import Sessions
 from services.portal.visit import LogInNeeded, Portal
 
@@ -46,14 +49,23 @@ class PortalSettings(ServiceSettings):
 def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
     kernel = kernel or Kernel(settings)
     pages = Pages(HERE / "templates", Assets(HERE / "static"))
+    sessions, relying_party = Sessions(kernel.doors), RelyingParty(kernel)
+    renewals = Renewals(sessions, relying_party)
+
+    @asynccontextmanager
+    async def run(_: Kernel) -> AsyncIterator[None]:
+        yield
+        await renewals.close()
+
     checks = {"database": tenant_databases}
-    service = create_app(settings, title="Portal", routers=ROUTERS, kernel=kernel, checks=checks)
+    service = create_app(settings, title="Portal", routers=ROUTERS, kernel=kernel, checks=checks, lifespan=run)
     service.api.router.routes.append(pages.assets.route())
     service.api.state.portal = Portal(
         kernel=kernel,
         pages=pages,
-        sessions=Sessions(kernel.doors),
-        relying_party=RelyingParty(kernel),
+        sessions=sessions,
+        relying_party=relying_party,
+        renewals=renewals,
         affairs=Affairs(kernel.http),
         query=Query(kernel),
         trusted_proxies=settings.trusted_proxies,

@@ -123,8 +123,8 @@ class RelyingParty:
         )
         if answer.is_client_error:
             raise LogInFailed("identity refused the code")
-        document = answer.json()
-        claims = await self._check(tenant, document["id_token"], attempt["nonce"])
+        document = _document(answer)
+        claims = await self._check(tenant, str(document.get("id_token", "")), attempt["nonce"])
         phone = str(claims.get("phone_number", "")).removeprefix("+86")
         who = Who(str(claims["sub"]), str(claims.get("name", "")), phone)
         return Arrival(who, _tokens(document, document["id_token"]))
@@ -134,7 +134,7 @@ class RelyingParty:
         answer = await self._token(tenant, grant_type="refresh_token", refresh_token=tokens.refresh)
         if answer.is_client_error:
             raise SessionOver
-        return _tokens(answer.json(), tokens.identity, tokens.refresh)
+        return _tokens(_document(answer), tokens.identity, tokens.refresh)
 
     def farewell(self, tenant: Tenant, tokens: Tokens) -> str:
         """The address at identity that ends the person's session there and comes back to the site."""
@@ -153,7 +153,7 @@ class RelyingParty:
             )
         except httpx.HTTPError as error:
             raise Unavailable("identity") from error
-        if answer.is_error and not _grant_refused(answer):
+        if not answer.is_success and not _grant_refused(answer):
             # Also a client secret that this host does not know yet: nobody's session ends for that.
             log.warning("identity.token_refused", status=answer.status_code)
             raise Unavailable("identity")
@@ -184,9 +184,20 @@ class RelyingParty:
 def _grant_refused(answer: httpx.Response) -> bool:
     """Whether the code or refresh token is no good, and not we (RFC 6749, 5.2)."""
     try:
-        return bool(answer.json().get("error") == "invalid_grant")
+        return answer.is_client_error and bool(answer.json().get("error") == "invalid_grant")
     except (ValueError, AttributeError):
         return False
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    """The tokens. Raises Unavailable when it is somebody else who answers in identity's place."""
+    try:
+        document: dict[str, Any] = answer.json()
+        float(document["expires_in"]), document["access_token"].encode()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        log.warning("identity.token_unreadable", status=answer.status_code)
+        raise Unavailable("identity") from error
+    return document
 
 
 def attempt_cookie(state: str) -> str:

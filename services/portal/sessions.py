@@ -35,7 +35,7 @@ UPDATE portal.session SET renewing_until = $2 WHERE id = $1 AND sealed = $4
    AND (renewing_until IS NULL OR renewing_until < $3)
 """
 GIVE_UP_RENEWAL = "UPDATE portal.session SET renewing_until = NULL WHERE id = $1 AND sealed = $2"
-KEEP = "UPDATE portal.session SET sealed = $2, renewing_until = NULL WHERE id = $1"
+KEEP = "UPDATE portal.session SET sealed = $2, renewing_until = NULL WHERE id = $1 AND sealed = $3"
 END = "DELETE FROM portal.session WHERE id = $1"
 
 
@@ -104,11 +104,13 @@ class Sessions:
         async with self._doors.connection(tenant) as connection:
             await connection.execute(GIVE_UP_RENEWAL, session.id, session.sealed)
 
-    async def keep(self, tenant: str, session: Session, tokens: Tokens) -> Session:
-        """The session with its new tokens."""
+    async def keep(self, tenant: str, session: Session, tokens: Tokens) -> Session | None:
+        """The session with its new tokens; or as somebody else who was faster has kept or ended it."""
         sealed = _sealed(session.key, session.who, tokens)
         async with self._doors.connection(tenant) as connection:
-            await connection.execute(KEEP, session.id, sealed)
+            done = await connection.execute(KEEP, session.id, sealed, session.sealed)
+        if done != "UPDATE 1":
+            return await self.again(tenant, session)
         return Session(session.id, session.key, sealed, session.who, tokens)
 
     async def again(self, tenant: str, session: Session) -> Session | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
@@ -22,14 +20,13 @@ from services.pages.frame import Frame, Link
 from services.pages.render import Pages
 from services.portal.affairs import Affairs
 from services.portal.query import Query
-from services.portal.relying_party import RelyingParty, SessionOver
+from services.portal.relying_party import RelyingParty
+from services.portal.renewal import Renewals
 from services.portal.sessions import Session, Sessions
 
 log = structlog.get_logger(__name__)
 
 SESSION_COOKIE = "__Host-yiwang-session"
-RENEW_EARLY_SECONDS = 60.0
-RENEWAL_WAIT_SECONDS = 5.0
 
 
 class LogInNeeded(Exception):
@@ -44,6 +41,7 @@ class Portal:
     pages: Pages
     sessions: Sessions
     relying_party: RelyingParty
+    renewals: Renewals
     affairs: Affairs
     query: Query
     trusted_proxies: int
@@ -133,7 +131,7 @@ async def visit_of(request: Request, tenant: CurrentTenant) -> Visit:
     if session is None:
         return visit
     try:
-        session = await _renewed(visit.portal, tenant, session)
+        session = await visit.portal.renewals.renewed(tenant, session)
     except Unavailable:
         log.warning("session.not_renewed")
     if session is None:
@@ -143,38 +141,6 @@ async def visit_of(request: Request, tenant: CurrentTenant) -> Visit:
     except (NotAuthenticated, Unavailable):
         principal = None
     return replace(visit, session=session, principal=principal)
-
-
-async def _renewed(portal: Portal, tenant: Tenant, session: Session) -> Session | None:
-    """The session with a token that is still good for a while; None when identity ended it.
-
-    Identity out: raises Unavailable, and a token that is still good may be used on.
-    """
-    left = session.tokens.expires_at - time.time()
-    if left > RENEW_EARLY_SECONDS:
-        return session
-    if not await portal.sessions.claim_renewal(tenant.code, session):
-        return session if left > 0 else await _renewed_elsewhere(portal, tenant, session)
-    try:
-        tokens = await portal.relying_party.renew(tenant, session.tokens)
-    except SessionOver:
-        await portal.sessions.end(tenant.code, session)
-        return None
-    except Unavailable:
-        await portal.sessions.give_up_renewal(tenant.code, session)
-        raise
-    return await portal.sessions.keep(tenant.code, session, tokens)
-
-
-async def _renewed_elsewhere(portal: Portal, tenant: Tenant, session: Session) -> Session | None:
-    """Another request is at it: its result."""
-    until = time.monotonic() + RENEWAL_WAIT_SECONDS
-    while time.monotonic() < until:
-        await asyncio.sleep(0.1)
-        found = await portal.sessions.again(tenant.code, session)
-        if found is None or found.sealed != session.sealed:
-            return found
-    raise Unavailable("identity")
 
 
 AnyVisit = Annotated[Visit, Depends(visit_of)]

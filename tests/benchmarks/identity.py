@@ -184,7 +184,8 @@ def rotations_alone(site: IdentitySite, families: list[str], seconds: float) -> 
     identifiers = [str(parts(token)[0]) for token in families]
     script.write_text(
         f"\\set n random(1, {len(identifiers)})\n"
-        f"SELECT * FROM identity.rotate_refresh_token((SELECT id FROM bench WHERE n = :n), '{CLIENT}', 'x', 'x', '');\n"
+        "SELECT * FROM identity.rotate_refresh_token("
+        f"(SELECT id FROM bench WHERE n = :n), '{CLIENT}', 'x', 'x', '', interval '2 min');\n"
     )
     values = ",".join(f"({number}, '{identifier}')" for number, identifier in enumerate(identifiers, start=1))
     site.postgres.run(

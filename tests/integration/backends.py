@@ -13,12 +13,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import boto3
+import psutil
 from botocore.config import Config
 
 from infra.folder import cache
@@ -129,6 +130,23 @@ class Postgres:
     def stop(self, how: int = signal.SIGINT) -> None:
         if self.process:
             stop(self.process, how)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Every process of it is stopped, as on a host that hangs: connections stay, and nothing is answered."""
+        assert self.process
+        server = psutil.Process(self.process.pid)
+        server.suspend()  # first, so that it starts no other
+        processes = [server, *server.children(recursive=True)]
+        for process in processes[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def run(self, sql: str, database: str = "postgres") -> str:
         """Run SQL as the superuser; what psql prints, unaligned."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +52,11 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class World:
-    """Everything beyond the portal. A service whose name is in `out` does not answer."""
+    """Everything beyond the portal. A service whose name is in `out` does not answer.
+
+    `trouble` answers in identity's place when a token is asked for; with `loses_answers` identity does what it is
+    asked, and nobody hears of it.
+    """
 
     def __init__(self) -> None:
         self.key = ECKey.generate_key("P-256", {"kid": "first", "use": "sig", "alg": "ES256"})
@@ -60,6 +64,9 @@ class World:
         self.codes: dict[str, dict[str, Any]] = {}
         self.refresh_tokens: dict[str, tuple[str, Person]] = {}
         self.spent: list[str] = []
+        self.successors: dict[str, str] = {}
+        self.trouble: Handler | None = None
+        self.loses_answers = False
         self.access_seconds = 600
         self.knows_no_client = False
         self.claims: dict[str, Any] = {}
@@ -97,6 +104,14 @@ class World:
         if request.url.path == "/.well-known/openid-configuration":
             return httpx.Response(200, json={"issuer": ISSUER})
         assert request.url.path == "/token"
+        if self.trouble:
+            return self.trouble(request)
+        answer = self._token(request)
+        if self.loses_answers:
+            raise httpx.ReadTimeout("lost", request=request)
+        return answer
+
+    def _token(self, request: httpx.Request) -> httpx.Response:
         client, _, secret = (
             base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode().partition(":")
         )
@@ -117,16 +132,20 @@ class World:
         return self._tokens(client, asked["person"], asked["nonce"])
 
     def _refresh(self, form: dict[str, str]) -> httpx.Response:
-        """Each refresh token is good once; one that comes again ends all."""
-        known = self.refresh_tokens.pop(form["refresh_token"], None)
-        self.spent.append(form["refresh_token"])
-        if known is None:
+        """Each refresh token is good once, and gives the same one again until that is used; an older one ends all."""
+        token = form["refresh_token"]
+        self.spent.append(token)
+        if known := self.refresh_tokens.pop(token, None):
+            self.successors[token] = secrets.token_urlsafe(16)
+        elif not (known := self.refresh_tokens.get(self.successors.get(token, ""))):
             self.refresh_tokens.clear()
             return httpx.Response(400, json={"error": "invalid_grant"})
-        return self._tokens(*known)
+        return self._tokens(*known, refresh=self.successors[token])
 
-    def _tokens(self, client: str, person: Person, nonce: str | None = None) -> httpx.Response:
-        refresh = secrets.token_urlsafe(16)
+    def _tokens(
+        self, client: str, person: Person, nonce: str | None = None, refresh: str | None = None
+    ) -> httpx.Response:
+        refresh = refresh or secrets.token_urlsafe(16)
         self.refresh_tokens[refresh] = client, person
         about = {"iss": ISSUER, "sub": person.sub, "name": person.name, "exp": int(time.time()) + self.access_seconds}
         access = about | {"aud": "yiwang", "client_id": client, "scope": "openid", "roles": person.roles}
@@ -170,31 +189,39 @@ class Sites:
         return json.loads(self.postgres.run(f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r", f"t{code}"))
 
 
-def prepare(folder: Path, postgres: Postgres) -> PortalSettings:
-    """Databases with the portal's schema, and the files of a host."""
-    passwords = {code: secrets.token_hex(8) for code in PLACES}
-    for code, password in passwords.items():
+def prepare(
+    folder: Path,
+    postgres: Postgres,
+    network: dict[str, Any] | None = None,
+    client_secrets: Mapping[str, str] | None = None,
+) -> PortalSettings:
+    """Databases with the portal's schema, and the files of a host; for the tenants of `network`, or our own two."""
+    network = network or _network()
+    passwords = {tenant["database"]: secrets.token_hex(8) for tenant in network["tenants"]}
+    for database, password in passwords.items():
         for role in ("owner", "app"):
-            postgres.run(f"CREATE ROLE t{code}_{role} LOGIN PASSWORD '{password}'")
-        postgres.run(f"CREATE DATABASE t{code} OWNER t{code}_owner")
+            postgres.run(f"CREATE ROLE {database}_{role} LOGIN PASSWORD '{password}'")
+        postgres.run(f"CREATE DATABASE {database} OWNER {database}_owner")
     targets = [
         {
             "module": "portal",
             "host": "127.0.0.1",
             "port": postgres.port,
-            "database": f"t{code}",
-            "user": f"t{code}_owner",
+            "database": database,
+            "user": f"{database}_owner",
             "password": password,
-            "application_role": f"t{code}_app",
+            "application_role": f"{database}_app",
         }
-        for code, password in passwords.items()
+        for database, password in passwords.items()
     ]
     done = migrate(targets)
     assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "portal-tenants.json").write_text(json.dumps(_network()))
-    (folder / "portal-secrets.json").write_text(
-        json.dumps({"tenants": {c: _secrets(c, p) for c, p in passwords.items()}})
-    )
+    known = client_secrets or {code: f"client-{code}" for code in PLACES}
+    secret = {
+        tenant["code"]: _secrets(known[tenant["code"]], passwords[tenant["database"]]) for tenant in network["tenants"]
+    }
+    (folder / "portal-tenants.json").write_text(json.dumps(network))
+    (folder / "portal-secrets.json").write_text(json.dumps({"tenants": secret}))
     return PortalSettings(
         service="portal",
         cell="cell-a",
@@ -212,7 +239,9 @@ async def running(settings: PortalSettings, postgres: Postgres) -> AsyncIterator
     world = World()
     http = httpx.AsyncClient(transport=httpx.MockTransport(world))
     kernel = Kernel(settings, http)
-    yield Sites(world, postgres, create(settings, kernel))
+    portal = create(settings, kernel)
+    yield Sites(world, postgres, portal)
+    await portal.api.state.portal.renewals.close()
     await kernel.close()
 
 
@@ -250,10 +279,10 @@ def _network() -> dict[str, Any]:
     }
 
 
-def _secrets(code: str, password: str) -> dict[str, str]:
+def _secrets(client_secret: str, password: str) -> dict[str, str]:
     return {
         "database_password": password,
-        "client_secret": f"client-{code}",
+        "client_secret": client_secret,
         "check_code_key": "unused",
         "object_access_key_id": "unused",
         "object_access_key_secret": "unused",

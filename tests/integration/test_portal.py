@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from services.identity.settings import IdentitySettings
 from services.kernel.calendar import today
+from services.portal import renewal
 from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres
 from tests.integration.network import COUNTY, NEIGHBOUR, Network
@@ -252,6 +254,88 @@ async def test_a_client_secret_that_is_being_rotated_ends_no_session(sites: Site
         sites.world.knows_no_client = False
         assert CITIZEN.name in (await browser.get("/")).text
     assert len(sites.world.spent) == 1
+
+
+def broken(request: httpx.Request) -> httpx.Response:
+    raise httpx.RemoteProtocolError("cut", request=request)
+
+
+def unanswered(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("late", request=request)
+
+
+PASSING_TROUBLE = {
+    "no answer": unanswered,
+    "cut": broken,
+    "a page in its place": lambda _: httpx.Response(200, text="<html>maintenance</html>"),
+    "no tokens": lambda _: httpx.Response(200, json={"expires_in": "soon"}),
+    "elsewhere": lambda _: httpx.Response(302, headers={"location": "https://elsewhere.test/"}),
+    "500": lambda _: httpx.Response(500, json={"error": "server_error"}),
+    "503": lambda _: httpx.Response(503, json={"error": "invalid_grant"}),
+    "504": lambda _: httpx.Response(504, text="late"),
+    "too many": lambda _: httpx.Response(429, text="slowly"),
+    "bad request": lambda _: httpx.Response(400, json={"error": "invalid_request"}),
+    "no words": lambda _: httpx.Response(400, json=["invalid_grant"]),
+    "unknown client": lambda _: httpx.Response(401, json={"error": "invalid_client"}),
+}
+
+
+@pytest.mark.parametrize("trouble", PASSING_TROUBLE.values(), ids=PASSING_TROUBLE)
+async def test_trouble_that_passes_ends_no_session(
+    sites: Sites, trouble: Callable[[httpx.Request], httpx.Response]
+) -> None:
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.trouble = trouble
+        assert CITIZEN.name in (await browser.get("/")).text, "the token is good for a while yet"
+        sites.world.trouble, sites.world.access_seconds = None, 600
+        assert CITIZEN.name in (await browser.get("/")).text
+        assert (await browser.get(f"/cases/{NUMBER}")).status_code == 200
+
+
+async def test_plain_refusal_alone_ends_a_session(sites: Sites) -> None:
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.trouble = lambda _: httpx.Response(400, json={"error": "invalid_grant"})
+        assert CITIZEN.name not in (await browser.get("/")).text
+    assert sites.rows("SELECT id FROM portal.session") == []
+
+
+async def test_renewal_whose_answer_was_lost_is_tried_on_without_a_visit(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person may come back when identity no longer gives the lost answer again."""
+    monkeypatch.setattr(renewal, "PAUSES", (0.05,))
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.loses_answers = True
+        assert CITIZEN.name in (await browser.get("/")).text
+        sites.world.loses_answers, sites.world.access_seconds = False, 600
+        await asyncio.wait_for(sites.app.api.state.portal.renewals.settled(), 20)
+        assert len(set(sites.world.spent)) == 1, "the same token each time"
+        sites.world.out = {"identity"}
+        assert (await browser.get(f"/cases/{NUMBER}")).status_code == 200, "the new tokens were kept"
+
+
+async def test_trying_on_ends_and_gives_no_session_up(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "PAUSES", (0.05,))
+    monkeypatch.setattr(renewal, "TRY_ON_SECONDS", 0.2)
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sites.world.out = {"identity"}
+        assert CITIZEN.name in (await browser.get("/")).text
+        await asyncio.wait_for(sites.app.api.state.portal.renewals.settled(), 20)
+        sites.world.out = set()
+        assert CITIZEN.name in (await browser.get("/")).text
+
+
+def test_trying_on_ends_before_identity_gives_no_lost_answer_again() -> None:
+    one_try = 5.0 + renewal.WAIT_SECONDS
+    assert renewal.TRY_ON_SECONDS + max(renewal.PAUSES) + one_try < IdentitySettings().refresh_grace.total_seconds()
 
 
 @pytest.mark.parametrize(("column", "age"), [("expires_at", timedelta(0)), ("seen_at", timedelta(hours=2))])

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from services.identity.keys import SigningKeys, key_of_scalar
 from services.identity.passwords import Passwords, normal, weakness
 from services.identity.protocol.clients import Client, Clients
-from services.identity.protocol.store import new_refresh_token, parts
+from services.identity.protocol.store import new_refresh_token, parts, successor
 from services.identity.protocol.tokens import AccessTokens, Subject
 from services.identity.sessions.browser import browser_name, safe_next
 from services.kernel.problems import NotAuthenticated, Problem
@@ -104,9 +104,24 @@ def test_scope_opens_claims() -> None:
 
 
 def test_refresh_token_names_its_family_and_hides_its_secret() -> None:
-    family, secret = parts(new_refresh_token())
-    assert parts(new_refresh_token(family))[0] == family
-    assert parts(new_refresh_token(family))[1] != secret
+    token = new_refresh_token()
+    family, secret = parts(token)
+    assert parts(successor(token, b"key"))[0] == family
+    assert parts(successor(token, b"key"))[1] != secret
+
+
+def test_successor_is_always_the_same_one_and_nobodys_without_the_key() -> None:
+    token, other = new_refresh_token(), new_refresh_token()
+    assert successor(token, b"key") == successor(token, b"key")
+    assert len({successor(token, b"key"), successor(token, b"another"), successor(other, b"key")}) == 3
+
+
+def test_key_of_successors_is_the_secret_files_and_not_shown() -> None:
+    keys, again, other = (
+        SigningKeys.from_secrets(ServiceSecrets(signing_key=SecretStr(s))) for s in (SCALAR, SCALAR, OTHER)
+    )
+    assert keys.refresh == again.refresh != other.refresh
+    assert SCALAR.encode() not in keys.refresh and str(keys.refresh) not in repr(keys)
 
 
 @pytest.mark.parametrize("token", ["", "x", "é" * 64, "A" * 63 + "!", base64.b64encode(b"x" * 47).decode(), "A" * 68])

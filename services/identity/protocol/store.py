@@ -3,6 +3,9 @@
 A refresh token names its family (one log-in of one person at one client) and holds a secret; the family remembers
 the hash of the one secret that is good now. So a refresh is one update of one row, and any other secret for the
 family is an old token used again (or a guess): the family ends.
+
+The successor of a token is derived from it, so that a caller whose answer was lost gets the same one again for a short
+time (`refresh_grace`), and nothing has to be kept for that: the family knows its hash already.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 import secrets
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -35,7 +40,10 @@ ALIVE = """
     FROM identity.session s JOIN identity.person p ON p.id = s.person_id
     WHERE s.id = $1 AND s.ended_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL
 """
-ROTATE = "SELECT * FROM identity.rotate_refresh_tokens($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])"
+ROTATE = """
+    SELECT * FROM identity.rotate_refresh_tokens(
+        $1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], interval '{grace:f} s')
+"""
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,11 @@ class WiderScope(Exception):
 class Grants:
     """What clients were granted."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, key: Callable[[], bytes], grace: timedelta) -> None:
         self._doors = doors
-        self._rotations = Batches("refresh", doors.own_connection, ROTATE)
+        self._key = key
+        statement = ROTATE.format(grace=grace.total_seconds())
+        self._rotations = Batches("refresh", doors.own_connection, statement)
 
     async def keep_code(
         self, code: str, client_id: str, session: str, parameters: dict[str, str], scope: str, life: timedelta
@@ -142,6 +152,8 @@ class Grants:
     async def rotate(self, refresh_token: str, client_id: str, scope: str) -> Rotation | None:
         """Spend a refresh token for a new one, or None when it is no good (and used again: the family has ended).
 
+        One that was spent a moment ago gives the same new one again, until that is used.
+
         Raises:
             WiderScope: the scope asked for is not within the one granted.
         """
@@ -149,7 +161,7 @@ class Grants:
             family, secret = parts(refresh_token)
         except ValueError:
             return None
-        renewed = new_refresh_token(family)
+        renewed = successor(refresh_token, self._key())
         row = await self._rotations.call(family, client_id, secret, parts(renewed)[1], scope)
         outcome: Literal["rotated", "wider_scope", "ended", "unknown", "reused"] = row["outcome"]
         if outcome == "wider_scope":
@@ -175,10 +187,15 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
-def new_refresh_token(family: uuid.UUID | None = None) -> str:
+def new_refresh_token() -> str:
     """family (16 bytes) and secret (32 bytes), in base64url."""
-    token = (family or uuid.uuid4()).bytes + secrets.token_bytes(32)
-    return base64.urlsafe_b64encode(token).decode()
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes + secrets.token_bytes(32)).decode()
+
+
+def successor(refresh_token: str, key: bytes) -> str:
+    """The next token of the family: whoever has this one but not the key cannot tell it."""
+    token = base64.urlsafe_b64decode(refresh_token)
+    return base64.urlsafe_b64encode(token[:16] + hmac.digest(key, token, "sha256")).decode()
 
 
 def parts(refresh_token: str) -> tuple[uuid.UUID, bytes]:
