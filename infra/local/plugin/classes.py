@@ -11,9 +11,14 @@ import ast
 import importlib.util
 import json
 import re
+import threading
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
+
+PARSING = threading.Lock()
+"""Held by whoever makes a syntax tree: this Python counts the depth of all threads' trees in one place, and two made at
+the same time end in "AST constructor recursion depth mismatch". What prints a traceback makes trees, too."""
 
 SCALARS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 WRAPPERS = {"Input", "Optional", "NotRequired"}
@@ -133,8 +138,13 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-@lru_cache(maxsize=64)
 def _tree(file: Path) -> dict[str, ast.ClassDef]:
+    with PARSING:
+        return _parsed(file)
+
+
+@lru_cache(maxsize=64)
+def _parsed(file: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
+from infra.local.plugin.classes import PARSING
+
 
 class EngineLog:
     """Never fails its caller: an engine that does not listen any more misses a line, no more."""
@@ -32,7 +34,9 @@ class EngineLog:
         self._say(engine_pb2.WARNING, message, urn)
 
     def debug_traceback(self, error: BaseException, urn: str) -> None:
-        self._say(engine_pb2.DEBUG, "".join(traceback.format_exception(error)), urn if urn.startswith("urn:") else "")
+        with PARSING:  # the mark under the place that failed is found by parsing its line
+            written = "".join(traceback.format_exception(error))
+        self._say(engine_pb2.DEBUG, written, urn if urn.startswith("urn:") else "")
 
     def _say(self, severity: Any, message: str, urn: str) -> None:
         if self._engine is None:
