@@ -34,7 +34,7 @@ class State:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the cloud and the state differ; both empty when they agree."""
+    """How the cloud and the state differ; both empty when they agree. What a state let go on purpose does not count."""
 
     missing: set[tuple[str, str]]
     unknown: set[Thing]
@@ -113,7 +113,7 @@ def compare(engine: Engine, scope: str) -> Comparison:
     known = {(thing.token, thing.id) for thing in existing}
     return Comparison(
         missing=state.resources - known,
-        unknown={thing for thing in existing if (thing.token, thing.id) not in state.resources},
+        unknown={thing for thing in existing if not thing.settled and (thing.token, thing.id) not in state.resources},
     )
 
 

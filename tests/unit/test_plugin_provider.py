@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,13 @@ import pytest
 from pulumi.runtime.proto import provider_pb2 as wire
 
 from infra.local.cloud import Cloud, CloudSettings, Owner
+from infra.local.cloud.databases import DatabaseInstanceSpec, Grants
+from infra.local.cloud.firewall import SecurityGroupSpec, SecurityRules
 from infra.local.cloud.kept import KeptSpec
-from infra.local.plugin.binding import Identity
-from infra.local.plugin.declared import DeclaredStore
+from infra.local.cloud.networks import NetworkSpec
+from infra.local.cloud.records import Record
+from infra.local.plugin.binding import environment_of, name_of, stack_of
+from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.inventory import Thing, things
 from infra.local.plugin.logs import EngineLog
 from infra.local.plugin.provider import LocalProvider
@@ -25,6 +31,14 @@ KEY = "alicloud:kms/key:Key"
 SECRET = "alicloud:kms/secret:Secret"
 GROUP = "alicloud:resourcemanager/resourceGroup:ResourceGroup"
 USER = "alicloud:ram/user:User"
+NAT = "alicloud:vpc/natGateway:NatGateway"
+BASTION = "alicloud:bastionhost/instance:Instance"
+SNAPSHOTS = "alicloud:ecs/autoSnapshotPolicy:AutoSnapshotPolicy"
+NETWORK = "alicloud:vpc/network:Network"
+CEN = "alicloud:cen/instance:Instance"
+SECURITY_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"
+SECURITY_RULE = "alicloud:ecs/securityGroupRule:SecurityGroupRule"
+GRANT = "alicloud:rds/accountPrivilege:AccountPrivilege"
 
 
 class Refusal(Exception):
@@ -37,12 +51,20 @@ class Context:
     def abort(self, code: Any, message: str) -> None:
         raise Refusal(message)
 
+    def is_active(self) -> bool:
+        return True
+
 
 class Caller:
-    """Calls a provider as the engine does; a new one is a new process."""
+    """Calls a provider as the engine does; a new one is a new process, the one before it was killed unless it ended."""
 
     def __init__(self) -> None:
         self.provider = LocalProvider(EngineLog(None))
+
+    def end(self) -> Caller:
+        """The update comes to its end; the next one."""
+        self.provider.end_in_order()
+        return Caller()
 
     def check(self, token: str, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> Any:
         request = wire.CheckRequest(urn=urn(token, name), news=to_struct(inputs), olds=to_struct(olds or {}))
@@ -259,6 +281,130 @@ def test_a_renamed_resource_keeps_what_it_has(engine: Caller) -> None:
     assert other != id and len(things(ENVIRONMENT, STACK)) == 2
 
 
+def test_a_renamed_resource_leaves_its_name_to_another_of_any_class(engine: Caller) -> None:
+    for token, one, two in (
+        (KEY, {"description": "one"}, {"description": "two"}),
+        (SNAPSHOTS, {"autoSnapshotPolicyName": "one"}, {"autoSnapshotPolicyName": "two"}),
+        (BASTION, {}, {}),
+    ):
+        made = engine.provider._create(urn(token, "old"), token, one)[0].id
+        engine = engine.end()
+        engine.diff(token, "new", made, one, one)
+        other = engine.provider._create(urn(token, "old"), token, two)[0].id
+        assert other != made
+        assert engine.read(token, "new", made, one).id == made
+
+
+def test_what_was_deleted_never_gives_its_id_to_another(engine: Caller) -> None:
+    """As a dependant would otherwise not see that what it names was made anew."""
+    first, _ = engine.create(KEY, "key", {"description": "a"})
+    engine.delete(KEY, "key", first)
+    second, _ = engine.create(KEY, "key", {"description": "a"})
+    assert second != first
+
+
+def test_a_name_that_was_let_go_is_taken(engine: Caller) -> None:
+    """Retained on delete, or taken out of the state: the engine says nothing to us, and then declares it anew."""
+    engine.create(PROJECT, "logs", {"projectName": "yw-logs"})
+    engine.create(GROUP, "g", {"displayName": "g", "resourceGroupName": "ggg"})
+    engine.create(USER, "user", {"name": "yw-user"})
+    later = engine.end()
+    with pytest.raises(Refusal, match=r"EntityAlreadyExists: 'yw-logs' .*pulumi import alicloud:log/.* NAME yw-logs"):
+        later.create(PROJECT, "logs", {"projectName": "yw-logs"})
+    with pytest.raises(Refusal, match=r"EntityAlreadyExists: 'ggg' exists.*pulumi import .* NAME rg-acfm"):
+        later.create(GROUP, "g", {"displayName": "g", "resourceGroupName": "ggg"})
+    with pytest.raises(Refusal, match=r"EntityAlreadyExist.User: .*'yw-user' exists already.*made as 'user' of test-"):
+        later.create(USER, "user", {"name": "yw-user"})
+
+
+def test_what_was_let_go_without_a_name_stands_beside_the_new_one(engine: Caller) -> None:
+    first, _ = engine.create(KEY, "key", {"description": "a"})
+    second, _ = engine.end().create(KEY, "key", {"description": "a"})
+    assert second != first and {thing.id for thing in things(ENVIRONMENT, STACK)} == {first, second}
+
+
+def test_what_a_state_has_had_is_no_left_over(engine: Caller) -> None:
+    """By the end in order, by a diff, by a refresh; a cut-off creation may be one."""
+    made = {name: engine.create(KEY, name, {"description": name})[0] for name in ("diffed", "read", "cut off")}
+    later = Caller()
+    later.diff(KEY, "diffed", made["diffed"], {"description": "diffed"}, {"description": "diffed"})
+    later.read(KEY, "read", made["read"], {"description": "read"})
+    later.create(KEY, "ended", {})
+    later.end()
+    found = {thing.name: thing.settled for thing in things(ENVIRONMENT, STACK)}
+    assert found == {"diffed": True, "read": True, "ended": True, "cut off": False}
+
+
+def test_a_forced_replacement_is_another_thing(engine: Caller) -> None:
+    """`pulumi up --replace` neither diffs nor shows the old inputs: nothing but the creation tells them apart."""
+    first, _ = engine.create(KEY, "key", {"description": "a"})
+    later = engine.end()
+    second, _ = later.create(KEY, "key", {"description": "a"})
+    later.delete(KEY, "key", first)
+    assert later.read(KEY, "key", second, {"description": "a"}).id == second
+
+
+def test_an_answer_that_the_engine_does_not_wait_for_does_not_count(
+    engine: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Context, "is_active", lambda self: False)
+    first, _ = engine.create(KEY, "key", {"description": "a"})
+    assert engine.end().create(KEY, "key", {"description": "a"})[0] == first
+
+
+def test_two_classes_of_one_leaf_do_not_meet(engine: Caller) -> None:
+    for token in (BASTION, CEN):
+        engine.provider._create(urn(token, "main"), token, {"description": token})
+    assert {thing.token for thing in things(ENVIRONMENT, STACK)} == {BASTION, CEN}
+
+
+def test_what_is_computed_outlives_an_update_and_a_rename(engine: Caller, folder: Path) -> None:
+    DeclaredStore(folder).put(Declared(NETWORK, "vpc-1", urn(NETWORK, "n"), {}, {}))
+    inputs = {"vpcId": "vpc-1", "natGatewayName": "one"}
+    made = engine.provider._create(urn(NAT, "old"), NAT, inputs)[0]
+    changed = engine.provider._binding(urn(NAT, "new")).update(urn(NAT, "new"), made.id, inputs)
+    assert changed.computed["snatTableIds"] == made.computed["snatTableIds"]
+
+
+def test_two_equal_rules_are_one_too_many(engine: Caller, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real cloud says yes to the second, and deleting either deletes both; so does a replacement made first."""
+    monkeypatch.setattr(SecurityRules, "after_change", lambda self, record: None)
+    store = Cloud(folder, ENVIRONMENT).kept.store
+    network = Record("vpc-1", "Network", Owner(STACK, "n"), NetworkSpec("10.0.0.0/16"), {})
+    store.put(network, None, [])
+    group = Record("sg-1", "SecurityGroup", Owner(STACK, "g"), SecurityGroupSpec("vpc-1"), {})
+    store.put(group, None, [])
+    DeclaredStore(folder).put(Declared(SECURITY_GROUP, "sg-1", urn(SECURITY_GROUP, "g"), {}, {}))
+    rule = {"securityGroupId": "sg-1", "type": "ingress", "ipProtocol": "tcp", "portRange": "22/22"}
+    engine.create(SECURITY_RULE, "first", {**rule, "cidrIp": "10.0.0.0/8"})
+    taken = r"EntityAlreadyExist.SecurityRule: .*exists already, sgr-\w+, made as 'first' of test-provider.one"
+    with pytest.raises(Refusal, match=taken):
+        engine.create(SECURITY_RULE, "second", {**rule, "cidrIp": "10.0.0.0/8", "description": "another"})
+    with pytest.raises(Refusal, match=taken):
+        engine.end().create(SECURITY_RULE, "first", {**rule, "cidrIp": "10.0.0.0/8"})
+    later = Caller()
+    for differs in ({"priority": 2}, {"policy": "drop"}, {"portRange": "23/23"}, {"type": "egress"}):
+        later.create(SECURITY_RULE, f"with {differs}", {**rule, "cidrIp": "10.0.0.0/8", **differs})
+    later.create(SECURITY_RULE, "other source", {**rule, "cidrIp": "10.0.0.0/9"})
+
+
+def test_two_grants_of_one_account_and_right_are_one_too_many(
+    engine: Caller, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cloud knows a grant by instance, account and right: two would each undo what the other says."""
+    monkeypatch.setattr(Grants, "check", lambda self, record: None)
+    monkeypatch.setattr(Grants, "exclusive", lambda self, spec: nullcontext())
+    monkeypatch.setattr(Grants, "realise", lambda self, record: {})
+    store = Cloud(folder, ENVIRONMENT).kept.store
+    instance = DatabaseInstanceSpec(instance_class="pg.n2.small.1", switch_ids=())
+    store.put(Record("pgm-1", "DatabaseInstance", Owner(STACK, "i"), instance, {}), None, [])
+    grant = {"instanceId": "pgm-1", "accountName": "t1", "privilege": "DBOwner"}
+    first, _ = engine.create(GRANT, "first", {**grant, "dbNames": ["t1"]})
+    with pytest.raises(Refusal, match=r"EntityAlreadyExist.Grant: .*made as 'first' of test-provider.one"):
+        engine.create(GRANT, "second", {**grant, "dbNames": ["t2"]})
+    assert [thing for thing in things(ENVIRONMENT, STACK) if thing.token == GRANT] == [Thing(GRANT, first, "first")]
+
+
 def test_the_inventory_holds_what_no_state_knows(engine: Caller, folder: Path) -> None:
     engine.create(PROJECT, "logs", {"projectName": "yw-logs"})
     cloud = Cloud(folder, ENVIRONMENT)
@@ -296,11 +442,29 @@ def test_data_sources(engine: Caller) -> None:
         engine.provider.Invoke(wire.InvokeRequest(tok="alicloud:ecs/getImages:getImages"), Context())
 
 
-def test_identity_of_a_urn() -> None:
-    identity = Identity(urn(PROJECT, "a::b"))
-    assert (identity.environment, identity.stack, identity.name) == (ENVIRONMENT, STACK, "a::b")
+def test_parts_of_a_urn() -> None:
+    named = urn(PROJECT, "a::b")
+    assert (environment_of(named), stack_of(named), name_of(named)) == (ENVIRONMENT, STACK, "a::b")
 
 
 def test_settings_of_the_cloud_are_kept(folder: Path) -> None:
     Cloud(folder, ENVIRONMENT).configure(CloudSettings(site_port=9443))
     assert Cloud(folder, ENVIRONMENT).settings.site_port == 9443
+
+
+def test_a_store_of_before_is_brought_up_to_date(folder: Path) -> None:
+    """What stood when creations were not written down yet was in a state, and keeps its owner's name."""
+    DeclaredStore(folder).put(Declared(KEY, "k", urn(KEY, "key"), {"description": "a"}, {}))
+    with closing(sqlite3.connect(folder / "declared.sqlite")) as connection:
+        connection.executescript(
+            "ALTER TABLE declared DROP COLUMN creation; ALTER TABLE declared ADD COLUMN replaces TEXT;"
+            " DROP TABLE creations; UPDATE declared SET replaces = 'old-id'"
+        )
+    store = DeclaredStore(folder)
+    assert [(one.id, one.settled) for one in store.inventory()] == [("k", True)]
+    assert store.begin(urn(KEY, "key")).owner == "key"
+    second = Caller().create(KEY, "key", {"description": "a"})[0]
+    assert second != "k" and len(DeclaredStore(folder).inventory()) == 2
+    with closing(sqlite3.connect(folder / "declared.sqlite")) as connection:
+        owners = connection.execute("SELECT owner, open FROM creations ORDER BY number").fetchall()
+    assert owners == [("key~old-id", 0), ("key", 1)]

@@ -19,7 +19,7 @@ THREADS = 32
 
 
 class Finalised:
-    """Garbage that runs code when it is collected, as gRPC's calls do: another thread may run in the midst of a parse."""
+    """Garbage that runs code when it is collected, as gRPC's calls do: then another thread runs in mid-parse."""
 
     def __init__(self) -> None:
         self.itself = self

@@ -63,6 +63,12 @@ class SecurityRules(Kind[SecurityRuleSpec]):
     spec_type = SecurityRuleSpec
     not_found = "InvalidSecurityGroupRuleId.NotFound"
 
+    def physical(self, spec: SecurityRuleSpec) -> str:
+        """What the cloud tells rules apart by. It takes a second equal one in silence, and deletes both with either."""
+        source = spec.source_security_group_id or str(IPv4Network(spec.cidr_ip, strict=False))
+        parts = (spec.security_group_id, spec.type, spec.ip_protocol, spec.port_range, source, spec.policy)
+        return ":".join((*parts, str(spec.priority)))
+
     def check(self, record: Record[SecurityRuleSpec]) -> None:
         spec, owner = record.spec, record.owner.name
         if spec.type not in ("ingress", "egress") or spec.policy not in ("accept", "drop"):

@@ -153,7 +153,10 @@ class Store:
                     ),
                 )
             except sqlite3.IntegrityError as error:
-                message = f"{record.kind} {physical!r} of {record.owner.stack} {record.owner.name} exists already"
+                query = "SELECT id, stack, name FROM resources WHERE kind = ? AND physical = ?"
+                first = connection.execute(query, (record.kind, physical)).fetchone()
+                has_it = f", {first['id']}, made as {first['name']!r} of {first['stack']}" if first else ""
+                message = f"{record.kind} {physical!r} exists already{has_it}"
                 raise CloudError(f"EntityAlreadyExist.{record.kind}", message) from error
             connection.execute("DELETE FROM links WHERE source = ?", (record.id,))
             links = [(record.id, target) for target in set(targets)]

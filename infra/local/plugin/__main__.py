@@ -30,13 +30,21 @@ def main() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     ended = threading.Event()
+    received: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        ended.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, end)
     threading.Thread(target=_wait_for_end_of_input, args=(ended,), daemon=True).start()
     print(port, flush=True)
     # A timeout lets the main thread run signal handlers, which an endless wait in C code would not.
     while not ended.wait(0.2):
         pass
+    if signal.SIGINT in received:  # how the engine ends its plugins
+        provider.end_in_order()
     server.stop(grace=4).wait()
     os._exit(0)  # threads that are still waiting for the cloud must not keep a plugin alive
 

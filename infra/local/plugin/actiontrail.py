@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import Creation, KeptClass
 from infra.local.plugin.rules import ClassRules, Failure, one_of, text, whole
 from infra.local.plugin.values import Values
 
@@ -11,11 +11,11 @@ OLD = "alicloud:actiontrail/trailDeprecated:TrailDeprecated"
 PAGE = "[P] actiontrail_trail"
 
 
-def _trail_id(identity: Identity, inputs: Values) -> str:
+def _trail_id(creation: Creation, inputs: Values) -> str:
     return str(inputs.get("trailName") or inputs.get("name"))
 
 
-def _trail(id: str, inputs: Values, identity: Identity) -> Values:
+def _trail(id: str, inputs: Values) -> Values:
     # A trail made by the API stays off until somebody starts it [A].
     return {"status": inputs.get("status", "Fresh"), "createTime": "2026-01-01T00:00:00Z"}
 

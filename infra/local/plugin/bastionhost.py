@@ -18,4 +18,4 @@ RULES = {
         replace_source="[S] resource_alicloud_bastionhost_instance.go",
     )
 }
-CLASSES = {INSTANCE: KeptClass(make_id=lambda identity, _: identity.fresh("bastionhost-cn-", 12))}
+CLASSES = {INSTANCE: KeptClass(make_id=lambda creation, _: creation.fresh("bastionhost-cn-", 12))}

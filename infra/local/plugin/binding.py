@@ -19,6 +19,9 @@ class Refused(Exception):
         self.code = code
 
 
+TAKEN = "choose another name, or take it over: pulumi import"
+
+
 class Gone(Refused):
     """What should change does not exist any more."""
 
@@ -34,37 +37,51 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except CloudError as error:
-        raise Refused(error.code, error.message) from error
+        way = f"; {TAKEN}" if error.code.startswith("EntityAlreadyExist") else ""
+        raise Refused(error.code, error.message + way) from error
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Who asks: the same create asked twice has the same identity, a replacement has one of its own."""
+class Creation:
+    """One creation of a resource. Asked again, before any state has heard of it, it is the same one.
 
+    `owner` is the logical name, or that name with a number: no other creation of the class and stack has it or had it,
+    whatever was renamed, replaced, retained or deleted since. What the cloud names a thing by derives from it.
+    """
+
+    number: int
     urn: str
-    replaces: str | None = None
+    owner: str
 
     @property
     def stack(self) -> str:
-        return self.urn.split("::")[0].removeprefix("urn:pulumi:")
-
-    @property
-    def environment(self) -> str:
-        return self.stack.partition(".")[0]
-
-    @property
-    def name(self) -> str:
-        """The logical name."""
-        return self.urn.split("::", 3)[3]
+        return stack_of(self.urn)
 
     def fresh(self, prefix: str, digits: int = 17) -> str:
-        """An id that looks like the cloud's, the same each time this identity asks."""
-        digest = hashlib.sha256(f"{self.urn}\0{self.replaces or ''}\0{prefix}".encode()).hexdigest()
-        return f"{prefix}{digest[:digits]}"
+        """An id that looks like the cloud's, the same each time this creation is asked for."""
+        return derived(prefix, self.stack, token_of(self.urn), self.owner, digits=digits)
 
-    def number(self, digits: int = 16) -> str:
-        digest = int(hashlib.sha256(f"{self.urn}\0{self.replaces or ''}".encode()).hexdigest(), 16)
-        return str(10 ** (digits - 1) + digest % (9 * 10 ** (digits - 1)))
+
+def derived(prefix: str, *parts: str, digits: int = 17) -> str:
+    """An id that looks like the cloud's, out of what it stands for."""
+    return f"{prefix}{hashlib.sha256(chr(0).join((prefix, *parts)).encode()).hexdigest()[:digits]}"
+
+
+def stack_of(urn: str) -> str:
+    return urn.split("::")[0].removeprefix("urn:pulumi:")
+
+
+def environment_of(urn: str) -> str:
+    return stack_of(urn).partition(".")[0]
+
+
+def token_of(urn: str) -> str:
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def name_of(urn: str) -> str:
+    """The logical name."""
+    return urn.split("::", 3)[3]
 
 
 @dataclass(frozen=True)
@@ -79,17 +96,18 @@ class Realised:
 class Binding(Protocol):
     """All of it may be asked again after a sudden end, and then finishes what it began."""
 
-    def create(self, identity: Identity, inputs: Values) -> Realised: ...
+    def create(self, creation: Creation, inputs: Values) -> Realised: ...
 
     def read(self, id: str) -> Realised | None: ...
 
-    def update(self, identity: Identity, id: str, inputs: Values) -> Realised: ...
+    def update(self, urn: str, id: str, inputs: Values) -> Realised: ...
 
     def delete(self, id: str) -> None: ...
 
 
-MakeId = Callable[[Identity, Values], str]
-Compute = Callable[[str, Values, Identity], Values]
+MakeId = Callable[[Creation, Values], str]
+Compute = Callable[[str, Values], Values]
+Name = Callable[[Values], str]
 
 
 Protected = Callable[[Values], str | None]
@@ -100,11 +118,11 @@ def unprotected(inputs: Values) -> str | None:
     return None
 
 
-def plain_id(identity: Identity, inputs: Values) -> str:
-    return identity.fresh("local-")
+def plain_id(creation: Creation, inputs: Values) -> str:
+    return creation.fresh("local-")
 
 
-def nothing(id: str, inputs: Values, identity: Identity) -> Values:
+def nothing(id: str, inputs: Values) -> Values:
     return {}
 
 
@@ -115,3 +133,5 @@ class KeptClass:
     make_id: MakeId = plain_id
     compute: Compute = nothing
     protected: Protected = unprotected
+    named: Name | None = None
+    """A name that the cloud gives once, where the id is another thing."""

@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import re
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.realised import AnyRecord, RealClass, listed
 from infra.local.plugin.rules import (
     ClassRules,
@@ -109,7 +109,7 @@ def _instance(record: AnyRecord) -> Values:
     return {"primaryIpAddress": address, "privateIp": address, "status": record.attributes.get("status", "Running")}
 
 
-def _eip(id: str, inputs: Values, identity: Identity) -> Values:
+def _eip(id: str, inputs: Values) -> Values:
     last = int(hashlib.sha256(id.encode()).hexdigest()[:4], 16)
     # 203.0.113.0/24 is set aside for examples (RFC 5737): nobody is there.
     return {"ipAddress": f"203.0.113.{1 + last % 254}", "status": "Available", "createTime": "2026-01-01T00:00:00Z"}
@@ -346,7 +346,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         },
         outputs=lambda record: {"securityGroupRuleId": record.id},
     ),
-    DEPLOYMENT_SET: KeptClass(make_id=lambda identity, _: identity.fresh("ds-bp1")),
+    DEPLOYMENT_SET: KeptClass(make_id=lambda creation, _: creation.fresh("ds-bp1")),
     KEY_PAIR: RealClass(
         "KeyPair",
         {"keyPairName": "name", "publicKey": "public_key", "tags": "tags"},
@@ -354,8 +354,8 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         id_of=lambda record: str(record.spec.name),
     ),
     SNAPSHOT_POLICY: KeptClass(
-        make_id=lambda identity, _: identity.fresh("sp-bp1"), compute=lambda *_: {"status": "Normal"}
+        make_id=lambda creation, _: creation.fresh("sp-bp1"), compute=lambda *_: {"status": "Normal"}
     ),
-    EIP: KeptClass(make_id=lambda identity, _: identity.fresh("eip-bp1"), compute=_eip, protected=_eip_protected),
+    EIP: KeptClass(make_id=lambda creation, _: creation.fresh("eip-bp1"), compute=_eip, protected=_eip_protected),
     EIP_ASSOCIATION: KeptClass(make_id=lambda _, inputs: f"{inputs['allocationId']}:{inputs['instanceId']}"),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from infra.folder import EnvironmentFolder
 from infra.local.plugin import services
-from infra.local.plugin.binding import Binding, Identity
+from infra.local.plugin.binding import Binding, environment_of
 from infra.local.plugin.declared import DeclaredStore
 from infra.local.plugin.realised import RealClass
 
@@ -31,7 +31,7 @@ class Environments:
             return self._stores[environment]
 
     def binding(self, urn: str, token: str) -> Binding:
-        environment = Identity(urn).environment
+        environment = environment_of(urn)
         with self._lock:
             key = (environment, token)
             if key not in self._bindings:

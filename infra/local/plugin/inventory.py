@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infra.folder import EnvironmentFolder
 from infra.local.cloud import Cloud
 from infra.local.plugin import services
-from infra.local.plugin.binding import Identity
+from infra.local.plugin.binding import name_of, stack_of
 from infra.local.plugin.declared import DeclaredStore
 
 
@@ -18,14 +18,17 @@ class Thing:
     token: str
     id: str
     name: str
+    settled: bool = field(default=False, compare=False)
+    """A state has had it: where none has it now, it was let go on purpose (retained, taken out of the state, moved)."""
 
 
 def things(environment: str, stack: str) -> set[Thing]:
     """All of one stack (`local.hangzhou`): what the plugin remembers, and what the cloud made without its knowing."""
     folder = EnvironmentFolder(environment).cloud
     declared = DeclaredStore(folder).inventory()
-    found = {Thing(token, id, Identity(urn).name) for urn, token, id in declared if Identity(urn).stack == stack}
-    remembered = {(token, id) for _, token, id in declared}
+    mine = [one for one in declared if stack_of(one.urn) == stack]
+    found = {Thing(one.token, one.id, name_of(one.urn), one.settled) for one in mine}
+    remembered = {(one.token, one.id) for one in declared}
     cloud = Cloud(folder, environment)
     for kept in cloud.kept.list():
         if kept.owner.stack == stack and (kept.spec.type, kept.spec.unique_name) not in remembered:

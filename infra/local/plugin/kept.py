@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.local.cloud.kept import KeptSpec
 from infra.local.cloud.records import Owner
-from infra.local.plugin.binding import Gone, Identity, KeptClass, Realised, Refused, refusals
+from infra.local.plugin.binding import TAKEN, Creation, Gone, KeptClass, Realised, Refused, refusals
 from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.values import Values
 
@@ -22,20 +22,15 @@ class Kept:
     ) -> None:
         self._token, self._kept, self._kind, self._store, self._secrets = token, kept, cloud.kept, store, secrets
 
-    def create(self, identity: Identity, inputs: Values) -> Realised:
-        id = self._kept.make_id(identity, inputs)
-        taken = self._store.get(self._token, id)
-        if taken and taken.urn != identity.urn:
-            raise Refused(
-                "EntityAlreadyExists", f"{id!r} exists, declared by {taken.urn}; choose another name or import it"
-            )
-        # Logical names are unique within a class alone, owners within all that is kept.
-        name = f"{identity.name} {self._token.rpartition(':')[2]}" + (
-            f"~{identity.replaces}" if identity.replaces else ""
-        )
-        with refusals():
-            self._kind.create(Owner(identity.stack, name), self._specification(id, inputs))
-        return self._remember(identity, id, inputs, identity.replaces)
+    def create(self, creation: Creation, inputs: Values) -> Realised:
+        id = self._kept.make_id(creation, inputs)
+        # Owners of creations are unique within a class, those of the cloud within all that is kept.
+        owner = Owner(creation.stack, f"{creation.owner} {self._token.removeprefix('alicloud:')}")
+        with self._kind.store.lock(f"class-{self._token.replace('/', '-')}"):
+            self._refuse_taken(id, creation.number, inputs)
+            with refusals():
+                self._kind.create(owner, self._specification(id, inputs))
+            return self._remember(creation.urn, id, inputs, creation.number)
 
     def read(self, id: str) -> Realised | None:
         record = self._kind.find(f"{self._token}:{id}")
@@ -45,14 +40,13 @@ class Kept:
         declared = self._store.get(self._token, id)
         return Realised(id, inputs, declared.computed if declared else {})
 
-    def update(self, identity: Identity, id: str, inputs: Values) -> Realised:
+    def update(self, urn: str, id: str, inputs: Values) -> Realised:
         record = self._kind.find(f"{self._token}:{id}")
         if record is None:
             raise Gone(id)
         with refusals():
             self._kind.update(record.id, self._specification(id, inputs))
-        declared = self._store.get(self._token, id)
-        return self._remember(identity, id, inputs, declared.replaces if declared else None)
+        return self._remember(urn, id, inputs)
 
     def delete(self, id: str) -> None:
         record = self._kind.find(f"{self._token}:{id}")
@@ -68,7 +62,20 @@ class Kept:
         hidden = {name: value for name, value in inputs.items() if name in self._secrets}
         return KeptSpec(type=self._token, inputs=open_inputs, secrets=hidden, unique_name=id)
 
-    def _remember(self, identity: Identity, id: str, inputs: Values, replaces: str | None) -> Realised:
-        computed = self._kept.compute(id, inputs, identity)
-        self._store.put(Declared(self._token, id, identity.urn, inputs, computed, replaces))
+    def _refuse_taken(self, id: str, creation: int, inputs: Values) -> None:
+        """A second thing of the same name, also where the first was retained by the program that declared it."""
+        named = self._kept.named
+        if named is None:
+            found, name = [self._store.get(self._token, id)], id
+        else:
+            name = named(inputs)
+            found = [one for one in self._store.of_class(self._token) if named(one.inputs) == name]
+        for one in found:
+            if one is not None and one.creation != creation:
+                way = f"{TAKEN} {self._token} NAME {one.id}"
+                raise Refused("EntityAlreadyExists", f"{name!r} exists, declared by {one.urn}; {way}")
+
+    def _remember(self, urn: str, id: str, inputs: Values, creation: int | None = None) -> Realised:
+        computed = self._kept.compute(id, inputs)
+        self._store.put(Declared(self._token, id, urn, inputs, computed, creation))
         return Realised(id, inputs, computed)

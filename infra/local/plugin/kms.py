@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import Creation, KeptClass
 from infra.local.plugin.invokes import ACCOUNT
 from infra.local.plugin.rules import ClassRules, needs, number, on, one_of, tags, text
 from infra.local.plugin.values import Values
@@ -14,11 +14,11 @@ ALIAS = "alicloud:kms/alias:Alias"
 SECRET = "alicloud:kms/secret:Secret"  # noqa: S105
 
 
-def _key_id(identity: Identity, inputs: Values) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{identity.urn} {identity.replaces or ''}"))
+def _key_id(creation: Creation, inputs: Values) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{creation.urn} {creation.owner}"))
 
 
-def _key(id: str, inputs: Values, identity: Identity) -> Values:
+def _key(id: str, inputs: Values) -> Values:
     return {
         "arn": f"acs:kms:cn-hangzhou:{ACCOUNT}:key/{id}",
         "creationDate": "2026-01-01T00:00:00Z",
@@ -35,7 +35,7 @@ def _protected(inputs: Values) -> str | None:
     return None
 
 
-def _secret(id: str, inputs: Values, identity: Identity) -> Values:
+def _secret(id: str, inputs: Values) -> Values:
     return {"arn": f"acs:kms:cn-hangzhou:{ACCOUNT}:secret/{id}", "createTime": "2026-01-01T00:00:00Z"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import Creation, KeptClass
 from infra.local.plugin.rules import ClassRules, number, one_of, tags, text
 from infra.local.plugin.values import Values
 
@@ -10,11 +10,11 @@ PROJECT = "alicloud:log/project:Project"
 STORE = "alicloud:log/store:Store"
 
 
-def _project_id(identity: Identity, inputs: Values) -> str:
+def _project_id(creation: Creation, inputs: Values) -> str:
     return str(inputs.get("projectName") or inputs.get("name"))
 
 
-def _store_id(identity: Identity, inputs: Values) -> str:
+def _store_id(creation: Creation, inputs: Values) -> str:
     project, store = (
         inputs.get("projectName") or inputs.get("project"),
         inputs.get("logstoreName") or inputs.get("name"),
@@ -22,11 +22,11 @@ def _store_id(identity: Identity, inputs: Values) -> str:
     return f"{project}:{store}"
 
 
-def _project(id: str, inputs: Values, identity: Identity) -> Values:
+def _project(id: str, inputs: Values) -> Values:
     return {"status": "Normal", "createTime": "2026-01-01 00:00:00"}
 
 
-def _store(id: str, inputs: Values, identity: Identity) -> Values:
+def _store(id: str, inputs: Values) -> Values:
     return {"mode": inputs.get("mode", "standard"), "createTime": 1767225600}
 
 

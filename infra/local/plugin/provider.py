@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from infra.local.plugin import PACKAGE, VERSION, invokes, references, services
-from infra.local.plugin.binding import Binding, Identity, Realised, Refused
+from infra.local.plugin.binding import Binding, Realised, Refused, environment_of, name_of, token_of
 from infra.local.plugin.check import Failure, check_object
 from infra.local.plugin.classes import ResourceClass, UnknownClass, provider_inputs, resource_class
 from infra.local.plugin.declared import DeclaredStore
@@ -40,35 +39,18 @@ DIFF_KINDS = {
 }
 
 
-class InState:
-    """Which URNs the engine has in its state, as far as its calls tell; so a create is a first one or a replacement."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def seen(self, urn: str, id: str = "") -> None:
-        with self._lock:
-            self._ids[urn] = id or self._ids.get(urn, "")
-
-    def gone(self, urn: str, id: str) -> None:
-        with self._lock:
-            if self._ids.get(urn) in ("", id):
-                self._ids.pop(urn, None)
-
-    def id(self, urn: str) -> str | None:
-        """The id, empty when only the fact is known; None for a URN that the state does not have."""
-        with self._lock:
-            return self._ids.get(urn)
-
-
 class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, log: EngineLog) -> None:
         self._log = log
         self._environments = Environments()
-        self._in_state = InState()
+        self._answered: list[tuple[DeclaredStore, int]] = []
         self._own_urn = ""
         self._settings: Values = {}
+
+    def end_in_order(self) -> None:
+        """The engine ends us itself, so what we answered is in its state; one that was killed cannot."""
+        for store, number in self._answered:
+            store.settle_creations([number])
 
     # --- the provider itself
 
@@ -109,53 +91,52 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     # --- resources
 
     def Check(self, request: Any, context: Any) -> Any:
-        token, news = _token(request.urn), from_struct(request.news)
-        if request.olds.fields:
-            self._in_state.seen(request.urn)
+        token, news = token_of(request.urn), from_struct(request.news)
         try:
             definition = resource_class(token)
         except UnknownClass as error:
             failure = Failure("", str(error))
             return provider_pb2.CheckResponse(inputs=request.news, failures=_failures([failure]))
-        rules = services.rules_of(token)
-        failures = list(check_object(news, definition.inputs)) or list(rules.failures(news))
-        self._warn_of_old(request.urn, definition, news)
-        inputs = wrap(news, services.secrets_of(token))
-        return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
+        with self._answering(context, request.urn):
+            rules = services.rules_of(token)
+            failures = list(check_object(news, definition.inputs)) or list(rules.failures(news))
+            self._warn_of_old(request.urn, definition, news)
+            inputs = wrap(news, services.secrets_of(token))
+            return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
 
     def Diff(self, request: Any, context: Any) -> Any:
-        self._in_state.seen(request.urn, request.id)
-        self._store(request.urn).claim(_token(request.urn), request.id, request.urn)
-        replace = services.rules_of(_token(request.urn)).replace
-        ignored = set(request.ignoreChanges)
-        found = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
+        token, ignored = token_of(request.urn), set(request.ignoreChanges)
+        with self._answering(context, request.urn):
+            self._store(request.urn).settle(token, request.id, request.urn)
+            replace = services.rules_of(token).replace
+            found = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
         return _diff_response([one for one in found if one.path not in ignored and one.top not in ignored])
 
     def Create(self, request: Any, context: Any) -> Any:
-        token, inputs = _token(request.urn), from_struct(request.properties)
+        token, inputs = token_of(request.urn), from_struct(request.properties)
         if request.preview:
             return provider_pb2.CreateResponse(properties=to_struct(_foreseen(resource_class(token), inputs)))
         with self._answering(context, request.urn):
-            made = self._create(request.urn, token, plain(inputs))
-            self._in_state.seen(request.urn, made.id)
+            made, number = self._create(request.urn, token, plain(inputs))
+            if context.is_active():
+                self._answered.append((self._store(request.urn), number))
             return provider_pb2.CreateResponse(id=made.id, properties=to_struct(_outputs(token, made, inputs)))
 
     def Read(self, request: Any, context: Any) -> Any:
-        token, old = _token(request.urn), from_struct(request.inputs)
+        token, old = token_of(request.urn), from_struct(request.inputs)
         with self._answering(context, request.urn):
             found = self._binding(request.urn).read(request.id)
             if found is None:
-                self._in_state.gone(request.urn, request.id)
+                self._store(request.urn).gone(token, request.id)
                 return provider_pb2.ReadResponse(id="")
             if request.properties.fields:
-                self._in_state.seen(request.urn, request.id)
+                self._store(request.urn).settle(token, request.id, request.urn)
             inputs = _seen_inputs(token, old, found.inputs)
             outputs = _outputs(token, found, inputs)
             return provider_pb2.ReadResponse(id=found.id, properties=to_struct(outputs), inputs=to_struct(inputs))
 
     def Update(self, request: Any, context: Any) -> Any:
-        token, news = _token(request.urn), from_struct(request.news)
-        self._in_state.seen(request.urn, request.id)
+        token, news = token_of(request.urn), from_struct(request.news)
         if request.preview:
             old = from_struct(request.olds)
             inputs = resource_class(token).inputs
@@ -163,41 +144,36 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.UpdateResponse(properties=to_struct({**kept, **news}))
         with self._answering(context, request.urn):
             references.refuse_missing(self._store(request.urn), token, plain(news))
-            made = self._binding(request.urn).update(Identity(request.urn), request.id, plain(news))
+            made = self._binding(request.urn).update(request.urn, request.id, plain(news))
             return provider_pb2.UpdateResponse(properties=to_struct(_outputs(token, made, news)))
 
     def Delete(self, request: Any, context: Any) -> Any:
         with self._answering(context, request.urn):
-            references.refuse_held(self._store(request.urn), _token(request.urn), request.id)
+            references.refuse_held(self._store(request.urn), token_of(request.urn), request.id)
             self._binding(request.urn).delete(request.id)
-            self._in_state.gone(request.urn, request.id)
             return empty_pb2.Empty()
 
     # --- inside
 
     def _binding(self, urn: str) -> Binding:
-        return self._environments.binding(urn, _token(urn))
+        return self._environments.binding(urn, token_of(urn))
 
     def _store(self, urn: str) -> DeclaredStore:
-        return self._environments.store(Identity(urn).environment)
+        return self._environments.store(environment_of(urn))
 
-    def _create(self, urn: str, token: str, inputs: Values) -> Realised:
-        """A first create adopts what an interrupted one made; a replacement stands beside what it replaces."""
-        binding, state_id = self._binding(urn), self._in_state.id(urn)
-        references.refuse_missing(self._store(urn), token, inputs)
-        standing = self._store(urn).of_urn(urn)
-        if state_id is not None and standing:
-            old = state_id or standing[0].id
-            return binding.create(Identity(urn, replaces=old), inputs)
-        if not standing:
-            return binding.create(Identity(urn), inputs)
-        found = standing[-1]
-        self._log.info(f"adopts {found.id}, made by an update that was interrupted", urn)
-        changes = differences(found.inputs, inputs, services.rules_of(token).replace)
-        if any(change.replaces for change in changes):
-            binding.delete(found.id)
-            return binding.create(Identity(urn), inputs)
-        return binding.create(Identity(urn, found.replaces), inputs)
+    def _create(self, urn: str, token: str, inputs: Values) -> tuple[Realised, int]:
+        """Adopts what an interrupted creation made; whatever a state has or had stands beside what is made now."""
+        binding, store = self._binding(urn), self._store(urn)
+        references.refuse_missing(store, token, inputs)
+        creation = store.begin(urn)
+        found = store.made_by(creation)
+        if found is not None:
+            self._log.info(f"adopts {found.id}, made by an update that was interrupted", urn)
+            changes = differences(found.inputs, inputs, services.rules_of(token).replace)
+            if any(change.replaces for change in changes):
+                binding.delete(found.id)
+                creation = store.begin(urn)
+        return binding.create(creation, inputs), creation.number
 
     def _warn_of_old(self, urn: str, definition: ResourceClass, news: Values) -> None:
         if definition.deprecated:
@@ -225,12 +201,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _abort(self, context: Any, subject: str, reason: str) -> None:
         named = subject
         if subject.startswith("urn:"):
-            named = f"{_token(subject).rpartition(':')[2]} {Identity(subject).name!r}"
+            named = f"{token_of(subject).rpartition(':')[2]} {name_of(subject)!r}"
         context.abort(grpc.StatusCode.UNKNOWN, f"{named}: {reason}")
-
-
-def _token(urn: str) -> str:
-    return urn.split("::")[2].rpartition("$")[2]
 
 
 def _configured(value: Any) -> Any:

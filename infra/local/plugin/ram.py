@@ -73,6 +73,7 @@ RULES = {
     ROLE_ATTACHMENT: ClassRules(ROLE_ATTACHMENT, refused="is retired: use ecs.RamRoleAttachment [D]"),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
+    LOGIN: KeptClass(make_id=lambda _, inputs: str(inputs["userName"])),
     USER: RealClass(
         "User",
         {"name": "name", "displayName": "display_name", "comments": "comments", "tags": "tags"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from infra.local.cloud.records import Owner, Record
-from infra.local.plugin.binding import Gone, Identity, Realised, refusals
+from infra.local.plugin.binding import Creation, Gone, Realised, refusals
 from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.realised import RealClass
 from infra.local.plugin.values import Values
@@ -29,10 +29,10 @@ class RealThing:
         self._records = self._kind.store
         self._specifications: TypeAdapter[Any] = TypeAdapter(self._kind.spec_type)
 
-    def create(self, identity: Identity, inputs: Values) -> Realised:
+    def create(self, creation: Creation, inputs: Values) -> Realised:
         with refusals():
-            record = self._kind.create(self._owner(identity), self._specification(inputs))
-        return self._remember(record, inputs, identity.urn, identity.replaces)
+            record = self._kind.create(Owner(creation.stack, creation.owner), self._specification(inputs))
+        return self._remember(record, inputs, creation.urn, creation.number)
 
     def read(self, id: str) -> Realised | None:
         record = self._record(id)
@@ -43,14 +43,13 @@ class RealThing:
         inputs = self._real.observed(seen, declared.inputs if declared else {})
         return Realised(id, inputs, self._real.outputs(seen))
 
-    def update(self, identity: Identity, id: str, inputs: Values) -> Realised:
+    def update(self, urn: str, id: str, inputs: Values) -> Realised:
         record = self._record(id)
         if record is None:
             raise Gone(id)
         with refusals():
             changed = self._kind.update(record.id, self._specification(inputs))
-        declared = self._store.get(self._token, id)
-        return self._remember(changed, inputs, identity.urn, declared.replaces if declared else None)
+        return self._remember(changed, inputs, urn)
 
     def delete(self, id: str) -> None:
         record = self._record(id)
@@ -58,18 +57,6 @@ class RealThing:
             if record is not None:
                 self._kind.delete(record.id)
         self._store.remove(self._token, id)
-
-    def _owner(self, identity: Identity) -> Owner:
-        """Whose the thing is. A name that another resource has (renamed since, or of another parent) is left alone."""
-        name = identity.name + (f"~{identity.replaces}" if identity.replaces else "")
-        while self._is_of_another(self._kind.identity(Owner(identity.stack, name)), identity.urn):
-            name += "~"
-        return Owner(identity.stack, name)
-
-    def _is_of_another(self, key: str, urn: str) -> bool:
-        if self._records.get(key) is None:
-            return False
-        return any(one.computed.get(THING) == key and one.urn != urn for one in self._store.of_class(self._token))
 
     def _specification(self, inputs: Values) -> Any:
         return self._specifications.validate_python(self._real.specification(inputs, self._resolve))
@@ -85,7 +72,7 @@ class RealThing:
             return record
         return next((one for one in self._kind.list() if self._real.id_of(one) == id), None)
 
-    def _remember(self, record: Record[Any], inputs: Values, urn: str, replaces: str | None) -> Realised:
+    def _remember(self, record: Record[Any], inputs: Values, urn: str, creation: int | None = None) -> Realised:
         id = self._real.id_of(record)
-        self._store.put(Declared(self._token, id, urn, inputs, {THING: record.id}, replaces))
+        self._store.put(Declared(self._token, id, urn, inputs, {THING: record.id}, creation))
         return Realised(id, inputs, self._real.outputs(record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.invokes import ACCOUNT
 from infra.local.plugin.rules import ClassRules, tags, text
 from infra.local.plugin.values import Values
@@ -11,7 +11,7 @@ GROUP = "alicloud:resourcemanager/resourceGroup:ResourceGroup"
 PAGE = "[P] resource_manager_resource_group"
 
 
-def _group(id: str, inputs: Values, identity: Identity) -> Values:
+def _group(id: str, inputs: Values) -> Values:
     return {"accountId": ACCOUNT, "status": "OK", "regionStatuses": []}
 
 
@@ -34,4 +34,10 @@ RULES = {
         replace_source="[S] resource_alicloud_resource_manager_resource_group.go",
     )
 }
-CLASSES = {GROUP: KeptClass(make_id=lambda identity, _: identity.fresh("rg-acfm", 11), compute=_group)}
+CLASSES = {
+    GROUP: KeptClass(
+        make_id=lambda creation, _: creation.fresh("rg-acfm", 11),
+        compute=_group,
+        named=lambda inputs: str(inputs.get("resourceGroupName") or inputs.get("name")),
+    )
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Identity, KeptClass
+from infra.local.plugin.binding import KeptClass, derived
 from infra.local.plugin.realised import RealClass
 from infra.local.plugin.rules import ClassRules, Failure, cidr, exactly_one, one_of, tags, text, whole
 from infra.local.plugin.values import Values
@@ -25,10 +25,10 @@ RETIRED = {
 }
 
 
-def _nat(id: str, inputs: Values, identity: Identity) -> Values:
+def _nat(id: str, inputs: Values) -> Values:
     return {
-        "snatTableIds": identity.fresh("stb-bp1"),
-        "forwardTableIds": identity.fresh("ftb-bp1"),
+        "snatTableIds": derived("stb-bp1", id),
+        "forwardTableIds": derived("ftb-bp1", id),
         "status": "Available",
     }
 
@@ -37,11 +37,11 @@ def _nat_protected(inputs: Values) -> str | None:
     return "deletionProtection is on: turn it off, update, then delete" if inputs.get("deletionProtection") else None
 
 
-def _snat(id: str, inputs: Values, identity: Identity) -> Values:
+def _snat(id: str, inputs: Values) -> Values:
     return {"snatEntryId": id.partition(":")[2], "status": "Available"}
 
 
-def _flow_log(id: str, inputs: Values, identity: Identity) -> Values:
+def _flow_log(id: str, inputs: Values) -> Values:
     return {
         "flowLogId": id,
         "businessStatus": "Normal",
@@ -140,9 +140,9 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         },
         outputs=lambda record: {"status": "Available"},
     ),
-    NAT: KeptClass(make_id=lambda identity, _: identity.fresh("ngw-bp1"), compute=_nat, protected=_nat_protected),
+    NAT: KeptClass(make_id=lambda creation, _: creation.fresh("ngw-bp1"), compute=_nat, protected=_nat_protected),
     SNAT: KeptClass(
-        make_id=lambda identity, inputs: f"{inputs['snatTableId']}:{identity.fresh('snat-bp1')}", compute=_snat
+        make_id=lambda creation, inputs: f"{inputs['snatTableId']}:{creation.fresh('snat-bp1')}", compute=_snat
     ),
-    FLOW_LOG: KeptClass(make_id=lambda identity, _: identity.fresh("fl-bp1"), compute=_flow_log),
+    FLOW_LOG: KeptClass(make_id=lambda creation, _: creation.fresh("fl-bp1"), compute=_flow_log),
 }
