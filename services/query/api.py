@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.types import Receive, Scope, Send
 
+from services.kernel.cursors import LONGEST_CURSOR
 from services.kernel.http import LeanRoute, answer_json, bearer, invalid
 from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import Problem
@@ -18,8 +19,6 @@ from services.query.index import Index
 from services.query.schema import CaseDetail, CaseNumber, CasePage, Progress
 
 router = APIRouter(prefix="/api/query")
-
-LONGEST_CURSOR = 200
 
 
 def index_of(request: Request) -> Index:
@@ -52,7 +51,7 @@ async def receive_messages(index: CurrentIndex, caller: RelayCaller, body: Envel
 async def list_my_cases(
     index: CurrentIndex, caller: Person, cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None
 ) -> CasePage:
-    """My cases over all tenants, the newest first. Served by `my_cases_lean` ahead of this route."""
+    """My cases over all tenants, the latest change first. Served by `my_cases_lean` ahead of this route."""
     return await index.page(caller.sub, cursor)
 
 

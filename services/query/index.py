@@ -6,17 +6,15 @@ import asyncio
 import hashlib
 import hmac
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
 from services.kernel import telemetry
+from services.kernel.cursors import read_moment, write_cursor
 from services.kernel.database import Row
-from services.kernel.http import invalid
 from services.kernel.outbox import Answer, Envelope, Rejection
 from services.kernel.problems import NotFound, Problem
 from services.kernel.runtime import Kernel
@@ -61,14 +59,14 @@ class Index:
         return answer
 
     async def page(self, applicant: str, cursor: str | None) -> CasePage:
-        """A person's cases over all tenants, the newest first."""
-        before = read_cursor(cursor) if cursor else END_OF_TIME
+        """A person's cases over all tenants, the latest change first."""
+        before = read_moment(cursor) if cursor else END_OF_TIME
         async with self._kernel.doors.own_connection() as connection:
             rows = await store.page(connection, applicant, before, PAGE + 1)
         shown = rows[:PAGE]
         return CasePage(
             cases=[CaseLine(**self._line(row)) for row in shown],
-            next=write_cursor(shown[-1]["filed_at"], shown[-1]["number"]) if len(rows) > PAGE else None,
+            next=write_cursor(shown[-1]["changed_at"], shown[-1]["number"]) if len(rows) > PAGE else None,
         )
 
     async def detail(self, applicant: str, number: str) -> CaseDetail:
@@ -144,18 +142,3 @@ def _too_many() -> Problem:
     return Problem(
         429, "too-many-attempts", "Too many attempts, please try again later.", headers={"Retry-After": "3600"}
     )
-
-
-def write_cursor(filed_at: datetime, number: str) -> str:
-    return urlsafe_b64encode(f"{int(filed_at.timestamp() * 1_000_000)}.{number}".encode()).decode()
-
-
-def read_cursor(cursor: str) -> tuple[datetime, str]:
-    """The place after which a page begins. Raises a Problem for what is no cursor of ours."""
-    try:
-        moment, _, number = urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").partition(".")
-        if not number.isdigit():
-            raise ValueError("no number")
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(moment)), number
-    except (Base64Error, ValueError, OverflowError):
-        raise invalid([{"loc": ("query", "cursor"), "msg": "is not a cursor"}]) from None

@@ -10,8 +10,8 @@ COLUMNS = "number, item, item_name, status, holder, filed_at, changed_at, due"
 
 PAGE = f"""
 SELECT {COLUMNS} FROM query.cases
-WHERE applicant = $1 AND (filed_at, number) < ($2, $3)
-ORDER BY filed_at DESC, number DESC LIMIT $4"""  # noqa: S608
+WHERE applicant = $1 AND (changed_at, number) < ($2, $3)
+ORDER BY changed_at DESC, number DESC LIMIT $4"""  # noqa: S608
 
 MINE = f"SELECT {COLUMNS}, steps FROM query.cases WHERE number = $1 AND applicant = $2"  # noqa: S608
 

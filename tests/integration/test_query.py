@@ -63,6 +63,18 @@ def test_my_cases_of_all_tenants_come_in_pages_and_nobody_elses(catalogue: Netwo
     assert [case["number"] for case in first["cases"] + second["cases"]] == numbers[::-1]
     assert len(first["cases"]) == 20 and second["next"] is None
     assert {case["tenant_name"] for case in first["cases"]} == {"西湖区", "临安区", "杭州市"}
+    oldest = numbers[0]
+    assert act(catalogue, COUNTY, oldest, "acceptance", {"accepted": True}).status_code == 200
+    with catalogue.query(citizen) as client:
+
+        def latest_change() -> bool:
+            [newest, *_] = client.get("/cases").json()["cases"]
+            return (newest["number"], newest["status"]) == (oldest, "accepted")
+
+        wait_until(latest_change, 10, "the case that changed last stands first")
+        first = client.get("/cases").json()
+        second = client.get("/cases", params={"cursor": first["next"]}).json()
+    assert [case["number"] for case in first["cases"] + second["cases"]] == [oldest, *numbers[:0:-1]]
     with catalogue.query(catalogue.issuer.citizen("citizen-stranger")) as stranger:
         assert stranger.get("/cases", params={"cursor": first["next"]}).json()["cases"] == []
         theirs, missing = (stranger.get(f"/cases/{number}") for number in (numbers[0], "9" * 22))
