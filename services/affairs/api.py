@@ -13,6 +13,7 @@ from services.affairs.schema import (
     CaseNumber,
     CaseView,
     Desk,
+    DeskList,
     FilingReceipt,
     FilingRequest,
     HandOverRequest,
@@ -28,9 +29,9 @@ from services.affairs.schema import (
     Snapshot,
     Standard,
     StandardRequest,
-    Status,
     Text,
 )
+from services.kernel.cursors import LONGEST_CURSOR
 from services.kernel.http import CurrentTenant
 from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import NotFound, Problem
@@ -136,10 +137,14 @@ async def show_case(tenant: CurrentTenant, affairs: CurrentAffairs, caller: Pers
 
 @router.get("/desk", tags=["cases"])
 async def show_desk(
-    tenant: CurrentTenant, affairs: CurrentAffairs, caller: Person, status: Status | None = None
+    tenant: CurrentTenant,
+    affairs: CurrentAffairs,
+    caller: Person,
+    status: Annotated[DeskList, Query(description="the list that is asked for")] = "open",
+    cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None,
 ) -> Desk:
-    """The tenant's cases, for its clerks."""
-    return Desk(cases=await affairs.cases.desk(tenant, caller, status))
+    """The tenant's cases, for its clerks: a page of a list, and figures of all."""
+    return await affairs.cases.desk(tenant, caller, status, cursor)
 
 
 @router.post("/cases/{number}/acceptance", tags=["cases"])

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from services.affairs import store
+from services.affairs import desk, numbers, store
 from services.affairs.materials import object_key
 from services.affairs.schema import (
     AcceptanceRequest,
     Case,
     CaseView,
-    DeskCase,
+    Desk,
+    DeskList,
     HandOverRequest,
     Outcome,
     OutcomeRequest,
@@ -29,7 +30,7 @@ from services.affairs.schema import (
     Status,
     Step,
 )
-from services.kernel.calendar import SHANGHAI, after_working_days, is_provisional
+from services.kernel.calendar import after_working_days, is_provisional, today
 from services.kernel.database import Connection
 from services.kernel.outbox import Rejected, Relay, add_message
 from services.kernel.problems import NotFound, Problem
@@ -50,6 +51,16 @@ class Actor:
     department: str
 
 
+@dataclass(frozen=True)
+class Act:
+    """An exercise of power: its trace tells who did what with which words; `reason` goes the case's way with it."""
+
+    actor: Actor
+    action: str
+    details: str = ""
+    reason: str = ""
+
+
 class Cases:
     def __init__(self, directory: Directory, doors: Doors, relay: Relay) -> None:
         self._directory = directory
@@ -66,28 +77,41 @@ class Cases:
             traces = await store.traces(connection, number) if clerk else []
             materials = await store.materials(connection, number)
         acts = clerk is not None and case.holder == tenant.code
+        mine = case.applicant == caller.sub
         return CaseView(
-            **case.model_dump(include=set(CaseView.model_fields) - {"materials"}),
+            **case.model_dump(include=set(CaseView.model_fields) - {"materials", "steps"}),
+            steps=case.steps if clerk else [_for_applicant(step) for step in case.steps],
+            check_code=self._check_code(tenant, case) if mine else None,
             due_provisional=case.due is not None and is_provisional(case.due),
             traces=traces,
             materials=materials,
             actions=[action for action, status in WAITS_FOR.items() if acts and case.status == status],
         )
 
-    async def desk(self, tenant: Tenant, caller: Principal, status: Status | None) -> list[DeskCase]:
-        """The tenant's cases for its clerks, the oldest first, at most two hundred."""
+    def _check_code(self, tenant: Tenant, case: Case) -> str | None:
+        """Derived again where the case was filed; None when another key than today's gave the code."""
+        if not case.number.startswith(tenant.code):
+            return None
+        key = self._directory.secrets_of(tenant.code).check_code_key.get_secret_value()
+        code = numbers.check_code(key.encode(), case.number)
+        return code if numbers.check_code_hash(code).hex() == case.check_code_hash else None
+
+    async def desk(self, tenant: Tenant, caller: Principal, name: DeskList, cursor: str | None) -> Desk:
+        """A page of the tenant's cases for its clerks, and how many open ones there are in all."""
         _office(tenant, caller)
         async with self._doors.connection(tenant.code) as connection:
-            return await store.desk(connection, status)
+            cases, following = await desk.page(connection, tenant.code, name, cursor)
+            figures = await desk.figures(connection, tenant.code, today())
+        return Desk(cases=cases, next=following, figures=figures)
 
     async def accept(self, tenant: Tenant, number: str, caller: Principal, request: AcceptanceRequest) -> Snapshot:
         actor = _office(tenant, caller)
         async with self._acting(tenant, number, "acceptance") as (connection, case):
             if request.accepted:
-                today = datetime.now(SHANGHAI).date()
-                case.due = after_working_days(today, case.promised_working_days)
+                case.due = after_working_days(today(), case.promised_working_days)
             status: Status = "accepted" if request.accepted else "declined"
-            await self._change(connection, tenant, case, status, actor, status, request.reason)
+            reason = "" if request.accepted else request.reason
+            await self._change(connection, tenant, case, status, Act(actor, status, request.reason, reason))
         return self._told(tenant, case)
 
     async def hand_over(self, tenant: Tenant, number: str, caller: Principal, request: HandOverRequest) -> Snapshot:
@@ -95,7 +119,8 @@ class Cases:
         async with self._acting(tenant, number, "hand-over") as (connection, case):
             self._check_way(tenant, case, request.to)
             case.in_transit_to = request.to
-            await self._change(connection, tenant, case, "in_transit", actor, "hand-over", request.reason)
+            act = Act(actor, "hand-over", request.reason, request.reason)
+            await self._change(connection, tenant, case, "in_transit", act)
             case.materials = await store.offers(connection, number)
             await add_message(connection, store.SCHEMA, request.to, "hand-over", number, case.model_dump(mode="json"))
         return self._told(tenant, case)
@@ -104,7 +129,8 @@ class Cases:
         actor = _office(tenant, caller)
         async with self._acting(tenant, number, "outcome") as (connection, case):
             case.outcome = Outcome(result=request.result, text=request.text)
-            await self._change(connection, tenant, case, request.result, actor, request.result, request.text, "outcome")
+            act = Act(actor, request.result, request.text)
+            await self._change(connection, tenant, case, request.result, act, "outcome")
         return self._told(tenant, case)
 
     async def receive(self, connection: Connection, tenant: Tenant, sender: str, case: Case) -> None:
@@ -121,13 +147,13 @@ class Cases:
         if known is not None and known.version >= case.version:
             return
         case.holder, case.in_transit_to = tenant.code, None
-        case.path = [*(code for code in case.path if code != tenant.code), tenant.code]
+        case.path = list(dict.fromkeys([*case.path, tenant.code]))  # handed back, it has been in the way before
         await store.keep(connection, case)
         for offer in case.materials:
             key = object_key(tenant, case.number, offer)
             await store.add_material(connection, case.number, offer, key, f"tenant:{sender}", datetime.now(UTC))
         bringer = Actor(f"tenant:{sender}", self._name_of(sender), "")
-        await self._change(connection, tenant, case, "accepted", bringer, "received", "")
+        await self._change(connection, tenant, case, "accepted", Act(bringer, "received", case.steps[-1].reason))
 
     async def follow(self, connection: Connection, tenant: Tenant, sender: str, news: Snapshot) -> None:
         """Bring a copy up to date with what the tenant that holds the case tells.
@@ -164,9 +190,7 @@ class Cases:
         tenant: Tenant,
         case: Case,
         status: Status,
-        actor: Actor,
-        action: str,
-        details: str,
+        act: Act,
         kind: str = "progress",
     ) -> None:
         """Write the next version, its trace, and the news of it to the index and to everybody in the way."""
@@ -175,16 +199,16 @@ class Cases:
         case.version += 1
         case.status = status
         case.changed_at = now
-        case.steps.append(Step(version=case.version, tenant=tenant.code, status=status, at=now))
+        case.steps.append(Step(version=case.version, tenant=tenant.code, status=status, at=now, reason=act.reason))
         await store.change(connection, case)
         await store.trace(
             connection,
             case.number,
             now,
-            (action, actor.sub, actor.name, actor.department, case.basis, details, since),
+            (act.action, act.actor.sub, act.actor.name, act.actor.department, case.basis, act.details, since),
         )
+        await add_message(connection, store.SCHEMA, INDEX, "case", case.number, news_for_index(case))
         news = snapshot(case)
-        await add_message(connection, store.SCHEMA, INDEX, "case", case.number, news)
         for other in self._followers(tenant, case):
             await add_message(connection, store.SCHEMA, other, kind, case.number, news)
 
@@ -218,6 +242,19 @@ class Cases:
 def snapshot(case: Case) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(case.model_dump_json(include=set(Snapshot.model_fields)))
     return content
+
+
+def news_for_index(case: Case) -> dict[str, Any]:
+    """What the index gets: it shows steps to whoever has the check code, and never why they were taken."""
+    content = snapshot(case)
+    for step in content["steps"]:
+        del step["reason"]
+    return content
+
+
+def _for_applicant(step: Step) -> Step:
+    """Why a case was declined is told its applicant; why it was handed over is between the tenants in its way."""
+    return step if step.status == "declined" else step.model_copy(update={"reason": ""})
 
 
 def _office(tenant: Tenant, caller: Principal) -> Actor:

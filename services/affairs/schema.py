@@ -178,12 +178,16 @@ class FilingReceipt(BaseModel):
 
 
 class Step(BaseModel):
-    """A step as anybody with number and check code may see it."""
+    """A step in a case's way. All but the reason may be seen by anybody with number and check code."""
 
     version: int
     tenant: str
     status: Status
     at: datetime
+    reason: Sentence = Field(
+        default="",
+        description="why it was handed over, for the tenants in its way; why it was declined, for its applicant too",
+    )
 
 
 class Outcome(BaseModel):
@@ -199,7 +203,7 @@ class Snapshot(BaseModel):
     status: Status
     holder: TenantCode
     in_transit_to: TenantCode | None = None
-    path: list[TenantCode] = Field(min_length=1, description="tenants in the order in which they came to hold it")
+    path: list[TenantCode] = Field(min_length=1, description="tenants in the order in which they first came to hold it")
     item: ItemCode
     item_name: str
     applicant: str
@@ -272,6 +276,9 @@ class CaseView(BaseModel):
     due_provisional: bool = Field(description="the holidays of the year of `due` were not yet published")
     outcome: Outcome | None
     steps: list[Step]
+    check_code: str | None = Field(
+        default=None, description="for its applicant, where it was filed; null once the key of the code has changed"
+    )
     traces: list[Trace] = Field(description="for clerks; what this tenant did")
     materials: list[Material]
     actions: list[Literal["acceptance", "hand-over", "outcome"]] = Field(description="what the caller may do now")
@@ -285,12 +292,29 @@ class DeskCase(BaseModel):
     holder: str
     applicant_name: str
     filed_at: datetime
+    changed_at: datetime
     accept_by: date
     due: date | None
 
 
+DeskList = Literal["open", "filed", "accepted", "moved", "closed"]
+"""What waits here (of it what is to be accepted, what is to be done), what is or will be others', what has ended."""
+
+
+class DeskFigures(BaseModel):
+    """How many open cases there are, as the database counts them: all of them, whatever a page shows."""
+
+    filed: int
+    accepted: int
+    moved: int
+    due_soon: int = Field(description="of those that wait here: due within two working days")
+    overdue: int = Field(description="of those that wait here")
+
+
 class Desk(BaseModel):
-    cases: list[DeskCase]
+    cases: list[DeskCase] = Field(description="what waits: the most urgent first; else the latest change first")
+    next: str | None = Field(description="cursor of the next page, or null at the end")
+    figures: DeskFigures
 
 
 class AcceptanceRequest(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from services.affairs.schema import MOST_MATERIALS, Case, DeskCase, Material, MaterialOffer, Snapshot, Status, Trace
+from services.affairs.schema import MOST_MATERIALS, Case, Material, MaterialOffer, Snapshot, Trace
 from services.kernel.database import Connection
 
 SCHEMA = "affairs"
@@ -44,10 +44,6 @@ TRACES = """
 SELECT at, action, actor_name, department, basis, details, seconds_since_change
 FROM affairs.traces WHERE number = $1 ORDER BY id"""
 
-DESK = """
-SELECT number, item, item_name, status, holder, applicant_name, filed_at, accept_by, due
-FROM affairs.cases WHERE $1::text IS NULL OR status = $1 ORDER BY filed_at LIMIT 200"""
-
 
 async def case(connection: Connection, number: str, lock: bool = False) -> Case | None:
     body = await connection.fetchval(f"{CASE} FOR UPDATE" if lock else CASE, number)
@@ -76,10 +72,6 @@ async def trace(
 
 async def traces(connection: Connection, number: str) -> list[Trace]:
     return [Trace(**row) for row in await connection.fetch(TRACES, number)]
-
-
-async def desk(connection: Connection, status: Status | None) -> list[DeskCase]:
-    return [DeskCase(**row) for row in await connection.fetch(DESK, status)]
 
 
 ADD_MATERIAL = """

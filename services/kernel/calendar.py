@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import chinese_calendar  # type: ignore[import-untyped]
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+SOON_WORKING_DAYS = 2
 
 
 def today() -> date:
@@ -45,3 +46,8 @@ def after_working_days(start: date, count: int) -> date:
         if is_working_day(day):
             count -= 1
     return day
+
+
+def soon_until(day: date) -> date:
+    """The last day that lies at most `SOON_WORKING_DAYS` after `day`: what is due by then is due soon."""
+    return after_working_days(day, SOON_WORKING_DAYS + 1) - timedelta(days=1)

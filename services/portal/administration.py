@@ -11,6 +11,7 @@ from services.affairs.schema import Item
 from services.kernel.problems import Problem
 from services.pages.forms import read_form
 from services.portal import forms
+from services.portal.addresses import CodeInPath
 from services.portal.visit import AdministratorVisit, Visit, go
 
 router = APIRouter(tags=["administration"], default_response_class=HTMLResponse)
@@ -23,7 +24,7 @@ async def administration(visit: AdministratorVisit, saved: bool = False) -> HTML
 
 
 @router.get("/administration/{code}")
-async def implementation(visit: AdministratorVisit, code: str) -> HTMLResponse:
+async def implementation(visit: AdministratorVisit, code: CodeInPath) -> HTMLResponse:
     item = await visit.portal.affairs.item(visit.tenant, code)
     values = {
         "department": item.department,
@@ -36,7 +37,7 @@ async def implementation(visit: AdministratorVisit, code: str) -> HTMLResponse:
 
 
 @router.post("/administration/{code}")
-async def implement(visit: AdministratorVisit, code: str) -> Response:
+async def implement(visit: AdministratorVisit, code: CodeInPath) -> Response:
     typed = await read_form(visit.request)
     item = await visit.portal.affairs.item(visit.tenant, code)
     request, errors = forms.implementation(item, typed)

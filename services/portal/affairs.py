@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
 from typing import TypeVar
 
 import httpx
@@ -13,7 +11,7 @@ from services.affairs.schema import (
     AcceptanceRequest,
     CaseView,
     Desk,
-    DeskCase,
+    DeskList,
     FilingReceipt,
     FilingRequest,
     HandOverRequest,
@@ -55,10 +53,10 @@ class Affairs:
     async def case(self, tenant: Tenant, number: str, token: str) -> CaseView:
         return await self._call(tenant, "GET", f"/cases/{number}", CaseView, token)
 
-    async def desk(self, tenant: Tenant, statuses: Iterable[str], token: str) -> list[DeskCase]:
-        """The tenant's cases of these statuses; of each at most as many as affairs gives at once."""
-        asked = [self._call(tenant, "GET", "/desk", Desk, token, params={"status": status}) for status in statuses]
-        return [case for desk in await asyncio.gather(*asked) for case in desk.cases]
+    async def desk(self, tenant: Tenant, name: DeskList, cursor: str, token: str) -> Desk:
+        """A page of a list of the tenant's cases, and figures of all its open ones."""
+        params = {"status": name} | ({"cursor": cursor} if cursor else {})
+        return await self._call(tenant, "GET", "/desk", Desk, token, params=params)
 
     async def accept(self, tenant: Tenant, number: str, request: AcceptanceRequest, token: str) -> Snapshot:
         return await self._call(tenant, "POST", f"/cases/{number}/acceptance", Snapshot, token, request)

@@ -6,19 +6,22 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Protocol
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
-from services.affairs.schema import CaseView, FilingReceipt, Item
+from services.affairs.schema import CaseView, Item
+from services.affairs.schema import Step as StepInAffairs
 from services.kernel.problems import Problem, Unavailable
 from services.kernel.tenancy import Directory, Tenant
 from services.pages.cases import CASE_WORDS
 from services.pages.forms import read_form
 from services.portal import forms
-from services.portal.sealing import seal_text, unseal_text
+from services.portal.addresses import CodeInPath, NumberInPath
 from services.portal.visit import AnyVisit, PersonVisit, Visit, go
 from services.portal.words import OPEN_STATUSES, grouped, moment
 from services.query.schema import CaseDetail
@@ -26,8 +29,9 @@ from services.query.schema import CaseDetail
 router = APIRouter(tags=["cases"], default_response_class=HTMLResponse)
 log = structlog.get_logger(__name__)
 
-RECEIPT_COOKIE = "__Host-yiwang-receipt"
-RECEIPT_SECONDS = 3600
+# While the case cannot be read where it was filed, or when the key of the codes has been changed since.
+CHECK_CODE_OUT = "暂时读取不到，请稍后再看"
+CHECK_CODE_GONE = "请查看当时的收件回执"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Mark:
 
 
 @router.get("/items/{code}/filing")
-async def filing_form(visit: PersonVisit, code: str) -> HTMLResponse:
+async def filing_form(visit: PersonVisit, code: CodeInPath) -> HTMLResponse:
     item = await visit.portal.affairs.item(visit.tenant, code)
     if not item.offered:
         raise Problem(404, "item-not-offered")
@@ -66,7 +70,7 @@ async def filing_form(visit: PersonVisit, code: str) -> HTMLResponse:
 
 
 @router.post("/items/{code}/filing")
-async def file(visit: PersonVisit, code: str) -> Response:
+async def file(visit: PersonVisit, code: CodeInPath) -> Response:
     """The form carries its idempotency key: sent twice, it is one case and the same receipt."""
     typed = await read_form(visit.request)
     item = await visit.portal.affairs.item(visit.tenant, code)
@@ -75,7 +79,7 @@ async def file(visit: PersonVisit, code: str) -> Response:
     if request is not None and 16 <= len(key) <= 64:
         try:
             receipt = await visit.portal.affairs.file(visit.tenant, key, request, visit.token)
-            return _with_receipt(visit, go(f"/cases/{receipt.number}/receipt"), receipt)
+            return go(f"/cases/{receipt.number}/receipt")
         except Problem as problem:
             errors = _refused(problem)
     # A key that was used with another text, or is none, is not used again.
@@ -108,35 +112,19 @@ def _filing_page(
     )
 
 
-def _with_receipt(visit: Visit, response: Response, receipt: FilingReceipt) -> Response:
-    """The check code goes to the receipt page in a cookie that only this session opens, never in an address."""
-    assert visit.session is not None
-    content = {"number": receipt.number, "check_code": receipt.check_code}
-    response.set_cookie(
-        RECEIPT_COOKIE,
-        seal_text(visit.session.key, content),
-        max_age=RECEIPT_SECONDS,
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="lax",
-    )
-    return response
-
-
 @router.get("/cases/{number}/receipt")
-async def receipt(visit: PersonVisit, number: str) -> HTMLResponse:
-    assert visit.session is not None
+async def receipt(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
+    """In any browser and at any time: the check code is derived again for the applicant who is logged in."""
+    directory = visit.portal.kernel.directory
     case = await visit.portal.affairs.case(first_tenant(visit, number), number, visit.token)
-    kept = unseal_text(visit.session.key, visit.request.cookies.get(RECEIPT_COOKIE, "")) or {}
-    check_code = kept.get("check_code", "") if kept.get("number") == number else ""
     facts = [
         ("申请事项", case.item_name),
         ("申请人", case.applicant_name),
-        ("受理单位", place_name(visit.portal.kernel.directory, case.path[0])),
+        ("受理单位", place_name(directory, number[:6])),
         ("提交时间", moment(case.filed_at)),
         ("决定是否受理", f"{case.accept_by.isoformat()} 前"),
     ]
+    check_code = case.check_code or ""
     return visit.page("receipt.html", number=number, shown=grouped(number), check_code=check_code, facts=facts)
 
 
@@ -145,22 +133,19 @@ async def receipt(visit: PersonVisit, number: str) -> HTMLResponse:
 
 @router.get("/cases")
 async def my_cases(visit: PersonVisit, after: str = "") -> HTMLResponse:
-    """All over the network, the newest first."""
+    """All over the network, the latest change first."""
     directory = visit.portal.kernel.directory
     found = await visit.portal.query.my_cases(visit.token, after)
     rows = [
         Row(case.number, case.item_name, place_name(directory, case.holder), case.status, moment(case.changed_at))
         for case in found.cases
     ]
-    return visit.page("cases.html", cases=rows, newer="/cases" if after else None, older=_older(found.next))
-
-
-def _older(cursor: str | None) -> str | None:
-    return f"/cases?after={cursor}" if cursor else None
+    following = f"/cases?{urlencode({'after': found.next})}" if found.next else None
+    return visit.page("cases.html", cases=rows, first="/cases" if after else None, following=following)
 
 
 @router.get("/cases/{number}")
-async def my_case(visit: PersonVisit, number: str) -> HTMLResponse:
+async def my_case(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
     """Steps from the index, or while it lags or is out from the first tenant; what was written from there."""
     directory = visit.portal.kernel.directory
     details = await _details(visit, number)
@@ -170,22 +155,18 @@ async def my_case(visit: PersonVisit, number: str) -> HTMLResponse:
         if details is None:
             raise
         case = details
-    facts = [
-        ("办件编号", grouped(number)),
-        ("受理单位", place_name(directory, number[:6])),
-        ("现在由谁办理", place_name(directory, case.holder)),
-        ("提交时间", moment(case.filed_at)),
-    ]
+    facts = case_facts(directory, case)
     if case.status == "filed" and details:
         facts.append(("受理期限", details.accept_by.isoformat()))
     if case.due and case.status in OPEN_STATUSES:
         facts.append(("办结期限", case.due.isoformat()))
+    facts.append(("查询码", (details.check_code or CHECK_CODE_GONE) if details else CHECK_CODE_OUT))
     return visit.page(
         "case.html",
         case=case,
         steps=timeline(directory, case.steps),
         facts=facts,
-        outcome=details.outcome.text if details and details.outcome else "",
+        outcome=words_at_the_end(details) if details else "",
         own_form=await own_form(visit, details) if details else [],
     )
 
@@ -246,8 +227,11 @@ def _not_shown(problem: Problem) -> forms.Errors:
 # --- how a case reads --------------------------------------------------------------------------------------------
 
 
+REASONS = {"in_transit": "事由", "declined": "理由"}
+
+
 class Step(Protocol):
-    """A step as affairs and as the index tell it."""
+    """A step as affairs and as the index tell it. The reason is affairs' alone."""
 
     @property
     def tenant(self) -> str: ...
@@ -268,7 +252,15 @@ def timeline(directory: Directory, steps: Sequence[Step]) -> list[Mark]:
         elif last and step.status in OPEN_STATUSES:
             state = "current"
         marks.append(
-            Mark(_title(directory, steps, position), state, place_name(directory, step.tenant), moment(step.at))
+            Mark(
+                _title(directory, steps, position),
+                state,
+                place_name(directory, step.tenant),
+                moment(step.at),
+                f"{REASONS.get(step.status, '说明')}：{step.reason}"
+                if isinstance(step, StepInAffairs) and step.reason
+                else "",
+            )
         )
     if steps and steps[-1].status in OPEN_STATUSES:
         marks.append(Mark("办结", "todo"))
@@ -300,10 +292,31 @@ async def own_form(visit: Visit, case: CaseView) -> list[tuple[str, str]]:
     return people + [(labels.get(name, name), str(case.form[name])) for name in in_order]
 
 
-def holder(directory: Directory, case: CaseView) -> str:
-    """Who holds the case, and while it is on its way, who is to get it."""
-    name = place_name(directory, case.holder)
-    return f"{name} → {place_name(directory, case.in_transit_to)}" if case.in_transit_to else name
+def case_facts(
+    directory: Directory, case: CaseDetail | CaseView, in_transit_to: str | None = None
+) -> list[tuple[str, str]]:
+    """Where a case began, where it has been, and where it is, or who closed it."""
+    facts = [("办件编号", grouped(case.number)), ("受理单位", place_name(directory, case.number[:6]))]
+    way = [place_name(directory, code) for code, _ in groupby(step.tenant for step in case.steps)]
+    if len(way) > 1:
+        facts.append(("流转路径", " → ".join(way)))
+    facts.append(("提交时间", moment(case.filed_at)))
+    if case.status in OPEN_STATUSES:
+        return [*facts, ("现在由谁办理", where(directory, case.holder, in_transit_to))]
+    return [*facts, ("决定单位", place_name(directory, case.holder)), ("决定时间", moment(case.changed_at))]
+
+
+def words_at_the_end(case: CaseView) -> str:
+    """What was decided, in the words of whoever decided it: the outcome's, or why it was not accepted."""
+    if case.outcome:
+        return case.outcome.text
+    return next((step.reason for step in case.steps if step.status == "declined"), "")
+
+
+def where(directory: Directory, holder: str, in_transit_to: str | None = None) -> str:
+    """Who holds a case, and while it is on its way, who is to get it."""
+    name = place_name(directory, holder)
+    return f"{name} → {place_name(directory, in_transit_to)}" if in_transit_to else name
 
 
 def place_name(directory: Directory, code: str) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 from services.affairs.schema import Item
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Tenant
+from services.portal.addresses import CodeInPath
 from services.portal.visit import AnyVisit, Visit
 
 router = APIRouter(tags=["catalogue"], default_response_class=HTMLResponse)
@@ -84,7 +85,7 @@ async def items(visit: AnyVisit, q: str = "", kind: str = "") -> HTMLResponse:
 
 
 @router.get("/items/{code}")
-async def item(visit: AnyVisit, code: str) -> HTMLResponse:
+async def item(visit: AnyVisit, code: CodeInPath) -> HTMLResponse:
     found = await visit.portal.affairs.item(visit.tenant, code)
     return visit.page("item.html", item=found, comparison=comparison(found))
 

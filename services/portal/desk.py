@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
+from typing import get_args
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from pydantic import ValidationError
@@ -13,26 +15,52 @@ from starlette.responses import HTMLResponse, Response
 from services.affairs.schema import (
     AcceptanceRequest,
     CaseView,
+    Desk,
     DeskCase,
+    DeskFigures,
+    DeskList,
     HandOverRequest,
     OutcomeRequest,
     Trace,
 )
-from services.kernel.calendar import SHANGHAI
 from services.kernel.problems import Problem
 from services.kernel.tenancy import Tenant
 from services.pages.forms import read_form
-from services.portal.cases import holder, own_form, place_name, timeline
+from services.portal import forms
+from services.portal.addresses import NumberInPath
+from services.portal.cases import case_facts, own_form, place_name, timeline, where, words_at_the_end
 from services.portal.visit import ClerkVisit, Visit, go
-from services.portal.words import CLOSED_STATUSES, OPEN_STATUSES, Due, due, grouped, lasted, moment
+from services.portal.words import OPEN_STATUSES, Due, due, lasted, moment
 
 router = APIRouter(tags=["desk"], default_response_class=HTMLResponse)
 
-# The key is part of the address.
-FILTERS = {"open": "在本级办理", "filed": "待受理", "accepted": "办理中", "moved": "已流转", "closed": "已办结"}
+# The list's name is part of the address.
+LISTS: dict[DeskList, str] = {
+    "open": "在本级办理",
+    "filed": "待受理",
+    "accepted": "办理中",
+    "moved": "已流转",
+    "closed": "已办结",
+}
 ACTIONS = {"filed": "提交", "accepted": "受理", "declined": "不予受理", "hand-over": "流转", "received": "接收"}
 ACTIONS |= {"granted": "准予", "refused": "不予许可"}
 NO_LONGER = "办件状态已经变化，可能有人刚刚办理过。请看最新情况后再办。"
+# What a form must have, by the panel in which it stands: field → what to say when it is not as it should be.
+NEEDED: dict[str, forms.Errors] = {
+    "acceptance": {},
+    "decline": {"reason": "请写明不予受理的理由"},
+    "outcome": {"result": "请选择决定", "text": "请写明决定内容"},
+    "hand-over": {"to": "请选择流转至哪里", "reason": "请写明流转的事由"},
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An act that was not done: what was typed into which panel, and what was wrong with it."""
+
+    panel: str = ""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    errors: forms.Errors = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,49 +93,56 @@ class Record:
 
 
 @router.get("/desk")
-async def desk(visit: ClerkVisit, status: str = "open") -> HTMLResponse:
-    key = status if status in FILTERS else "open"
-    waiting = await visit.portal.affairs.desk(visit.tenant, OPEN_STATUSES, visit.token)
-    closed = await visit.portal.affairs.desk(visit.tenant, CLOSED_STATUSES, visit.token) if key == "closed" else []
-    shown = sorted((case for case in [*waiting, *closed] if _belongs(visit.tenant, case, key)), key=_urgency)
+async def desk(visit: ClerkVisit, status: str = "open", after: str = "") -> HTMLResponse:
+    name: DeskList = next((one for one in get_args(DeskList) if one == status), "open")
+    found = await visit.portal.affairs.desk(visit.tenant, name, after, visit.token)
+    counts = _counts(found.figures)
     return visit.page(
         "desk.html",
         office=visit.office("clerk"),
-        figures=_figures(visit.tenant, waiting),
-        filters=[(name, words, name == key) for name, words in FILTERS.items()],
-        cases=[_row(visit, case) for case in shown],
+        figures=_figures(found.figures),
+        filters=[(one, words, one == name, counts.get(one)) for one, words in LISTS.items()],
+        cases=[_row(visit, case) for case in found.cases],
+        total=counts.get(name),
+        first=f"/desk?status={name}" if after else None,
+        following=_following(name, found),
     )
 
 
+def _following(name: DeskList, found: Desk) -> str | None:
+    return f"/desk?{urlencode({'status': name, 'after': found.next})}" if found.next else None
+
+
 @router.get("/desk/{number}")
-async def desk_case(visit: ClerkVisit, number: str) -> HTMLResponse:
-    return await _case_page(visit, number)
+async def desk_case(visit: ClerkVisit, number: NumberInPath) -> HTMLResponse:
+    return await _case_page(visit, number, Attempt())
 
 
 @router.post("/desk/{number}/acceptance")
-async def accept(visit: ClerkVisit, number: str) -> Response:
+async def accept(visit: ClerkVisit, number: NumberInPath) -> Response:
     typed = await read_form(visit.request)
+    panel = "acceptance" if typed.get("accepted") == "true" else "decline"
     try:
-        request = AcceptanceRequest(accepted=typed.get("accepted") == "true", reason=typed.get("reason", "").strip())
+        request = AcceptanceRequest(accepted=panel == "acceptance", reason=typed.get("reason", "").strip())
         await visit.portal.affairs.accept(visit.tenant, number, request, visit.token)
     except (ValidationError, Problem) as error:
-        return await _not_done(visit, number, error, "不予受理须写明理由。")
+        return await _not_done(visit, number, error, panel, typed)
     return go(f"/desk/{number}")
 
 
 @router.post("/desk/{number}/hand-over")
-async def hand_over(visit: ClerkVisit, number: str) -> Response:
+async def hand_over(visit: ClerkVisit, number: NumberInPath) -> Response:
     typed = await read_form(visit.request)
     try:
         request = HandOverRequest(to=typed.get("to", ""), reason=typed.get("reason", "").strip())
         await visit.portal.affairs.hand_over(visit.tenant, number, request, visit.token)
     except (ValidationError, Problem) as error:
-        return await _not_done(visit, number, error, "请选择流转至哪里，并写明事由。")
+        return await _not_done(visit, number, error, "hand-over", typed)
     return go(f"/desk/{number}")
 
 
 @router.post("/desk/{number}/outcome")
-async def give_outcome(visit: ClerkVisit, number: str) -> Response:
+async def give_outcome(visit: ClerkVisit, number: NumberInPath) -> Response:
     typed = await read_form(visit.request)
     try:
         request = OutcomeRequest.model_validate(
@@ -115,34 +150,37 @@ async def give_outcome(visit: ClerkVisit, number: str) -> Response:
         )
         await visit.portal.affairs.give_outcome(visit.tenant, number, request, visit.token)
     except (ValidationError, Problem) as error:
-        return await _not_done(visit, number, error, "请选择决定，并写明决定内容。")
+        return await _not_done(visit, number, error, "outcome", typed)
     return go(f"/desk/{number}")
 
 
-async def _not_done(visit: Visit, number: str, error: Exception, incomplete: str) -> Response:
-    """The case again, with the reason; an outage and the like go on to their own page."""
+async def _not_done(visit: Visit, number: str, error: Exception, panel: str, typed: Mapping[str, str]) -> Response:
+    """The case again, with the reason at its place; an outage and the like go on to their own page."""
     if isinstance(error, Problem) and error.status not in (409, 422):
         raise error
     conflict = isinstance(error, Problem) and error.status == 409
-    return await _case_page(visit, number, NO_LONGER if conflict else incomplete, 409 if conflict else 422)
+    errors = {"": NO_LONGER} if conflict else _wrong(error, panel)
+    return await _case_page(visit, number, Attempt(panel, typed, errors), 409 if conflict else 422)
 
 
-async def _case_page(visit: Visit, number: str, error: str = "", status: int = 200) -> HTMLResponse:
+def _wrong(error: Exception, panel: str) -> forms.Errors:
+    """What to say at which field of a form that was not taken."""
+    places = {"to"}  # affairs refuses a place that is not in the case's way by a problem of its own
+    if isinstance(error, ValidationError):
+        places = {str(one["loc"][-1]) if one["loc"] else "reason" for one in error.errors()}
+    elif isinstance(error, Problem) and error.errors:
+        places = {one["where"].rpartition(".")[2] for one in error.errors}
+    wrong = {name: words for name, words in NEEDED[panel].items() if name in places}
+    return wrong or {"": "填写的内容不符合要求，请核对后再试。"}
+
+
+async def _case_page(visit: Visit, number: str, attempt: Attempt, status: int = 200) -> HTMLResponse:
     directory = visit.portal.kernel.directory
     case = await visit.portal.affairs.case(visit.tenant, number, visit.token)
-    facts = [
-        ("办件编号", grouped(number)),
-        ("现在由谁办理", holder(directory, case)),
-        ("流转路径", " → ".join(place_name(directory, code) for code in case.path)),
-        ("提交时间", moment(case.filed_at)),
-    ]
+    facts = case_facts(directory, case, in_transit_to=case.in_transit_to)
     if case.due:
-        facts.append(
-            (
-                "办结期限",
-                case.due.isoformat() + ("（次年假期未公布，暂按周一至周五计）" if case.due_provisional else ""),
-            )
-        )
+        provisional = "（次年假期未公布，暂按周一至周五计）" if case.due_provisional else ""
+        facts.append(("办结期限", case.due.isoformat() + provisional))
     return visit.page(
         "desk_case.html",
         case=case,
@@ -152,12 +190,22 @@ async def _case_page(visit: Visit, number: str, error: str = "", status: int = 2
         steps=timeline(directory, case.steps),
         records=[_record(visit.tenant, trace) for trace in case.traces],
         acts=case.actions,
-        idle=_idle(visit.tenant, case, holder(directory, case)),
+        idle=_idle(visit.tenant, case, where(directory, case.holder, case.in_transit_to)),
+        brought=_brought(visit, case),
         receivers=[(tenant.code, name) for tenant, name in _receivers(visit, case)],
-        outcome=case.outcome.text if case.outcome else "",
-        error=error,
+        outcome=words_at_the_end(case),
+        attempt=attempt,
+        panel=attempt.panel or ("acceptance" if "acceptance" in case.actions else "outcome"),
         status=status,
     )
+
+
+def _brought(visit: Visit, case: CaseView) -> tuple[str, str] | None:
+    """Who handed the case over to be done here, and why; None where nobody did, or it waits here no longer."""
+    if not case.actions or len(case.steps) < 2 or case.steps[-2].status != "in_transit":
+        return None
+    sent = case.steps[-2]
+    return (place_name(visit.portal.kernel.directory, sent.tenant), sent.reason) if sent.reason else None
 
 
 def _receivers(visit: Visit, case: CaseView) -> list[tuple[Tenant, str]]:
@@ -191,36 +239,26 @@ def _limit(tenant: Tenant, case: CaseView | DeskCase) -> Due | None:
     return due(limit)
 
 
-def _belongs(tenant: Tenant, case: DeskCase, key: str) -> bool:
-    """Whether a case is shown under a filter: what waits here, what was handed on, what is closed."""
-    if case.status in CLOSED_STATUSES:
-        return key == "closed"
-    if case.holder != tenant.code or case.status == "in_transit":
-        return key == "moved"
-    return key in ("open", case.status)
-
-
 def _row(visit: Visit, case: DeskCase) -> Row:
-    filed = case.filed_at.astimezone(SHANGHAI).strftime("%m-%d %H:%M")
+    filed = moment(case.filed_at)
     limit = _limit(visit.tenant, case)
     elsewhere = "" if case.holder == visit.tenant.code else place_name(visit.portal.kernel.directory, case.holder)
     words = f"由{elsewhere}办理" if elsewhere and case.status in OPEN_STATUSES else "—"
     return Row(case.number, case.item_name, case.applicant_name, filed, limit, words, case.status)
 
 
-def _urgency(case: DeskCase) -> tuple[bool, date]:
-    limit = case.accept_by if case.status == "filed" else case.due
-    return limit is None, limit or date.max
+def _counts(figures: DeskFigures) -> dict[DeskList, int]:
+    """How long each list is; what has closed is not counted, for it grows for ever."""
+    open_here = figures.filed + figures.accepted
+    return {"open": open_here, "filed": figures.filed, "accepted": figures.accepted, "moved": figures.moved}
 
 
-def _figures(tenant: Tenant, cases: Sequence[DeskCase]) -> list[Figure]:
-    limits = [limit for case in cases if (limit := _limit(tenant, case))]
-    over = sum(limit.tone == "over" for limit in limits)
+def _figures(figures: DeskFigures) -> list[Figure]:
     return [
-        Figure("待受理", sum(case.status == "filed" for case in cases)),
-        Figure("办理中", sum(case.status == "accepted" and case.holder == tenant.code for case in cases)),
-        Figure("即将到期", sum(limit.tone == "soon" for limit in limits)),
-        Figure("已超期", over, bad=over > 0),
+        Figure("待受理", figures.filed),
+        Figure("办理中", figures.accepted),
+        Figure("即将到期", figures.due_soon),
+        Figure("已超期", figures.overdue, bad=figures.overdue > 0),
     ]
 
 

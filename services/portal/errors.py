@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from fastapi import Request
@@ -14,7 +15,7 @@ from services.kernel.problems import Problem, Unavailable
 from services.pages.forms import ForgedForm
 from services.pages.frame import Frame
 from services.portal.log_in import send_to_identity
-from services.portal.visit import Visit, portal_of, visit_of
+from services.portal.visit import SESSION_COOKIE, Visit, portal_of, visit_of
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +35,37 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "database-unavailable": ("服务正在恢复", "本站数据暂时无法读取，已提交的申请不会丢失。请稍后刷新页面。"),
     "log-in-failed": ("登录没有完成", "可能是等待时间过长，或在另一个窗口里已经登录。请返回首页重新登录。"),
+    "not-authenticated": ("登录已经失效", "请退出后重新登录，再打开这个页面。"),
     "unknown-host": ("没有这个站点", "请检查网址，或从所在省、市的政务服务网进入。"),
     "forged-form": ("页面已过期", "为了您的安全，表单停留太久或从别处提交时不会被接受。请返回后重新填写。"),
+    "item-not-offered": (
+        "本地区暂不受理这个事项",
+        "可以在“切换地区”里换一个地区办理，或者拨打服务电话咨询。",
+    ),
     "too-many": ("操作过于频繁", "请稍等片刻再试。"),
+}
+# Where a page of this part of the site is missing: (heading, advice, where to go on, its name)
+MISSING: dict[str, tuple[str, str, str, str]] = {
+    "cases": (
+        "没有找到这个办件",
+        "请核对办件编号。办件只有申请人本人登录后才能打开：用别的账号提交的，请换那个账号登录；"
+        "有查询码的，可以在“进度查询”里查看进度。",
+        "/cases",
+        "我的办件",
+    ),
+    "desk": (
+        "没有找到这个办件",
+        "请核对办件编号。办件台上只有在本地区提交的和流转到本地区的办件。",
+        "/desk",
+        "回到办件台",
+    ),
+    "items": (
+        "没有找到这个事项",
+        "网址里的事项编码可能有误，或者这个事项不在省里发布的清单中。请按名称搜索。",
+        "/items",
+        "全部事项",
+    ),
+    "administration": ("没有找到这个事项", "请从事项列表里打开要管理的事项。", "/administration", "事项管理"),
 }
 BY_STATUS: dict[int, tuple[str, str]] = {
     403: ("没有访问权限", "您的账号没有使用这个页面的权限。如需开通，请联系本单位管理员。"),
@@ -44,10 +73,15 @@ BY_STATUS: dict[int, tuple[str, str]] = {
     405: ("页面已过期", "请返回后重新打开页面。"),
     413: ("内容太多", "提交的内容超过了限制，请精简后再试。"),
     421: ("没有这个站点", "请检查网址，或从所在省、市的政务服务网进入。"),
-    422: ("提交的内容有误", "请返回检查填写的内容。"),
+    422: (
+        "有一项内容没有被接受",
+        "这次没有提交成功。请用浏览器的“后退”回到填写的页面，改好后再提交；仍不成功的，请拨打服务电话并告知请求编号。",
+    ),
     429: ("操作过于频繁", "请稍等片刻再试。"),
     503: ("服务正在恢复", "请稍后刷新页面。已提交的申请不会丢失。"),
 }
+REFUSED = ("这个请求没有被接受", "请返回上一页，或从首页重新进入。仍不成功的，请拨打服务电话并告知请求编号。")
+BROKEN_LINK = ("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从列表里重新打开。")
 OTHERWISE = ("服务出了点问题", "我们已经记录下来。请稍后再试，已提交的申请不会丢失。")
 
 
@@ -65,7 +99,7 @@ async def show(request: Request, error: Exception) -> Response:
     problem = Problem(403, "forged-form", str(error)) if isinstance(error, ForgedForm) else as_problem(error)
     if problem.status >= 500:
         log.error("request.problem", kind=problem.kind, exc_info=error)
-    heading, advice = WORDS.get(problem.kind) or BY_STATUS.get(problem.status, OTHERWISE)
+    heading, advice, back, back_label = _words(request, problem)
     response = portal_of(request).pages.error(
         request,
         await _frame(request, known=problem.status < 500),
@@ -73,19 +107,39 @@ async def show(request: Request, error: Exception) -> Response:
         heading,
         advice,
         request_id=telemetry.request_id.get(),
+        back=back,
+        back_label=back_label,
     )
     response.headers.update(problem.headers)
     return response
 
 
+def _words(request: Request, problem: Problem) -> tuple[str, str, str, str]:
+    """What happened, what to do, and where to go on: back to the list in whose part of the site this happened."""
+    part = MISSING.get(request.url.path.split("/")[1])
+    back, label = part[2:] if part else ("/", "返回首页")
+    if problem.kind in WORDS:
+        return (*WORDS[problem.kind], "/", "返回首页")
+    if problem.status == 404 and part:
+        return part
+    if problem.status == 422 and request.method in ("GET", "HEAD"):
+        return (*BROKEN_LINK, back, label)
+    return (*BY_STATUS.get(problem.status, OTHERWISE if problem.status >= 500 else REFUSED), "/", "返回首页")
+
+
 async def _frame(request: Request, known: bool) -> Frame:
-    """The site's frame. Who visits is asked only where the error does not mean that something is out."""
+    """The site's frame, which names the visitor, offers to log in, or where nobody can tell does neither.
+
+    Who visits is known when the error came after it was asked; else it is asked where nothing seems to be out.
+    """
     portal = portal_of(request)
     tenant = portal.kernel.directory.by_host(request.headers.get("host", ""))
     if tenant is None:
         return Frame("政务服务网", "一网")
-    visit = Visit(portal, request, tenant)
-    if known:
+    visit: Visit | None = getattr(request.state, "visit", None)
+    if visit is None and SESSION_COOKIE not in request.cookies:
+        visit = Visit(portal, request, tenant)
+    if visit is None and known:
         with suppress(Problem):
             visit = await visit_of(request, tenant)
-    return visit.frame()
+    return visit.frame() if visit else replace(Visit(portal, request, tenant).frame(), log_in="")

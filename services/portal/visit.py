@@ -124,7 +124,13 @@ def portal_of(request: Request) -> Portal:
 
 
 async def visit_of(request: Request, tenant: CurrentTenant) -> Visit:
-    """Whoever comes, with a session or without."""
+    """Whoever comes, with a session or without. Noted at the request, for what may go wrong after."""
+    visit = await _who_comes(request, tenant)
+    request.state.visit = visit
+    return visit
+
+
+async def _who_comes(request: Request, tenant: Tenant) -> Visit:
     visit = Visit(portal_of(request), request, tenant)
     secret = request.cookies.get(SESSION_COOKIE)
     session = await visit.portal.sessions.find(tenant.code, secret) if secret else None

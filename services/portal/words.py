@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.kernel.calendar import SHANGHAI, is_working_day, today
+from services.kernel.calendar import SHANGHAI, is_working_day, soon_until, today
 
 OPEN_STATUSES = frozenset({"filed", "accepted", "in_transit"})
 CLOSED_STATUSES = frozenset({"granted", "refused", "declined"})
-SOON_WORKING_DAYS = 2
 
 
 def moment(at: datetime) -> str:
@@ -33,7 +32,7 @@ def due(limit: date, now: date | None = None) -> Due:
         return Due(limit.isoformat(), f"已超期 {max(days, 1)} 个工作日", "over")
     if now == limit:
         return Due(limit.isoformat(), "今天到期", "soon")
-    return Due(limit.isoformat(), f"还剩 {days} 个工作日", "soon" if days <= SOON_WORKING_DAYS else "calm")
+    return Due(limit.isoformat(), f"还剩 {days} 个工作日", "soon" if limit <= soon_until(now) else "calm")
 
 
 def _working_days_between(start: date, end: date) -> int:

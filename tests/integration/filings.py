@@ -71,8 +71,8 @@ def holders(network: Network, number: str) -> list[str]:
     return found
 
 
-def hand_over(network: Network, here: Place, there: Place, number: str) -> None:
-    answer = act(network, here, number, "hand-over", {"to": there.code, "reason": "按权限办理"})
+def hand_over(network: Network, here: Place, there: Place, number: str, reason: str = "按权限办理") -> None:
+    answer = act(network, here, number, "hand-over", {"to": there.code, "reason": reason})
     assert answer.status_code == 200, answer.text
     wait_until(lambda: status_at(network, there, number) == ("accepted", there.code), 10, f"{there.name} holds it")
     wait_until(lambda: status_at(network, here, number) == ("accepted", there.code), 10, f"{here.name} knows")

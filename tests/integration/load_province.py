@@ -203,8 +203,11 @@ async def show(request: Request) -> Response:
     return JSONResponse(case | {"traces": [trace] if clerk else [], "actions": opened if clerk and here else []})
 
 
+NOTHING_WAITS = dict.fromkeys(("filed", "accepted", "moved", "due_soon", "overdue"), 0)
+
+
 async def desk(_: Request) -> Response:
-    return await PROVINCE.fault("desk") or JSONResponse({"cases": []})
+    return await PROVINCE.fault("desk") or JSONResponse({"cases": [], "next": None, "figures": NOTHING_WAITS})
 
 
 async def act(request: Request) -> Response:

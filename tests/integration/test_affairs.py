@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from services.affairs import desk
 from services.affairs.numbers import is_case_number
+from services.kernel.calendar import today
 from tests.integration.filings import (
     FORM,
     ITEM,
@@ -18,7 +22,7 @@ from tests.integration.filings import (
     offers,
     status_at,
 )
-from tests.integration.network import CITY, COUNTY, NEIGHBOUR, PROVINCE, Network
+from tests.integration.network import CITY, COUNTY, NEIGHBOUR, PROVINCE, Network, Place
 from tests.waiting import wait_until
 
 
@@ -63,6 +67,60 @@ def test_a_case_may_come_back_down_to_be_decided_where_it_was_filed(catalogue: N
     wait_until(lambda: status_at(catalogue, CITY, number) == ("refused", COUNTY.code), 10, "the city knows")
 
 
+def view(network: Network, place: Place, number: str, token: str = "") -> dict[str, Any]:
+    """The case as the clerk of a place sees it, or whoever has the token."""
+    with network.client(place, token or network.issuer.officer(f"clerk-{place.code}", place.code)) as client:
+        answer = client.get(f"/cases/{number}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_why_a_case_was_handed_over_reaches_whoever_got_it_and_nobody_else(catalogue: Network) -> None:
+    """In the way at receiver and sender, in the receiver's trace; neither in the index nor before the applicant."""
+    citizen = catalogue.issuer.citizen("citizen-reason")
+    number = accepted_case(catalogue, COUNTY, citizen)["number"]
+    reason = "涉及跨区经营，报请市级核查"
+    hand_over(catalogue, COUNTY, CITY, number, reason)
+    for place in (CITY, COUNTY):
+        assert [step["reason"] for step in view(catalogue, place, number)["steps"]] == ["", "", reason, ""], place
+    traces = catalogue.rows(CITY, f"SELECT action, details FROM affairs.traces WHERE number = '{number}'")
+    assert traces == [{"action": "received", "details": reason}]
+    assert reason not in json.dumps(view(catalogue, COUNTY, number, citizen), ensure_ascii=False)
+
+    def indexed() -> str:
+        found = catalogue.postgres.run(f"SELECT status, steps FROM query.cases WHERE number = '{number}'", "query")
+        return found if found.count('"at"') == 4 else ""
+
+    assert reason not in wait_until(indexed, 10, "the index has followed")
+    assert reason not in catalogue.postgres.run(
+        "SELECT coalesce(string_agg(body::text, ''), '') FROM affairs.outbox WHERE destination = 'query'",
+        f"t{COUNTY.code}",
+    )
+
+
+def test_a_case_that_was_handed_back_still_begins_where_it_was_filed(catalogue: Network) -> None:
+    citizen = catalogue.issuer.citizen("citizen-back")
+    number = accepted_case(catalogue, COUNTY, citizen)["number"]
+    for here, there in ((COUNTY, CITY), (CITY, COUNTY), (COUNTY, CITY)):
+        hand_over(catalogue, here, there, number)
+        for place in (COUNTY, CITY):
+            assert view(catalogue, place, number)["path"] == [COUNTY.code, CITY.code]
+
+
+def test_the_applicant_finds_the_check_code_again_where_the_case_was_filed(catalogue: Network) -> None:
+    citizen = catalogue.issuer.citizen("citizen-code")
+    receipt = accepted_case(catalogue, COUNTY, citizen)
+    number = receipt["number"]
+    assert view(catalogue, COUNTY, number, citizen)["check_code"] == receipt["check_code"]
+    assert view(catalogue, COUNTY, number)["check_code"] is None, "a clerk needs no code"
+    hand_over(catalogue, COUNTY, CITY, number)
+    assert view(catalogue, CITY, number, citizen)["check_code"] is None, "another tenant has another key"
+    other_key = f"UPDATE affairs.cases SET check_code_hash = sha256('older') WHERE number = '{number}'"
+    catalogue.postgres.run(other_key, f"t{COUNTY.code}")
+    assert view(catalogue, COUNTY, number, citizen)["check_code"] is None, "what would not open it is not shown"
+
+
 def test_nobody_acts_on_a_case_in_transit(catalogue: Network) -> None:
     citizen = catalogue.issuer.citizen("citizen-transit")
     number = accepted_case(catalogue, NEIGHBOUR, citizen)["number"]
@@ -101,7 +159,78 @@ def test_a_declined_case_ends_and_needs_a_reason(catalogue: Network) -> None:
     assert act(catalogue, COUNTY, number, "acceptance", {"accepted": False}).status_code == 422
     declined = act(catalogue, COUNTY, number, "acceptance", {"accepted": False, "reason": "不属于本机关职权范围"})
     assert declined.json()["status"] == "declined"
+    seen = view(catalogue, COUNTY, number, catalogue.issuer.citizen("citizen-declined"))
+    assert seen["steps"][-1]["reason"] == "不属于本机关职权范围"
     assert act(catalogue, COUNTY, number, "acceptance", {"accepted": True}).status_code == 409
+
+
+COPY = """
+INSERT INTO affairs.cases (number, version, status, holder, in_transit_to, path, item, item_name, item_version, basis,
+    promised_working_days, applicant, applicant_name, applicant_phone, form, filed_at, accept_by, due, changed_at,
+    steps, check_code_hash)
+SELECT '{place}30000101' || lpad((serial * 1000 + {mark})::text, 8, '0'), version, '{status}', '{holder}', NULL, path,
+    item, item_name, item_version, basis, promised_working_days, applicant, applicant_name, applicant_phone, form,
+    filed_at, date '2026-01-01' + serial / 20, CASE WHEN serial % 3 > 0 THEN date '2026-01-01' + serial / 30 END,
+    changed_at + make_interval(secs => serial / 4), steps, check_code_hash
+FROM affairs.cases, generate_series(1, {count}) AS serial WHERE number = '{number}'"""
+
+# Each list in words of its own, not the service's.
+BELONGS = {
+    "open": "holder = '{here}' AND (status = 'filed' OR status = 'accepted')",
+    "filed": "holder = '{here}' AND status = 'filed'",
+    "accepted": "holder = '{here}' AND status = 'accepted'",
+    "moved": "status = 'in_transit' OR (holder <> '{here}' AND (status = 'filed' OR status = 'accepted'))",
+    "closed": "status = 'granted' OR status = 'refused' OR status = 'declined'",
+}
+
+
+def turned(network: Network, place: Place, name: str) -> tuple[list[list[str]], dict[str, int]]:
+    """The numbers on each page of a list of the desk, from the first to the last, and the figures told."""
+    pages: list[list[str]] = []
+    with network.client(place, network.issuer.officer(f"clerk-{place.code}", place.code)) as clerk:
+        cursor: str | None = None
+        while cursor or not pages:
+            params = {"status": name} | ({"cursor": cursor} if cursor else {})
+            desk = clerk.get("/desk", params=params).json()
+            pages.append([case["number"] for case in desk["cases"]])
+            cursor = desk["next"]
+            assert len(pages) < 30
+    return pages, desk["figures"]
+
+
+def test_every_case_of_a_desk_is_on_one_of_its_pages_and_in_its_figures(catalogue: Network) -> None:
+    """Also with one more than a page holds, many of one day and moment, and some without a time limit."""
+    here = NEIGHBOUR
+    database = f"t{here.code}"
+    number = file(catalogue, here, catalogue.issuer.citizen("citizen-desk")).json()["number"]
+
+    def count(name: str) -> int:
+        where = BELONGS[name].format(here=here.code)
+        return int(catalogue.postgres.run(f"SELECT count(*) FROM affairs.cases WHERE {where}", database))
+
+    kinds = (("filed", here), ("accepted", here), ("accepted", CITY), ("granted", PROVINCE))
+    for mark, ((status, holder), name) in enumerate(zip(kinds, ("filed", "accepted", "moved", "closed"), strict=True)):
+        missing = desk.PAGE + (1 - count(name)) % desk.PAGE
+        catalogue.postgres.run(
+            COPY.format(place=here.code, mark=mark, status=status, holder=holder.code, count=missing, number=number),
+            database,
+        )
+    for name in BELONGS:
+        pages, figures = turned(catalogue, here, name)
+        shown = [one for page in pages for one in page]
+        assert len(shown) == len(set(shown)) == count(name), name
+        assert {len(page) for page in pages[:-1]} == {desk.PAGE}
+        if name != "open":
+            assert len(pages[-1]) == 1, name
+    told = {name: figures[name] for name in ("filed", "accepted", "moved")}
+    assert told == {name: count(name) for name in told}
+    overdue = f"status = 'filed' AND accept_by < '{today()}' OR status = 'accepted' AND due < '{today()}'"
+    waits = BELONGS["open"].format(here=here.code)
+    late = catalogue.postgres.run(f"SELECT count(*) FROM affairs.cases WHERE {waits} AND ({overdue})", database)
+    assert figures["overdue"] == int(late) > desk.PAGE
+    with catalogue.client(here, catalogue.issuer.officer(f"clerk-{here.code}", here.code)) as clerk:
+        for params in ({"status": "gone"}, {"cursor": "rubbish"}, {"cursor": "-" * 9}, {"cursor": "x" * 300}):
+            assert clerk.get("/desk", params=params).status_code == 422, params
 
 
 def test_the_same_key_gives_the_same_case_and_another_body_conflicts(catalogue: Network) -> None:

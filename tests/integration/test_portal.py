@@ -72,12 +72,28 @@ CASE: dict[str, Any] = {
     "due_provisional": False,
     "outcome": None,
     "steps": [{"version": 1, "tenant": HERE, "status": "filed", "at": "2026-11-24T01:00:00Z"}],
+    "check_code": "ABCDEFGH2345",
     "traces": [],
     "materials": [],
     "actions": ["acceptance"],
 }
+INDEXED = {
+    name: CASE[name] for name in ("number", "item", "item_name", "status", "holder", "filed_at", "changed_at")
+} | {
+    "holder_name": "滨江区",
+    "tenant": HERE,
+    "tenant_name": "滨江区",
+    "site": site(HERE),
+    "due": None,
+    "steps": [{"tenant": HERE, "tenant_name": "滨江区", "status": "filed", "at": CASE["filed_at"]}],
+}
 TYPED = {"name": "沈小禾", "phone": "13900001111", "form-place": "江南大道 1 号"}
+FIGURES = {"filed": 206, "accepted": 31, "moved": 7, "due_soon": 5, "overdue": 4}
 RECEIPT = {"number": NUMBER, "check_code": "ABCDEFGH2345", "status": "filed", "filed_at": CASE["filed_at"]}
+
+
+def step(version: int, tenant: str, status: str, reason: str = "") -> dict[str, Any]:
+    return {"version": version, "tenant": tenant, "status": status, "at": CASE["filed_at"], "reason": reason}
 
 
 @pytest.fixture(scope="module")
@@ -373,18 +389,48 @@ async def test_a_form_sent_twice_carries_one_key_and_leads_to_one_receipt(sites:
     assert "ABCDEFGH2345" in receipt.text
 
 
-async def test_the_check_code_is_on_the_receipt_of_this_session_alone(sites: Sites) -> None:
-    async with sites.browser() as browser, sites.browser() as other:
+async def test_the_check_code_is_there_again_in_another_browser(sites: Sites) -> None:
+    """What receipt, my case and progress say of the check code: the applicant who logs in finds it."""
+    sites.world.says("GET", f"/api/query/cases/{NUMBER}", 200, INDEXED)
+    async with sites.browser() as browser:
         await sites.log_in(browser)
-        hidden = dict(
-            re.findall(r'name="(csrf|key)" value="([^"]+)"', (await browser.get("/items/XK-SPJY/filing")).text)
-        )
-        await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden)
-        await sites.log_in(other, Person("citizen-2", "别人"))
-        other.cookies.set("__Host-yiwang-receipt", browser.cookies["__Host-yiwang-receipt"].strip('"'))
-        page = await other.get(f"/cases/{NUMBER}/receipt")
-        assert page.status_code == 200
-        assert "ABCDEFGH2345" not in page.text
+        for path in (f"/cases/{NUMBER}/receipt", f"/cases/{NUMBER}"):
+            assert "ABCDEFGH2345" in (await browser.get(path)).text, path
+        assert "在“我的办件”中打开" in (await browser.get(f"/cases/{NUMBER}/receipt")).text
+        sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, CASE | {"check_code": None})
+        assert "查询码已不能再次显示" in (await browser.get(f"/cases/{NUMBER}/receipt")).text
+        sites.world.out = {"affairs"}
+        assert "暂时读取不到" in (await browser.get(f"/cases/{NUMBER}")).text
+
+
+async def test_a_case_that_has_closed_is_with_nobody_any_more(sites: Sites) -> None:
+    granted = CASE | {"status": "granted", "actions": [], "outcome": {"result": "granted", "text": "准予"}}
+    listed = {name: INDEXED[name] for name in INDEXED if name != "steps"}
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, granted)
+    sites.world.says("GET", f"/api/query/cases/{NUMBER}", 200, INDEXED | {"status": "granted"})
+    sites.world.says("GET", "/api/query/cases", 200, {"cases": [listed | {"status": "granted"}], "next": None})
+    async with sites.browser() as browser, sites.browser() as clerk:
+        await sites.log_in(browser)
+        await sites.log_in(clerk, CLERK)
+        pages = [
+            await browser.get(f"/cases/{NUMBER}"),
+            await clerk.get(f"/desk/{NUMBER}"),
+            await browser.get("/cases"),
+        ]
+    assert [page.status_code for page in pages] == [200, 200, 200]
+    assert not [page.url for page in pages if "现在由谁办理" in page.text]
+    assert "决定单位" in pages[0].text and "决定单位" in pages[1].text
+
+
+async def test_a_case_that_was_declined_says_why_to_its_applicant(sites: Sites) -> None:
+    steps = [*CASE["steps"], step(2, HERE, "declined", "不属于本机关职权范围")]
+    declined = CASE | {"status": "declined", "actions": [], "steps": steps}
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, declined)
+    sites.world.says("GET", f"/api/query/cases/{NUMBER}", 200, INDEXED | {"status": "declined"})
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        page = (await browser.get(f"/cases/{NUMBER}")).text
+    assert "不予受理的理由" in page and "不属于本机关职权范围" in page
 
 
 async def test_what_is_wrong_with_a_form_is_told_at_the_field_and_nothing_typed_is_lost(sites: Sites) -> None:
@@ -456,7 +502,7 @@ async def test_text_from_people_is_never_markup(sites: Sites) -> None:
 
 
 async def test_the_desk_is_for_clerks_of_this_tenant(sites: Sites) -> None:
-    sites.world.says("GET", "/api/affairs/desk", 200, {"cases": []})
+    sites.world.says("GET", "/api/affairs/desk", 200, {"cases": [], "next": None, "figures": FIGURES})
     async with sites.browser() as citizen, sites.browser(THERE) as elsewhere, sites.browser() as clerk:
         await sites.log_in(citizen)
         await sites.log_in(elsewhere, CLERK)
@@ -468,26 +514,95 @@ async def test_the_desk_is_for_clerks_of_this_tenant(sites: Sites) -> None:
         assert (await clerk.get("/administration")).status_code == 403
 
 
-async def test_an_overdue_case_stands_first_and_is_marked(sites: Sites) -> None:
-    calm = {
-        name: CASE[name] for name in ("number", "item", "item_name", "status", "holder", "applicant_name", "filed_at")
+def on_desk(number: str, accept_by: str) -> dict[str, Any]:
+    names = ("item", "item_name", "status", "holder", "applicant_name", "filed_at", "changed_at", "due")
+    return {name: CASE[name] for name in names} | {"number": number, "accept_by": accept_by}
+
+
+async def test_the_desk_is_turned_by_cursor_and_counts_what_it_does_not_show(sites: Sites) -> None:
+    """Each figure is the database's, each list's end within reach, an overdue case marked."""
+    pages: dict[str | None, dict[str, Any]] = {
+        None: {"cases": [on_desk(NUMBER, str(today() - timedelta(days=30)))], "next": "second+page"},
+        "second+page": {"cases": [on_desk(NUMBER[:-1] + "8", str(today() + timedelta(days=30)))], "next": None},
     }
-    late = calm | {
-        "number": NUMBER[:-1] + "8",
-        "applicant_name": "迟到",
-        "accept_by": str(today() - timedelta(days=30)),
-        "due": None,
-    }
-    cases = [calm | {"accept_by": str(today() + timedelta(days=30)), "due": None}, late]
-    sites.world.answers["GET", "/api/affairs/desk"] = lambda request: httpx.Response(
-        200, json={"cases": cases if request.url.params["status"] == "filed" else []}
-    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["status"] == "filed"
+        return httpx.Response(200, json=pages[request.url.params.get("cursor")] | {"figures": FIGURES})
+
+    sites.world.answers["GET", "/api/affairs/desk"] = answer
     async with sites.browser() as clerk:
         await sites.log_in(clerk, CLERK)
-        page = (await clerk.get("/desk")).text
-    assert "已超期" in page
-    assert page.index(late["number"]) < page.index(NUMBER)
-    assert page.count("due--over") == 1
+        first = (await clerk.get("/desk?status=filed")).text
+        onward = re.search(r'href="([^"]+)" rel="next"', first)
+        assert onward
+        second = (await clerk.get(html.unescape(onward[1]))).text
+        back = re.search(r'href="([^"]+)" data-test="first-page"', second)
+    assert first.count("due--over") == 1 and NUMBER in first
+    assert "共 206 件，本页 1 件" in first and "共 206 件，本页 1 件" in second
+    assert NUMBER[:-1] + "8" in second and 'rel="next"' not in second
+    assert back and html.unescape(back[1]) == "/desk?status=filed"
+    for figure in FIGURES.values():
+        assert f">{figure}</span>" in first
+
+
+async def test_who_handed_a_case_over_and_why_stands_before_whoever_got_it(sites: Sites) -> None:
+    steps = [
+        *CASE["steps"],
+        step(2, THERE, "in_transit", "涉及跨区经营，报请核查。"),
+        step(3, HERE, "accepted"),
+    ]
+    brought = CASE | {"status": "accepted", "steps": steps, "path": [THERE, HERE], "actions": ["hand-over", "outcome"]}
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, brought)
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        page = (await clerk.get(f"/desk/{NUMBER}")).text
+    assert "余杭区移送的事由" in page
+    assert page.count("涉及跨区经营，报请核查。") == 2  # before the acts, and in the way
+    assert "滨江区 → 余杭区 → 滨江区" in page
+
+
+@pytest.mark.parametrize(
+    ("panel", "form", "told"),
+    [
+        ("decline", {"accepted": "false", "reason": " "}, "请写明不予受理的理由"),
+        ("hand-over", {"to": "", "reason": "按权限办理，报请核查"}, "请选择流转至哪里"),
+        ("hand-over", {"to": THERE, "reason": ""}, "请写明流转的事由"),
+        ("outcome", {"result": "", "text": "经审查符合条件"}, "请选择决定"),
+    ],
+)
+async def test_an_act_that_lacks_something_is_told_where_it_was_tried(
+    sites: Sites, panel: str, form: dict[str, str], told: str
+) -> None:
+    """The panel of what was just tried stands open, no other, and what was typed is still in it."""
+    actions = ["acceptance"] if panel == "decline" else ["hand-over", "outcome"]
+    status = "filed" if panel == "decline" else "accepted"
+    case = CASE | {"status": status, "actions": actions, "path": [THERE, HERE]}
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, case)
+    action = "acceptance" if panel == "decline" else panel
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        answer = await clerk.post(f"/desk/{NUMBER}/{action}", data=form | {"csrf": await csrf(clerk)})
+    assert answer.status_code == 422
+    opened = re.findall(r'<details class="act" name="act" open data-test="([^"]+)"', answer.text)
+    assert opened == [f"act-{panel}"]
+    assert told in answer.text
+    for typed in (form.get("text", ""), form.get("reason", "").strip()):
+        assert typed in answer.text
+    assert not [call for call in sites.world.calls if call.method == "POST" and "/cases/" in call.url.path]
+
+
+async def test_a_place_that_affairs_refuses_is_told_at_the_choice_of_the_place(sites: Sites) -> None:
+    case = CASE | {"status": "accepted", "actions": ["hand-over", "outcome"], "path": [THERE, HERE]}
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, case)
+    sites.world.says("POST", f"/api/affairs/cases/{NUMBER}/hand-over", 422, {"type": "urn:yiwang:not-in-the-way"})
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        form = {"csrf": await csrf(clerk), "to": THERE, "reason": "按权限办理"}
+        answer = await clerk.post(f"/desk/{NUMBER}/hand-over", data=form)
+    assert answer.status_code == 422
+    assert 'id="to-error"' in answer.text and ">按权限办理</textarea>" in answer.text
+    assert f'value="{THERE}" selected' in answer.text
 
 
 async def test_an_act_that_came_too_late_is_told_on_the_case(sites: Sites) -> None:
@@ -498,15 +613,6 @@ async def test_an_act_that_came_too_late_is_told_on_the_case(sites: Sites) -> No
         answer = await clerk.post(f"/desk/{NUMBER}/acceptance", data=form)
     assert answer.status_code == 409
     assert "办件状态已经变化" in answer.text
-
-
-async def test_declining_needs_a_reason(sites: Sites) -> None:
-    async with sites.browser() as clerk:
-        await sites.log_in(clerk, CLERK)
-        form = {"csrf": await csrf(clerk), "accepted": "false", "reason": " "}
-        answer = await clerk.post(f"/desk/{NUMBER}/acceptance", data=form)
-    assert answer.status_code == 422
-    assert not [call for call in sites.world.calls if call.method == "POST" and "acceptance" in call.url.path]
 
 
 # --- when something is out ---------------------------------------------------------------------------------------
@@ -571,6 +677,70 @@ async def test_errors_are_pages_with_a_request_number(sites: Sites) -> None:
         assert CITIZEN.name in (await browser.get("/nothing-here")).text
         unknown = await browser.get("/", headers={"host": "nobody.zj.localhost:8443"})
         assert unknown.status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("path", "heading", "onward"),
+    [
+        ("/cases/3301082026112400000018", "没有找到这个办件", "/cases"),
+        ("/cases/12345", "没有找到这个办件", "/cases"),
+        ("/cases/3301082026112400000018%3Fx=1/receipt", "没有找到这个办件", "/cases"),
+        ("/cases/9901082026112400000018", "没有找到这个办件", "/cases"),
+        ("/desk/3301082026112400000018", "没有找到这个办件", "/desk"),
+        ("/items/XK-NONE", "没有找到这个事项", "/items"),
+        ("/items/食品", "没有找到这个事项", "/items"),
+        ("/nowhere", "没有找到这个页面", "/"),
+    ],
+)
+async def test_what_is_missing_is_named_and_the_way_on_leads_to_its_list(
+    sites: Sites, path: str, heading: str, onward: str
+) -> None:
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        page = await clerk.get(path)
+    assert page.status_code == 404
+    assert heading in page.text
+    assert f'href="{onward}" data-test="error-back"' in page.text
+
+
+@pytest.mark.parametrize("path", ["/cases?after=rubbish", "/desk?after=rubbish"])
+async def test_a_link_that_is_broken_is_not_called_a_form(sites: Sites, path: str) -> None:
+    for service in ("/api/query/cases", "/api/affairs/desk"):
+        sites.world.says("GET", service, 422, {"type": "urn:yiwang:invalid", "status": 422})
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        page = await clerk.get(path)
+    assert page.status_code == 422
+    assert "这个链接打不开" in page.text and "提交" not in page.text
+    assert f'href="{path.partition("?")[0]}" data-test="error-back"' in page.text
+
+
+async def test_a_failure_of_ours_knows_who_is_logged_in(sites: Sites) -> None:
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, {"not": "a case"})
+    sites.world.says("GET", "/api/affairs/items/XK-SPJY", 200, {"not": "an item"})
+    async with sites.browser() as browser, sites.browser() as stranger:
+        await sites.log_in(browser)
+        page, nobodys = await browser.get(f"/cases/{NUMBER}/receipt"), await stranger.get("/items/XK-SPJY")
+        sites.world.out = {"affairs"}
+        out = await browser.get(f"/cases/{NUMBER}/receipt")
+    assert (page.status_code, nobodys.status_code, out.status_code) == (500, 500, 503)
+    for answer in (page, out):
+        assert CITIZEN.name in answer.text and 'data-test="log-in"' not in answer.text
+    assert 'data-test="log-in"' in nobodys.text
+
+
+async def test_where_nobody_can_tell_who_visits_a_page_claims_neither(sites: Sites) -> None:
+    """Sessions cannot be read: somebody with a cookie is neither named nor told that they are logged out."""
+    async with sites.browser() as browser, sites.browser() as stranger:
+        await sites.log_in(browser)
+        sites.postgres.run("ALTER TABLE portal.session RENAME TO lost", f"t{HERE}")
+        try:
+            page, nobodys = await browser.get("/cases"), await stranger.get("/nowhere")
+        finally:
+            sites.postgres.run("ALTER TABLE portal.lost RENAME TO session", f"t{HERE}")
+    assert (page.status_code, nobodys.status_code) == (500, 404)
+    assert CITIZEN.name not in page.text and 'data-test="log-in"' not in page.text
+    assert 'data-test="log-in"' in nobodys.text
 
 
 # --- progress ----------------------------------------------------------------------------------------------------

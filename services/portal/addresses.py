@@ -1,0 +1,29 @@
+"""What stands in a page's address: known to be a number or a code before it becomes part of another address."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends
+
+from services.kernel.problems import NotFound
+
+CASE_NUMBER = re.compile(r"[0-9]{22}")
+ITEM_CODE = re.compile(r"[A-Za-z0-9-]{1,40}")
+
+
+def case_number(number: str) -> str:
+    if not CASE_NUMBER.fullmatch(number):
+        raise NotFound("No such case.")
+    return number
+
+
+def item_code(code: str) -> str:
+    if not ITEM_CODE.fullmatch(code):
+        raise NotFound("No such item.")
+    return code
+
+
+NumberInPath = Annotated[str, Depends(case_number)]
+CodeInPath = Annotated[str, Depends(item_code)]
