@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from services.kernel.telemetry import BUCKETS
+from services.kernel.telemetry import BUCKETS, EVERY_OUTCOME, SENT_OUTCOMES
 
-Size = Literal["tenant", "database", "route", "server"]
-UNBOUNDED = ("tenant", "database", "route")
+Size = Literal["tenant", "sender", "database", "route", "server"]
+UNBOUNDED = ("tenant", "sender", "database", "route")
 """What grows without anybody deciding it; servers behind a gateway are its own cell's hosts, which the plan bounds."""
 SERVICES = ("affairs", "portal", "identity", "query")
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
-OUTCOMES = ("ok", "refused", "limited", "failed")
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Metric:
     histogram: int = 0
     """Number of buckets, the infinite one included; 0: no histogram."""
     late: bool = False
-    """Appears with the first event."""
+    """Appears with the first event or reading; never a counter, which would hide what happened first."""
 
     @property
     def unbounded(self) -> list[str]:
@@ -58,20 +57,20 @@ PROCESS = gauges(None, "process_cpu_seconds_total", "process_resident_memory_byt
 
 SERVICE = (
     *PROCESS,
-    Metric("yiwang_request_seconds", {"route": "route"}, histogram=len(BUCKETS) + 1, late=True),
-    Metric("yiwang_requests_total", {"tenant": "tenant", "outcome": len(OUTCOMES)}, late=True),
-    Metric("yiwang_tenant_request_seconds_total", {"tenant": "tenant"}, late=True),
+    Metric("yiwang_request_seconds", {"route": "route"}, histogram=len(BUCKETS) + 1),
+    Metric("yiwang_requests_total", {"tenant": "tenant", "outcome": len(EVERY_OUTCOME)}),
+    Metric("yiwang_tenant_request_seconds_total", {"tenant": "tenant"}),
     Metric("yiwang_requests_in_flight"),
-    Metric("yiwang_dependency_up", {"dependency": 4}),
-    Metric("yiwang_batch_size", {"batch": 2}, histogram=len(BATCH_BUCKETS) + 1),
-    Metric("yiwang_inbox_messages_total", {"outcome": 3}, late=True),
+    Metric("yiwang_dependency_up", {"dependency": 3}),
+    Metric("yiwang_batch_size", {"batch": 1}, histogram=len(BATCH_BUCKETS) + 1, late=True),
+    Metric("yiwang_inbox_messages_total", {"outcome": 3}),
     Metric("yiwang_outbox_lag_seconds", histogram=len(BUCKETS) + 1),
 )
 
 AFFAIRS = (
     *SERVICE,
-    Metric("yiwang_outbox_messages_total", {"tenant": "tenant", "outcome": 3}, late=True),
-    Metric("yiwang_outbox_ways", {"tenant": "tenant"}, late=True),
+    Metric("yiwang_outbox_messages_total", {"tenant": "sender", "outcome": len(SENT_OUTCOMES)}),
+    Metric("yiwang_outbox_ways", {"tenant": "sender"}),
 )
 
 IDENTITY = (
@@ -97,7 +96,6 @@ PGBOUNCER = (
         "pgbouncer_wait_seconds_total",
         "pgbouncer_received_bytes_total",
         "pgbouncer_sent_bytes_total",
-        late=True,
     ),
 )
 
@@ -130,6 +128,7 @@ HOST = (
 )
 
 GATEWAY = (
+    Metric("haproxy_process_start_time_seconds"),
     Metric("haproxy_backend_http_responses_total", {"proxy": 2, "code": 6}),
     Metric("haproxy_server_http_responses_total", {"server": "server", "code": 6}),
     *gauges(
@@ -213,7 +212,7 @@ ALERTMANAGER = (
 
 RECEIVER = (
     *PROCESS,
-    *gauges({"scenario": 2}, "yiwang_gate_verdict", "yiwang_gate_verdict_timestamp_seconds"),
+    *gauges({"scenario": 2}, "yiwang_gate_verdict", "yiwang_gate_verdict_timestamp_seconds", late=True),
     Metric("yiwang_notifications_total", {"status": 2}),
 )
 

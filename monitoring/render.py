@@ -54,7 +54,7 @@ def prometheus(outputs: EnvironmentOutputs) -> dict[str, Any]:
 
 def _scrape(job: Job) -> dict[str, Any]:
     interval = {"scrape_interval": job.interval, "scrape_timeout": "10s"} if job.interval else {}
-    parameters = {"params": {"scope": ["backend", "server"]}} if job.name == "gateway" else {}
+    parameters = {"params": {"scope": ["global", "backend", "server"]}} if job.name == "gateway" else {}
     return {
         "job_name": job.name,
         **interval,
@@ -110,6 +110,8 @@ def alertmanager() -> dict[str, Any]:
                 "target_matchers": ['alertname=~"TenantReadingFailing|TenantReadingStale|PoolWaiting|ExporterFailing"'],
                 "equal": ["cell"],
             },
+            *_told_by_exporter("DatabaseDown", "database"),
+            *_told_by_exporter("CacheDown", "cache"),
             {
                 "source_matchers": ['severity="page"'],
                 "target_matchers": ['severity="ticket"', 'alertname=~"Service.+Burn"'],
@@ -118,6 +120,17 @@ def alertmanager() -> dict[str, Any]:
         ],
         "receivers": [{"name": "receiver", "webhook_configs": [{"url": RECEIVER, "send_resolved": True}]}],
     }
+
+
+def _told_by_exporter(alert: str, job: str) -> list[dict[str, Any]]:
+    """An exporter that waits for what is gone is a target that does not answer, and no second fault."""
+    return [
+        {
+            "source_matchers": [f'alertname="{alert}"'],
+            "target_matchers": ['alertname="TargetDown"', f'job="{job}"'],
+            "equal": ["cell"],
+        }
+    ]
 
 
 def main() -> int:

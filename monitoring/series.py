@@ -38,6 +38,8 @@ from monitoring.rules.model import Group
 
 TENANTS_A_CELL = 102
 """As the province of production on its one cell of `plans/prod.json`."""
+BESIDE = {"affairs": 2, "query": 2, "portal": 4, "identity": 5}
+"""Routes in no module's router: document and assets, each for GET and HEAD; identity's for what nobody knows."""
 GIVEN_A_CELL = 2
 """Limits from the outputs: storage, and live tenants."""
 
@@ -54,14 +56,15 @@ class Cell:
 
     def sizes(self, job: Job) -> dict[Size, int]:
         """How many values a label takes on one target of the job, by what it counts."""
-        # a host of the core opens its own service's database alone; everybody has PgBouncer's console
-        pools = (self.tenants or 1) + 1
+        # a host of the core opens its own service's database alone
+        pools = self.tenants or 1
         # `postgres` itself, and a line for what belongs to no database
         instance = self.tenants + len(self.outputs.database.databases) + 2
         behind = {host.name for host in self.outputs.hosts if host.role in ("application", "identity", "query")}
         return {
             # requests to no tenant's site count as well, by the name of nobody
             "tenant": self.tenants if job.name == "tenants" else 1 + (0 if self.is_core else self.tenants),
+            "sender": self.tenants,
             "database": pools if job.name == "pgbouncer" else instance,
             "route": routes(job.name) if job.name in SERVICES else 0,
             # each host stands behind one service of the core, and behind both of a tenants' cell
@@ -83,7 +86,7 @@ class Count:
 
 @cache
 def routes(service: str) -> int:
-    """Routes of the service's routers, and one for what matches none."""
+    """Routes of the service's routers, those beside, and one for what matches none."""
     package = importlib.import_module(f"services.{service}")
     routers: dict[int, APIRouter] = {}
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -93,7 +96,7 @@ def routes(service: str) -> int:
             if isinstance(value, APIRouter):
                 routers[id(value)] = value
     served = (route for router in routers.values() for route in router.routes if isinstance(route, APIRoute))
-    return 1 + sum(len(route.methods or ()) for route in served)
+    return 1 + BESIDE[service] + sum(len(route.methods or ()) for route in served)
 
 
 def of_outputs(outputs: EnvironmentOutputs) -> list[Cell]:

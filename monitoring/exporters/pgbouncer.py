@@ -16,8 +16,10 @@
     pgbouncer_exporter_success 1
     pgbouncer_exporter_duration_seconds 0.002
 
-`pgbouncer_up` says that its console answered, `pgbouncer_exporter_success` that the answer was understood as well.
-When either is 0 the databases' series are missing. The console is asked when somebody scrapes, at most once a second.
+`pgbouncer_up` says that its console answered, `pgbouncer_exporter_success` that all of the answer was understood as
+well. A database is told from the time that it is configured, with zeros until its first visitor. What the console does
+not answer is missing, and so is a single figure that is none (NULL, a text), alone. The console is asked when somebody
+scrapes, at most once a second.
 
 Variables: `YIWANG_EXPORTER_PORT`, `YIWANG_PGBOUNCER_SOCKET` (folder of its socket), `YIWANG_PGBOUNCER_PORT`.
 Runs as PgBouncer's own OS user, whom it lets onto its console over the socket without a password.
@@ -45,6 +47,8 @@ from services.kernel.telemetry import configure_logging
 log = structlog.get_logger(__name__)
 
 CONSOLE = "pgbouncer"
+UNNAMED = ""
+COMMANDS = ("SHOW DATABASES", "SHOW POOLS", "SHOW STATS")
 CONSOLE_SECONDS = 2.0
 MICROSECOND = 1e-6
 
@@ -93,6 +97,10 @@ class Gauge:
     read: Callable[[Row], float]
     join: Callable[[Iterable[float]], float] = sum
 
+    def value(self, rows: Iterable[Row]) -> float:
+        """Raises KeyError, TypeError or ValueError when a column is missing or no number."""
+        return float(self.join(map(self.read, rows)))
+
 
 @dataclass(frozen=True)
 class Counter:
@@ -102,6 +110,10 @@ class Counter:
     says: str
     column: str
     unit: float = 1
+
+    def value(self, rows: Iterable[Row]) -> float:
+        """Raises KeyError, TypeError or ValueError when the column is missing or no number."""
+        return sum(float(row[self.column]) for row in rows) * self.unit
 
 
 GAUGES = (
@@ -174,35 +186,50 @@ class PgBouncerCollector(Collector):
     def _read(self) -> Reading:
         """A new reading. PgBouncer's trouble is told, never raised: the exporter outlives it."""
         started = self._monotonic()
-        up, success, figures = False, False, {}
+        up, success = False, False
+        figures: Mapping[str, Mapping[str, float]] = {}
         try:
-            pools, stats = self._show(["SHOW POOLS", "SHOW STATS"])
+            databases, pools, stats = self._show(COMMANDS)
             up = True
-            figures = _figures(pools, stats)
-            success = True
+            figures, odd = _figures(databases, pools, stats)
+            success = not odd
+            if odd and self._last.success:  # once, not at every scrape
+                log.warning("pgbouncer.odd_figures", figures=odd[:10])
         except Exception as error:
-            if self._last.success:  # once, not at every scrape
+            if self._last.success:
                 log.warning("pgbouncer.reading_failed", answered=up, error=repr(error))
         return Reading(up, success, self._monotonic() - started, figures)
 
 
-def _figures(pools: Iterable[Row], stats: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """Each figure by database. Raises KeyError or TypeError when a column is missing or is no number."""
-    by_database: dict[str, list[Row]] = defaultdict(list)
-    for row in pools:
-        by_database[row["database"]].append(row)
-    totals = {row["database"]: row for row in stats}
-    for databases in (by_database, totals):
-        databases.pop(CONSOLE, None)
-    gauges = {
-        gauge.name: {database: float(gauge.join(map(gauge.read, rows))) for database, rows in by_database.items()}
-        for gauge in GAUGES
-    }
-    counters = {
-        counter.name: {database: float(row[counter.column]) * counter.unit for database, row in totals.items()}
-        for counter in COUNTERS
-    }
-    return gauges | counters
+def _figures(
+    databases: Iterable[Row], pools: Iterable[Row], stats: Iterable[Row]
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Each figure by database; and the figures, by name and database, that were none and are left out."""
+    figures: dict[str, dict[str, float]] = {}
+    odd: list[str] = []
+    of_pools, of_stats = _by_database(pools), _by_database(stats)
+    names = {*_by_database(databases, "name"), *of_pools, *of_stats} - {CONSOLE}
+    if UNNAMED in names:
+        odd.append("a row of no database")
+    read: list[tuple[Gauge | Counter, dict[str, list[Row]]]] = [
+        *((gauge, of_pools) for gauge in GAUGES),
+        *((counter, of_stats) for counter in COUNTERS),
+    ]
+    for figure, rows in read:
+        values = figures[figure.name] = {}
+        for name in sorted(names - {UNNAMED}):
+            try:
+                values[name] = figure.value(rows[name]) if name in rows else 0.0
+            except (KeyError, TypeError, ValueError):
+                odd.append(f"{figure.name} of {name}")
+    return figures, odd
+
+
+def _by_database(rows: Iterable[Row], column: str = "database") -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[str(row.get(column) or UNNAMED)].append(row)
+    return dict(found)
 
 
 def _filled(family: Any, values: Mapping[str, float]) -> Metric:

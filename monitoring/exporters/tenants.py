@@ -14,7 +14,8 @@
     yiwang_tenants_round_duration_seconds 0.4
 
 Filings count from the exporter's start. A tenant that cannot be read keeps what was read last; its
-`reading_timestamp` says from when that is (0: never read). At most ten thousand waiting messages are counted.
+`reading_timestamp` says from when that is (0: never read). A single figure that is none (NULL, not a number) is missing
+alone, and the reading no success. At most ten thousand waiting messages are counted.
 `round_duration` is the time spent on reading, without the pauses: tenants are read one after another, spread evenly
 over half a minute, so that a small host is not jerked. Each is read through the service's own door, under the tenant's
 own account, with one statement. Between two readings PgBouncer closes the connection to the instance again, as long as
@@ -26,9 +27,10 @@ Variables: `YIWANG_EXPORTER_PORT` and those of `services/kernel/settings.py`.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -94,9 +96,12 @@ class Known:
         """Filings since the mark are read whole each time, so one that was committed late still counts, once.
 
         Fewer than were counted means that some were removed; a counter does not go back for that.
+
+        Raises TypeError when the filings are no number.
         """
         new = max(0, measures.filed - self.counted)
-        return Known(True, duration, read_at, self.filings + new, measures.filed - measures.settled, measures)
+        whole = all(is_figure(getattr(measures, one.name)) for one in fields(measures) if one.name != "mark")
+        return Known(whole, duration, read_at, self.filings + new, measures.filed - measures.settled, measures)
 
 
 @dataclass(frozen=True)
@@ -154,10 +159,13 @@ class TenantsCollector(Collector):
         started = time.monotonic()
         try:
             measures = await self._in_time(tenant, known.measures.mark if known.measures else None)
+            after = known.after(measures, time.time(), time.monotonic() - started)
         except Exception as error:
             log.warning("tenants.reading_failed", tenant=tenant.code, error=repr(error))
             return replace(known, success=False, duration=time.monotonic() - started)
-        return known.after(measures, time.time(), time.monotonic() - started)
+        if not after.success:
+            log.warning("tenants.odd_figures", tenant=tenant.code, measures=repr(measures))
+        return after
 
     async def _in_time(self, tenant: Tenant, mark: datetime | None) -> Measures:
         """Raises TimeoutError when the reading takes too long, even if it does not let itself be cancelled."""
@@ -193,6 +201,10 @@ class TenantsCollector(Collector):
             )
 
 
+def is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _of_tenants(known: dict[str, Known]) -> Iterator[Metric]:
     read = {code: (one.filings, one.measures) for code, one in known.items() if one.measures is not None}
     filings = CounterMetricFamily("yiwang_tenant_filings", "Cases filed here since the exporter began.", labels=TENANT)
@@ -202,12 +214,16 @@ def _of_tenants(known: dict[str, Known]) -> Iterator[Metric]:
     waiting = _gauge("messages_waiting", "Messages to anybody that are not delivered, at most ten thousand.")
     for code, (filed, measures) in read.items():
         filings.add_metric([code], filed)
-        cases.add_metric([code, "in time"], measures.in_time)
-        cases.add_metric([code, "due soon"], measures.due_soon)
-        cases.add_metric([code, "overdue"], measures.overdue)
-        oldest.add_metric([code], measures.oldest_waiting_seconds)
-        lag.add_metric([code], measures.index_lag_seconds)
-        waiting.add_metric([code], measures.messages_waiting)
+        for family, labels, value in (
+            (cases, ["in time"], measures.in_time),
+            (cases, ["due soon"], measures.due_soon),
+            (cases, ["overdue"], measures.overdue),
+            (oldest, [], measures.oldest_waiting_seconds),
+            (lag, [], measures.index_lag_seconds),
+            (waiting, [], measures.messages_waiting),
+        ):
+            if is_figure(value):  # one that is none would spoil the whole exposition, all tenants' figures with it
+                family.add_metric([code, *labels], value)
     yield from (filings, cases, oldest, lag, waiting)
 
 

@@ -32,11 +32,12 @@ def answering() -> Iterator[Alert]:
     ):
         yield Alert(
             name,
-            f"max by (cell) ({metric}) == 0",
+            f"max by (cell) ({metric}) == 0 or {_missed(component, metric)}",
             "page",
             component,
             f"The {component} of {{{{ $labels.cell }}}} does not answer",
-            f"Its exporter cannot ask it anything ({metric} is {{{{ $value }}}}).",
+            "Its exporter gets no answer or, where that is silent itself, no service of the cell "
+            f"({metric} or yiwang_dependency_up is {{{{ $value }}}}).",
             lasting="30s",
         )
     yield Alert(
@@ -48,6 +49,13 @@ def answering() -> Iterator[Alert]:
         "Services of this host reach no database (pgbouncer_up is {{ $value }}).",
         lasting="30s",
     )
+
+
+def _missed(component: str, metric: str) -> str:
+    """An exporter that waits for what hangs or is gone misses its scrapes and tells nothing: then the services' own
+    checks are believed, when all of the cell's agree."""
+    services = f'max by (cell) (yiwang_dependency_up{{dependency="{component}"}}) == 0'
+    return f"({services} unless on (cell) {metric} == 1)"
 
 
 def saturation(objectives: Objectives) -> Iterator[Alert]:

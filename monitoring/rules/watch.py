@@ -37,7 +37,9 @@ def targets() -> Iterator[Alert]:
         "TargetFlapping",
         "changes(process_start_time_seconds[10m]) > 3 "
         # its exporter lives on while PgBouncer itself starts again and again
-        "or max by (cell, role, host, job) (resets(pgbouncer_received_bytes_total[10m])) > 3",
+        "or max by (cell, role, host, job) (resets(pgbouncer_received_bytes_total[10m])) > 3 "
+        # a reload is a start as well, and a few of them are a deployment
+        "or changes(haproxy_process_start_time_seconds[10m]) > 5",
         "page",
         "{{ $labels.job }}",
         "{{ $labels.job }} on {{ $labels.host }} starts again and again",

@@ -13,6 +13,7 @@ from services.affairs.filing import Filing
 from services.affairs.materials import Materials
 from services.affairs.messages import Inbox
 from services.affairs.schema import LARGEST_MATERIAL
+from services.kernel import telemetry
 from services.kernel.http import Service, create_app
 from services.kernel.outbox import Answer, Envelope, Relay
 from services.kernel.readiness import tenant_databases
@@ -61,8 +62,13 @@ def create(settings: ServiceSettings) -> Service:
     kernel = Kernel(settings)
     affairs = assemble(kernel)
 
+    def expect_senders() -> None:
+        telemetry.expect_senders(tenant.code for tenant in kernel.directory.own_cell())
+
     @asynccontextmanager
     async def run(_: Kernel) -> AsyncIterator[None]:
+        expect_senders()
+        kernel.directory.changed.append(expect_senders)
         affairs.relay.start()
         yield
         await affairs.relay.close()

@@ -22,6 +22,7 @@ import asyncpg
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message, Receive, Scope, Send
@@ -151,15 +152,19 @@ def create_app(
         larger_bodies: the largest body in bytes by a path's ending, where a mebibyte is too little.
     """
     kernel = kernel or Kernel(settings)
+    required = {name: make(kernel) for name, make in (checks or {}).items()}
 
     @asynccontextmanager
     async def run(_: FastAPI) -> AsyncIterator[None]:
+        _expect_all(kernel, api)
         kernel.start()
         async with lifespan(kernel) if lifespan else nullcontext():
+            first_look = asyncio.create_task(_look(kernel, required))  # told also where no gateway asks
             # what is alive now stays alive: collections need not look at it again (p99 falls by half)
             gc.collect()
             gc.freeze()
             yield
+            first_look.cancel()
         await kernel.close()
         service.flush_log()
 
@@ -169,10 +174,22 @@ def create_app(
         api.add_exception_handler(error, _handle)
     for router in routers:
         api.include_router(router)
-    api.include_router(_health(kernel, {name: make(kernel) for name, make in (checks or {}).items()}))
+    api.include_router(_health(kernel, required))
     api.openapi = partial(_document, api)  # type: ignore[method-assign]
     service = Service(kernel, api, lean or {}, larger_bodies or {})
     return service
+
+
+def _expect_all(kernel: Kernel, api: FastAPI) -> None:
+    """Every series that requests may count in is there before the first one, also for tenants that come later."""
+
+    def of_tenants() -> None:
+        telemetry.expect_tenants(tenant.code for tenant in kernel.directory.own_cell())
+
+    of_tenants()
+    kernel.directory.changed.append(of_tenants)
+    known = ((method, route.path) for route in iter_route_contexts(api.routes) for method in route.methods or ())
+    telemetry.expect_routes(f"{method} {path}" for method, path in known if path not in WATCHED)
 
 
 def _document(api: FastAPI) -> dict[str, Any]:
@@ -226,22 +243,26 @@ def _health(kernel: Kernel, checks: Mapping[str, Check]) -> APIRouter:
     @router.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
         """Ready when each required check passes. Identity and cache are told but not required: see their methods."""
-        names = list(checks)
-        told = {"cache": kernel.cache.ping, "keys": kernel.verifier.finds_keys}
-        passed = await asyncio.gather(*map(_passes, (*checks.values(), *told.values())))
-        ready = all(passed[: len(names)])
-        found = dict(zip([*names, *told], passed, strict=True))
-        for name, passes in found.items():
-            if name != "keys" or kernel.verifier.was_asked:
-                telemetry.DEPENDENCY_UP.labels(name).set(passes)
+        found = await _look(kernel, checks)
+        ready = all(found[name] for name in checks)
         response.status_code = 200 if ready else 503
-        return {"status": "ready" if ready else "not ready", "required": names, "checks": found}
+        return {"status": "ready" if ready else "not ready", "required": list(checks), "checks": found}
 
     @router.get("/metrics")
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+async def _look(kernel: Kernel, required: Mapping[str, Check]) -> dict[str, bool]:
+    """Whether each dependency answers, for whoever asks and for the metrics."""
+    checks = {**required, "cache": kernel.cache.ping, "keys": kernel.verifier.finds_keys}
+    found = dict(zip(checks, await asyncio.gather(*map(_passes, checks.values())), strict=True))
+    for name, passes in found.items():
+        if name != "keys" or kernel.verifier.was_asked:
+            telemetry.DEPENDENCY_UP.labels(name).set(passes)
+    return found
 
 
 async def _passes(check: Check) -> bool:

@@ -3,6 +3,9 @@
 A tenant's label is its code, or empty where no tenant is asked: at identity and query, and under a host that nobody
 here has. Prometheus reads an empty label as an absent one: `{tenant!=""}` chooses the tenants. What watches a service
 (`/healthz`, `/readyz`, `/metrics`) is neither counted nor logged.
+
+Prometheus counts from the first value that it sees, so a counter that is born with an event hides that event, and a
+burst hides whole. Every series whose labels are known beforehand therefore stands at 0 from the start: see `expect_…`.
 """
 
 from __future__ import annotations
@@ -12,17 +15,20 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import cache
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from structlog.typing import EventDict, WrappedLogger
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 tenant_code: ContextVar[str] = ContextVar("tenant_code", default="")
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody reads them, and each is a line of every scrape
 
 REQUEST_SECONDS = Histogram("yiwang_request_seconds", "Time to answer, by route.", ["route"], buckets=BUCKETS)
 REQUESTS = Counter("yiwang_requests", "Requests answered, by tenant and outcome.", ["tenant", "outcome"])
@@ -40,8 +46,34 @@ OUTBOX_LAG = Histogram(
 )
 OUTBOX_WAYS = Gauge("yiwang_outbox_ways", "Destinations for which messages waited at the last sweep.", ["tenant"])
 INBOX_MESSAGES = Counter("yiwang_inbox_messages", "Messages received, by what became of them.", ["outcome"])
+for _outcome in ("applied", "known", "rejected"):
+    INBOX_MESSAGES.labels(_outcome)
 
 OUTCOMES = {2: "ok", 3: "ok", 4: "refused", 5: "failed"}
+EVERY_OUTCOME = ("ok", "refused", "limited", "failed")
+SENT_OUTCOMES = ("applied", "rejected", "failed")
+
+
+def expect_routes(routes: Iterable[str]) -> None:
+    """The routes that may be asked."""
+    for route in ("unmatched", *routes):
+        route_seconds(route)
+
+
+def expect_tenants(tenants: Iterable[str]) -> None:
+    """The tenants whose sites may be asked, beside nobody's."""
+    for tenant in ("", *tenants):
+        TENANT_SECONDS.labels(tenant)
+        for one in EVERY_OUTCOME:
+            REQUESTS.labels(tenant, one)
+
+
+def expect_senders(tenants: Iterable[str]) -> None:
+    """The tenants whose outboxes are relayed here."""
+    for tenant in tenants:
+        OUTBOX_WAYS.labels(tenant)
+        for one in SENT_OUTCOMES:
+            OUTBOX_SENT.labels(tenant, one)
 
 
 def outcome(status: int) -> str:

@@ -104,13 +104,16 @@ def test_a_broken_expression_is_caught(own: Path) -> None:
         ("databases", "cell:database_connections:ratio > 0.8", "cell:database_connections:ratio > 0.95"),
         ("databases", "cell:database_connections:ratio > 0.8", "cell:database_connections:ratio > 0.2"),
         ("databases", "(max by (cell) (redis_memory_max_bytes) > 0)", "max by (cell) (redis_memory_max_bytes)"),
+        ("databases", '{dependency="database"}) == 0 unless', '{dependency="database"}) == 7 unless'),
+        ("databases", " unless on (cell) pg_up == 1", ""),
         ("hosts", "(node_filesystem_size_bytes - node_filesystem_free_bytes)", "node_filesystem_size_bytes"),
         ("tenants", ' and tenant:requests_failed:rate5m * 300 >= 5', ""),
         ("tenants", "yiwang_tenant_reading_success) == 0", "yiwang_tenant_reading_success) == 1"),
         ("watch", "avg_over_time(up[1m]) < 0.5", "up == 2"),
         ("watch", "for: 45s", "for: 3m"),
     ],
-    ids=["threshold-high", "threshold-low", "no-limit", "reserved-disk", "few", "wrong-value", "never", "late"],
+    ids=["threshold-high", "threshold-low", "no-limit", "dies-with-its-exporter", "services-alone", "reserved-disk",
+         "few", "wrong-value", "never", "late"],
 )  # fmt: skip
 def test_a_wrong_rule_is_caught(own: Path, file: str, old: str, new: str) -> None:
     spoil(own, file, old, new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ OWN = {"database": "pgbouncer"}
 
 class Console:
     def __init__(self, pools: Sequence[Any] = (POOL,), stats: Sequence[Any] = (STATS,)) -> None:
-        self.answers = [[*pools, POOL | OWN], [*stats, STATS | OWN]]
+        configured = [{"name": "t330106"}, {"name": "t330112"}, {"name": "pgbouncer"}]
+        self.answers = [configured, [*pools, POOL | OWN], [*stats, STATS | OWN]]
         self.out: Exception | None = None
         self.asked = 0
 
@@ -83,7 +84,7 @@ class Console:
         self.asked += 1
         if self.out:
             raise self.out
-        assert list(commands) == ["SHOW POOLS", "SHOW STATS"]
+        assert list(commands) == ["SHOW DATABASES", "SHOW POOLS", "SHOW STATS"]
         return self.answers
 
 
@@ -131,6 +132,31 @@ def test_a_console_that_is_out_is_told_once_and_outlived(quiet: list[Any]) -> No
     console.out = None
     moment[0] += 5
     assert told(collector)["pgbouncer_up"] == 1
+
+
+def test_a_database_is_told_before_its_first_visitor() -> None:
+    """A counter that is born with its first event hides it."""
+    series = told(PgBouncerCollector(Console((), ()).show))
+    figures = {name: value for name, value in series.items() if 'database="t330112"' in name}
+    assert set(figures.values()) == {0} and len(figures) == 12
+
+
+@pytest.mark.parametrize("odd", [None, "many", {}], ids=["NULL", "text", "no number at all"])
+@pytest.mark.parametrize("column", ["maxwait", "sv_used", "total_xact_count"])
+def test_an_odd_value_hides_itself_and_nothing_else(column: str, odd: Any, quiet: list[Any]) -> None:
+    mended = told(PgBouncerCollector(Console([POOL, POOL | {"database": "t330112"}]).show))
+    spoilt = [row | {column: odd} if column in row else row for row in (POOL, STATS)]
+    series = told(PgBouncerCollector(Console([spoilt[0], POOL | {"database": "t330112"}], [spoilt[1]]).show))
+    hidden = {name for name in mended if name not in series}
+    assert len(hidden) == 1 and "t330106" in hidden.pop()
+    assert series["pgbouncer_up"] == 1 and series["pgbouncer_exporter_success"] == 0 and len(quiet) == 1
+
+
+def test_a_row_of_no_database_hides_no_other() -> None:
+    nobody = {"database": None}
+    series = told(PgBouncerCollector(Console([POOL, POOL | nobody], [STATS | nobody, STATS]).show))
+    assert series['pgbouncer_pool_clients_active{database="t330106"}'] == 3
+    assert series['pgbouncer_queries_total{database="t330106"}'] == 12 and series["pgbouncer_exporter_success"] == 0
 
 
 @pytest.mark.parametrize("column", ["maxwait_us", "total_wait_time"])
@@ -275,6 +301,41 @@ async def test_readings_without_a_time_limit_of_their_own_are_caught(site: Site)
     assert not done and site.source.asked == ["330106"]
     await site.source.let_go()
     await endless
+
+
+ODD = ("in_time", "due_soon", "overdue", "oldest_waiting_seconds", "index_lag_seconds", "messages_waiting")
+
+
+@pytest.mark.parametrize("odd", [None, float("nan"), "many"], ids=["NULL", "not a number", "text"])
+@pytest.mark.parametrize("figure", ODD)
+async def test_an_odd_figure_hides_itself_alone(site: Site, figure: str, odd: Any, quiet: list[Any]) -> None:
+    await site.collector.round()
+    before = told(site.collector)
+
+    async def spoilt(tenant: Tenant, mark: datetime | None) -> Measures:
+        measures = site.source.filings[tenant.code].measure(mark)
+        return replace(measures, **{figure: odd}) if tenant.code == "330108" else measures
+
+    site.source.measure = spoilt  # type: ignore[method-assign]
+    await site.collector.round()
+    after = told(site.collector)
+    hidden = set(before) - set(after)
+    assert len(hidden) == 1 and 'tenant="330108"' in hidden.pop()
+    assert after['yiwang_tenant_reading_success{tenant="330108"}'] == 0
+    assert after['yiwang_tenant_reading_success{tenant="330106"}'] == 1
+    assert [one["event"] for one in quiet].count("tenants.odd_figures") == 1
+
+
+async def test_filings_that_are_no_number_are_a_failed_reading_of_that_tenant_alone(site: Site) -> None:
+    async def spoilt(tenant: Tenant, mark: datetime | None) -> Measures:
+        measures = Filings().measure(mark)
+        return replace(measures, filed=None) if tenant.code == "330106" else measures  # type: ignore[arg-type]
+
+    site.source.measure = spoilt  # type: ignore[method-assign]
+    await site.collector.round()
+    success = {code: told(site.collector)[f'yiwang_tenant_reading_success{{tenant="{code}"}}'] for code in
+               ("330106", "330108", "330112")}  # fmt: skip
+    assert success == {"330106": 0, "330108": 1, "330112": 1}
 
 
 async def test_a_tenant_never_read_is_told_as_such(site: Site) -> None:

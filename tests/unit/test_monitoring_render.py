@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 
 from infra.outputs import EnvironmentOutputs
 from monitoring import render, series
+from monitoring.exporters.pgbouncer import CONSOLE_SECONDS
 from monitoring.jobs import JOBS
 from monitoring.metrics import names
 from monitoring.objectives import load
@@ -115,6 +117,22 @@ def test_notifications_go_to_the_receiver_soon() -> None:
     routing = yaml(rendered()["alertmanager.yml"])
     assert routing["receivers"][0]["webhook_configs"][0]["url"] == "http://127.0.0.1:9095/alerts"
     assert routing["route"]["group_wait"] == "5s"
+
+
+def waits() -> dict[str, float]:
+    """Seconds that each exporter of Debian's, and PgBouncer's, waits for what it asks."""
+    roles = Path("playbooks/roles/exporters")
+    cache = YAML(typ="safe").load(roles / "vars" / "main.yml")["exporters_known"]["cache"]["command"]
+    asked = {"database": (roles / "templates" / "database.env.j2").read_text(), "cache": cache}
+    found = {job: re.search(r"(?:connect_timeout=|-connection-timeout=)(\d+)", text) for job, text in asked.items()}
+    return {job: float(match[1]) if match else 60.0 for job, match in found.items()} | {"pgbouncer": CONSOLE_SECONDS}
+
+
+def test_an_exporter_says_that_nobody_answers_before_its_scrape_is_given_up() -> None:
+    """Else it would tell nothing at all, in place of `…_up 0`."""
+    scrapes = yaml(rendered()["prometheus.yml"])["scrape_configs"]
+    patience = {scrape["job_name"]: float(scrape.get("scrape_timeout", "5s")[:-1]) for scrape in scrapes}
+    assert {job: seconds for job, seconds in waits().items() if 2 * seconds > patience[job]} == {}
 
 
 def run(monkeypatch: pytest.MonkeyPatch, text: str) -> int:

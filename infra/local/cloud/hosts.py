@@ -24,6 +24,8 @@ _HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _PUBLIC_KEY = re.compile(r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+) [A-Za-z0-9+/=]+( |$)")
 _USERS = ("root", "ecs-user")
 # What a virtual machine has and a container lacks by default: raw sockets, and its own network's rules.
+JOURNAL = "var/log/journal"
+"""On the host's own disk, below its root."""
 _CAPABILITIES = ("--cap-add", "NET_RAW,NET_ADMIN,AUDIT_WRITE,SYS_PTRACE")
 
 
@@ -145,6 +147,7 @@ class Hosts(Kind[HostSpec]):
         if seen is None:
             mount_overlay(self._lower(record), self.folder(record) / "disk")
             self._write_resolver(record)
+        (self.folder(record) / "disk" / "merged" / JOURNAL).mkdir(parents=True, exist_ok=True)
         changed = self.context.containers.ensure(wanted, seen)
         alive = seen if seen and not changed else self.context.containers.look(wanted.name)
         limits = self.context.containers.limits(alive) if alive else None
@@ -163,6 +166,8 @@ class Hosts(Kind[HostSpec]):
             *("--dns", "none"),
             *("--volume", f"{folder / 'authorized_keys'}:/etc/ssh/authorized_keys:ro"),
             *("--volume", f"{folder / 'host_keys'}:/etc/ssh/host_keys:ro"),
+            # where nothing is mounted, `--systemd` puts a tmpfs, and a killed host's journal would be gone with it
+            *("--volume", f"{folder / 'disk' / 'merged' / JOURNAL}:/{JOURNAL}"),
             *self.context.host_view_options(),
         )
         return Container(

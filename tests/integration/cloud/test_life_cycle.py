@@ -40,7 +40,7 @@ def left_on_the_machine(site: Site) -> list[str]:
 
 @pytest.fixture(scope="module")
 def marked(site: Site, database: Record[Any], application: Record[Any], redis_cache: Record[Any]) -> Record[Any]:
-    """A row in a database and a file on a host that must outlive everything."""
+    """A row in a database, a file on a host and a line of its journal, which must outlive everything."""
     site.account(database.id, "keeper")
     connection = site.connect(database, "keeper", "postgres")
     connection.run("CREATE TABLE IF NOT EXISTS kept (id int)")
@@ -48,7 +48,14 @@ def marked(site: Site, database: Record[Any], application: Record[Any], redis_ca
     connection.close()
     site.on("application", "touch", "/root/kept")
     site.cloud.start()  # and with it the keeper
+    site.on("application", "logger", "--tag", "keeper", "kept")
+    wait_until(lambda: journal(site), 10, "the journal has the line")
     return database
+
+
+def journal(site: Site) -> bool:
+    command = ("journalctl", "--quiet", "--identifier", "keeper", "--output", "cat", "--no-pager")
+    return "kept" in site.on("application", *command, check=False).stdout.split()
 
 
 def all_is_there(site: Site, database: Record[Any]) -> bool:
@@ -56,7 +63,8 @@ def all_is_there(site: Site, database: Record[Any]) -> bool:
     rows = connection.run("SELECT count(*) FROM kept")
     connection.close()
     running = [status for status in site.cloud.status() if status.state in ("Missing", "Stopped")]
-    return rows == [[1]] and site.on("application", "test", "-e", "/root/kept").returncode == 0 and not running
+    kept = site.on("application", "test", "-e", "/root/kept").returncode == 0 and journal(site)
+    return rows == [[1]] and kept and not running
 
 
 def test_start_changes_nothing_when_all_runs(site: Site, marked: Record[Any]) -> None:
