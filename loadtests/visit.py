@@ -236,7 +236,9 @@ class Visit:
             raise Misfit("the log-in page has no form")
         fields = {"csrf": csrf[1], "next": html.unescape(onward[1])}
         fields |= {"login": self.visitor.person.username, "password": self.visitor.person.password}
-        location = self._redirect("POST", f"{self._issuer}/login", data=urlencode(fields), headers=FORM)
+        # as a browser says where a form comes from
+        sent = FORM | {"Origin": self._issuer, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
+        location = self._redirect("POST", f"{self._issuer}/login", data=urlencode(fields), headers=sent)
         return self._redirect("GET", f"{self._issuer}{location}")
 
     def _refresh(self, token: Token) -> Token:

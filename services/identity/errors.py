@@ -12,13 +12,16 @@ from starlette.responses import Response
 
 from services.kernel.http import as_problem
 from services.kernel.problems import Problem
-from services.pages.forms import ForgedForm
 
 log = structlog.get_logger(__name__)
 
 # kind of problem → (heading, advice)
 WORDS: dict[str, tuple[str, str]] = {
     "forged-form": ("页面已过期", "为了您的安全，表单停留太久或从别处提交时不会被接受。请返回重新填写。"),
+    "strange-form": (
+        "登录的人已经变了",
+        "打开这个页面以后，登录已经更换或结束，这一步没有执行。请返回并刷新页面，看清登录的是谁再操作。",
+    ),
     "busy": ("登录的人太多", "系统正忙，请稍等几秒后再试。"),
     "too-many": ("操作过于频繁", "请稍等片刻再试。"),
     "database-unavailable": ("服务正在恢复", "现在暂时不能登录。已经登录的网站不受影响，请稍后再试。"),
@@ -52,9 +55,7 @@ class PageRoute(APIRoute):
             try:
                 return await answer(request)
             except Exception as error:
-                problem = (
-                    Problem(403, "forged-form", str(error)) if isinstance(error, ForgedForm) else as_problem(error)
-                )
+                problem = as_problem(error)
                 if problem.status >= 500:
                     log.error("request.problem", kind=problem.kind, exc_info=error)
                 response: Response = request.app.state.identity.site.problem(request, problem)

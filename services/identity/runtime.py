@@ -13,13 +13,14 @@ from services.identity.protocol.clients import Clients
 from services.identity.protocol.server import Provider
 from services.identity.protocol.store import Grants
 from services.identity.protocol.tokens import AccessTokens
-from services.identity.sessions.browser import SESSION, browser_of
+from services.identity.sessions.browser import browser_of
 from services.identity.sessions.store import Browser, Session, Sessions
 from services.identity.settings import IdentitySettings
 from services.identity.site import Site
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.kernel.tokens import Verifier
+from services.pages.forms import SESSION_COOKIE
 
 
 class Identity:
@@ -50,7 +51,7 @@ class Identity:
 
     async def session(self, request: Request) -> Session | None:
         """The session of the browser that asks, if it has one that lasts."""
-        return await self.sessions.current(request.cookies.get(SESSION, ""))
+        return await self.sessions.current(request.cookies.get(SESSION_COOKIE, ""))
 
     def _take_keys(self) -> None:
         self.keys = SigningKeys.from_secrets(self.directory.secrets)

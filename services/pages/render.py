@@ -54,10 +54,13 @@ class Pages:
     def text(self, template: str, frame: Frame, **context: Any) -> str:
         return self._environment.get_template(template).render(frame=frame, **context)
 
-    def page(self, request: Request, template: str, frame: Frame, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """A whole page; its forms hold `csrf`, and the cookie that goes with it is set."""
-        token = form_token(request)
-        response = HTMLResponse(self.text(template, frame, csrf=token, **context), status_code=status, headers=HEADERS)
+    def page(
+        self, request: Request, template: str, frame: Frame, *, status: int = 200, writer: str = "", **context: Any
+    ) -> HTMLResponse:
+        """A whole page for `writer`, if somebody is logged in; its forms hold `csrf`, whose cookie is set."""
+        token = form_token(request, writer)
+        text = self.text(template, frame, csrf=token.text, **context)
+        response = HTMLResponse(text, status_code=status, headers=HEADERS)
         keep_form_token(response, token)
         return response
 
@@ -74,7 +77,7 @@ class Pages:
         back_label: str = "返回首页",
     ) -> HTMLResponse:
         token = form_token(request)
-        words = {"status": status, "heading": heading, "advice": advice, "request_id": request_id, "csrf": token}
+        words = {"status": status, "heading": heading, "advice": advice, "request_id": request_id, "csrf": token.text}
         body = self.text("error.html", frame, back=back or frame.home, back_label=back_label, **words)
         response = HTMLResponse(body, status_code=status, headers=HEADERS)
         keep_form_token(response, token)

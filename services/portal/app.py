@@ -17,7 +17,6 @@ from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.pages.assets import Assets
-from services.pages.forms import ForgedForm
 from services.pages.render import Pages
 from services.portal import administration, cases, catalogue, desk, errors, log_in
 from services.portal.affairs import Affairs
@@ -31,7 +30,6 @@ HERE = Path(__file__).parent
 ROUTERS = (catalogue.router, cases.router, desk.router, administration.router, log_in.router)
 SHOWN_AS_PAGES = (
     Problem,
-    ForgedForm,
     HTTPException,
     RequestValidationError,
     Exception,

@@ -19,7 +19,7 @@ from services.affairs.schema import Step as StepInAffairs
 from services.kernel.problems import Problem, Unavailable
 from services.kernel.tenancy import Directory, Tenant
 from services.pages.cases import CASE_WORDS
-from services.pages.forms import read_form
+from services.pages.forms import read_anybodys_form, read_form
 from services.portal import forms
 from services.portal.addresses import CodeInPath, NumberInPath
 from services.portal.visit import AnyVisit, PersonVisit, Visit, go
@@ -192,7 +192,7 @@ async def progress_form(visit: AnyVisit, number: str = "") -> HTMLResponse:
 
 @router.post("/progress")
 async def progress(visit: AnyVisit) -> HTMLResponse:
-    typed = await read_form(visit.request)
+    typed = await read_anybodys_form(visit.request)
     number = "".join(filter(str.isalnum, typed.get("number", "")))[:40]
     check_code = "".join(filter(str.isalnum, typed.get("check_code", ""))).upper()[:20]
     errors: forms.Errors = {}

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from services.kernel import telemetry
 from services.kernel.http import as_problem
 from services.kernel.problems import Problem, Unavailable
-from services.pages.forms import ForgedForm
 from services.pages.frame import Frame
 from services.portal.log_in import send_to_identity
 from services.portal.visit import SESSION_COOKIE, Visit, portal_of, visit_of
@@ -96,7 +95,7 @@ async def log_in_first(request: Request, _: Exception) -> Response:
 
 async def show(request: Request, error: Exception) -> Response:
     """Any error as a page; programs' paths (`/api/…`, health) are not here."""
-    problem = Problem(403, "forged-form", str(error)) if isinstance(error, ForgedForm) else as_problem(error)
+    problem = as_problem(error)
     if problem.status >= 500:
         log.error("request.problem", kind=problem.kind, exc_info=error)
     heading, advice, back, back_label = _words(request, problem)

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
-from services.pages.forms import read_form
+from services.pages.forms import SESSION_COOKIE, read_anybodys_form
 from services.portal.relying_party import ATTEMPT_SECONDS, LogInFailed, attempt_cookie
 from services.portal.sessions import LONGEST
-from services.portal.visit import SESSION_COOKIE, AnyVisit, Visit, local_path
+from services.portal.visit import AnyVisit, Visit, local_path
 
 router = APIRouter(tags=["log-in"])
 
@@ -78,7 +78,7 @@ async def come_back(visit: AnyVisit, state: str = "", code: str = "", error: str
 @router.post("/logout", response_class=RedirectResponse, status_code=303)
 async def log_out(visit: AnyVisit) -> Response:
     """Ends the session here, then at identity, so that the next log-in asks for the password."""
-    await read_form(visit.request)
+    await read_anybodys_form(visit.request)
     if visit.session is None:
         return RedirectResponse("/", status_code=303)
     await visit.portal.sessions.end(visit.tenant.code, visit.session)

@@ -16,6 +16,7 @@ from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal, Role
 from services.kernel.visitors import visitor_address
+from services.pages.forms import SESSION_COOKIE
 from services.pages.frame import Frame, Link
 from services.pages.render import Pages
 from services.portal.affairs import Affairs
@@ -25,8 +26,6 @@ from services.portal.renewal import Renewals
 from services.portal.sessions import Session, Sessions
 
 log = structlog.get_logger(__name__)
-
-SESSION_COOKIE = "__Host-yiwang-session"
 
 
 class LogInNeeded(Exception):
@@ -74,9 +73,9 @@ class Visit:
         return visitor_address(self.request, self.portal.trusted_proxies)
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        return self.portal.pages.page(
-            self.request, template, self.frame(), status=status, visit=self, tenant=self.tenant, **context
-        )
+        writer = self.session.who.sub if self.session else ""
+        words = {"visit": self, "tenant": self.tenant, **context}
+        return self.portal.pages.page(self.request, template, self.frame(), status=status, writer=writer, **words)
 
     def frame(self) -> Frame:
         directory = self.portal.kernel.directory

@@ -33,6 +33,7 @@ from argon2.low_level import Type
 
 from services.identity.passwords import LANES, MEMORY_KIB, PASSES
 from services.identity.protocol.store import new_refresh_token, parts
+from services.pages.forms import token_text
 from tests.benchmarks.load import SUMMARY, cpu_of, wrk
 from tests.integration.backends import POSTGRES_BINARIES, Postgres, free_port, listening, start, stop
 from tests.integration.identity_site import PASSWORD, IdentitySite
@@ -130,12 +131,13 @@ def bare_hashes(seconds: float, threads: int = 2) -> float:
 
 
 async def log_ins(site: IdentitySite, seconds: float, at_once: int) -> float:
-    token = "t" * 43
+    browser = "t" * 43
+    token = token_text(browser)
 
     async def person(number: int) -> Callable[[], Awaitable[None]]:
         connection = await Connection.open(site)
         body = urlencode({"csrf": token, "next": "/", "login": f"bench{number}", "password": PASSWORD}).encode()
-        headers = FORM | {"cookie": f"__Host-yiwang-form={token}; __Host-yiwang-device={number:043d}"}
+        headers = FORM | {"cookie": f"__Host-yiwang-form={browser}; __Host-yiwang-device={number:043d}"}
 
         async def log_in() -> None:
             status, _, answer = await connection.post("/login", body, headers)

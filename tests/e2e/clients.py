@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from tests.browsing import as_a_browser
 from tests.integration.identity_site import log_in
 from tests.living import Living
 
@@ -41,7 +42,7 @@ def access_token(living: Living, code: str, username: str, password: str) -> str
     issuer = living.outputs.issuer
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    with httpx.Client(base_url=issuer, verify=trust(living), timeout=30) as browser:
+    with as_a_browser(httpx.Client(base_url=issuer, verify=trust(living), timeout=30)) as browser:
         answer = log_in(browser, username, password)
         assert answer.status_code in (200, 302, 303), answer.text
         sent = browser.get(

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Directory, Doors
+from tests.browsing import as_a_browser
 from tests.integration.backends import Pooler, Postgres, free_port, listening, start, stop
 from tests.integration.network import REPOSITORY, migrate
 from tests.waiting import wait_until
@@ -197,9 +198,13 @@ backend identity
     # ---- what callers need ----
 
     def client(self, **more: Any) -> httpx.Client:
-        """An HTTP client with cookies of its own: a browser, or a site's back end."""
+        """An HTTP client: a site's back end, or a program."""
         trust = ssl.create_default_context(cafile=str(self.authority))
         return httpx.Client(base_url=self.issuer, verify=trust, timeout=30, trust_env=False, **more)
+
+    def browser(self, **more: Any) -> httpx.Client:
+        """A client that keeps cookies and sends what a browser sends."""
+        return as_a_browser(self.client(**more))
 
     def machine_token(self, client_id: str) -> str:
         scope = "operator" if client_id == "operator" else "relay"

@@ -24,6 +24,7 @@ from joserfc.jwk import ECKey
 
 from services.kernel.runtime import Kernel
 from services.portal.app import PortalSettings, create
+from tests.browsing import as_a_browser
 from tests.integration.backends import Postgres
 from tests.integration.network import migrate
 
@@ -178,7 +179,7 @@ class Sites:
     def browser(self, code: str = HERE, **options: Any) -> httpx.AsyncClient:
         """A browser on one site; it keeps cookies and follows nothing by itself."""
         transport = httpx.ASGITransport(app=self.app)
-        return httpx.AsyncClient(transport=transport, base_url=site(code), **options)
+        return as_a_browser(httpx.AsyncClient(transport=transport, base_url=site(code), **options))
 
     async def log_in(self, browser: httpx.AsyncClient, person: Person = CITIZEN, path: str = "/") -> httpx.Response:
         """The answer of the callback."""

@@ -52,12 +52,12 @@ def _evaluations(site: IdentitySite) -> float:
 
 
 def test_registered_person_is_logged_in_and_can_log_in_again_by_name_or_phone(site: IdentitySite) -> None:
-    with site.client() as browser:
+    with site.browser() as browser:
         done = submit(browser, "/register?next=/", **FORM | {"username": "LiLei", "phone": "+86 139-0000-0001"})
         assert done.status_code == 303, done.text
         assert "李雷" in browser.get("/").text
     for login in ("lilei", "LILEI", "13900000001"):
-        with site.client() as browser:
+        with site.browser() as browser:
             assert log_in(browser, login).status_code == 303
 
 
@@ -76,7 +76,7 @@ def test_registered_person_is_logged_in_and_can_log_in_again_by_name_or_phone(si
     ],
 )
 def test_bad_registration_is_told_at_its_field(site: IdentitySite, change: dict[str, str], message: str) -> None:
-    with site.client() as browser:
+    with site.browser() as browser:
         form = FORM | {"username": "hanmeimei", "phone": "13900000002"} | change
         answer = submit(browser, "/register", **form)
     assert answer.status_code == 422 and message in answer.text
@@ -86,7 +86,7 @@ def test_bad_registration_is_told_at_its_field(site: IdentitySite, change: dict[
 
 def test_taken_name_and_phone_are_told(site: IdentitySite) -> None:
     site.person("taken", phone="13700000001")
-    with site.client() as browser:
+    with site.browser() as browser:
         assert "已被使用" in submit(browser, "/register", **FORM | {"username": "taken", "phone": "13700000002"}).text
         assert "已注册" in submit(browser, "/register", **FORM | {"username": "untaken", "phone": "13700000001"}).text
 
@@ -94,7 +94,7 @@ def test_taken_name_and_phone_are_told(site: IdentitySite) -> None:
 def test_forms_of_other_sites_are_refused(site: IdentitySite) -> None:
     site.person("careful")
     form = {"login": "careful", "password": PASSWORD}
-    with site.client() as browser:
+    with site.browser() as browser:
         assert browser.post("/login", data=form).status_code == 403, "no token"
         page = browser.get("/login").text
         token = re.search(r'name="csrf" value="([^"]+)"', page)
@@ -110,7 +110,7 @@ def test_forms_of_other_sites_are_refused(site: IdentitySite) -> None:
 )
 def test_log_in_never_leads_off_the_site(site: IdentitySite, target: str) -> None:
     site.person("careful")
-    with site.client() as browser:
+    with site.browser() as browser:
         page = browser.get("/login", params={"next": target})
         token = re.search(r'name="csrf" value="([^"]+)"', page.text)
         assert token
@@ -120,7 +120,7 @@ def test_log_in_never_leads_off_the_site(site: IdentitySite, target: str) -> Non
 
 def test_cookies_are_for_this_host_alone(site: IdentitySite) -> None:
     site.person("careful")
-    with site.client() as browser:
+    with site.browser() as browser:
         cookies = log_in(browser, "careful").headers.get_list("set-cookie")
     assert len(cookies) == 2
     for cookie in cookies:
@@ -140,13 +140,13 @@ def test_brute_force_evaluates_no_more_than_the_limit(site: IdentitySite, at_onc
         )
     assert counted[0] <= LIMIT
     assert statuses.count(401) <= LIMIT and set(statuses) <= {401, 429}
-    with site.client() as browser:
+    with site.browser() as browser:
         limited = log_in(browser, "victim")
     assert limited.status_code == 429 and int(limited.headers["retry-after"]) > 0, "not even the right one now"
 
 
 def _guess(site: IdentitySite, login: str, password: str) -> int:
-    with site.client() as browser:
+    with site.browser() as browser:
         return log_in(browser, login, password).status_code
 
 
@@ -166,7 +166,7 @@ def test_passwords_that_are_none_never_pass(site: IdentitySite, password: str) -
 
 def test_form_with_two_passwords_or_none_never_passes(site: IdentitySite) -> None:
     site.person("victim")
-    with site.client() as browser:
+    with site.browser() as browser:
         token = re.search(r'name="csrf" value="([^"]+)"', browser.get("/login").text)
         assert token
         for fields in ({"login": "victim"}, {"login": "victim", "password[]": PASSWORD}):
@@ -176,7 +176,7 @@ def test_form_with_two_passwords_or_none_never_passes(site: IdentitySite) -> Non
 def test_owner_is_not_locked_out(site: IdentitySite) -> None:
     """Neither of the session that lasts, nor of the browser that was used before."""
     site.person("owner")
-    with site.client() as browser:
+    with site.browser() as browser:
         log_in(browser, "owner")
         for n in range(LIMIT + 2):
             _guess(site, "owner", f"guess {n}")
@@ -189,7 +189,7 @@ def test_owner_is_not_locked_out(site: IdentitySite) -> None:
 def test_right_password_gives_its_attempt_back(site: IdentitySite) -> None:
     site.person("diligent")
     for _ in range(LIMIT + 3):
-        with site.client() as browser:
+        with site.browser() as browser:
             assert log_in(browser, "diligent").status_code == 303
 
 
@@ -311,7 +311,7 @@ def test_people_without_a_phone_are_not_alike(site: IdentitySite) -> None:
 
 def test_new_password_ends_the_sessions_of_the_old_one(site: IdentitySite) -> None:
     site.person("changing")
-    with site.client() as browser:
+    with site.browser() as browser:
         log_in(browser, "changing")
         site.person("changing", password="a quite different one")
         assert browser.get("/").status_code == 303
@@ -363,7 +363,7 @@ def invite(site: IdentitySite) -> str:
 
 
 def take_up(site: IdentitySite, path: str, username: str, phone: str) -> httpx.Response:
-    with site.client() as browser:
+    with site.browser() as browser:
         return submit(browser, path, **FORM | {"username": username, "phone": phone})
 
 
@@ -372,7 +372,7 @@ def test_invitation_makes_the_first_administrator_once(site: IdentitySite) -> No
     kept = site.postgres.run("SELECT i::text FROM identity.invitation i", "identity")
     token = path.rsplit("/", 1)[1]
     assert token not in kept and digest(token).hex() in kept, "only the hash is kept"
-    with site.client() as browser:
+    with site.browser() as browser:
         for _ in range(2):
             assert "陈建国" in browser.get(path).text, "looking does not use it up"
         done = submit(browser, path, **FORM | {"username": "admin.xihu", "phone": "13500000001"})
@@ -381,7 +381,7 @@ def test_invitation_makes_the_first_administrator_once(site: IdentitySite) -> No
     with site.operator() as operator:
         roles = operator.get("/api/identity/people/admin.xihu").json()["roles"]
     assert roles == [{"tenant": "330106", "department": "政务服务中心", "role": "administrator"}]
-    with site.client() as browser:
+    with site.browser() as browser:
         assert log_in(browser, "admin.xihu").status_code == 303
 
 
@@ -394,7 +394,7 @@ def test_invitation_taken_up_by_many_at_once_makes_one(site: IdentitySite) -> No
 
 
 def _take_up_or_gone(site: IdentitySite, path: str, n: int) -> int:
-    with site.client() as browser:
+    with site.browser() as browser:
         page = browser.get(path)
         if page.status_code == 410:
             return 410
@@ -407,7 +407,7 @@ def _take_up_or_gone(site: IdentitySite, path: str, n: int) -> int:
 def test_expired_and_unknown_invitations_are_gone(site: IdentitySite) -> None:
     path = invite(site)
     site.postgres.run("UPDATE identity.invitation SET expires_at = now() WHERE used_at IS NULL", "identity")
-    with site.client() as browser:
+    with site.browser() as browser:
         for gone in (path, "/invitation/" + "x" * 43):
             answer = browser.get(gone)
             assert answer.status_code == 410 and "邀请链接已失效" in answer.text
@@ -423,7 +423,7 @@ def test_failed_take_up_leaves_the_invitation_usable(site: IdentitySite) -> None
 def test_invited_one_with_an_account_takes_the_office_up_as_themselves(site: IdentitySite) -> None:
     site.person("already", name="陈建国")
     path = invite(site)
-    with site.client() as browser:
+    with site.browser() as browser:
         log_in(browser, "already", path=f"/login?next={path}")
         token = re.search(r'name="csrf" value="([^"]+)"', browser.get(path).text)
         assert token
@@ -448,7 +448,7 @@ def test_audit_can_only_be_added_to(site: IdentitySite) -> None:
 
 def test_secrets_are_kept_hashed(site: IdentitySite) -> None:
     site.person("hashed")
-    with site.client() as browser:
+    with site.browser() as browser:
         log_in(browser, "hashed")
         tokens = RelyingParty(site).tokens_for(browser)
         secrets = [browser.cookies["__Host-yiwang-session"], tokens["refresh_token"], PASSWORD]
@@ -462,7 +462,7 @@ def test_secrets_are_kept_hashed(site: IdentitySite) -> None:
 
 def test_sessions_outlive_the_process(site: IdentitySite) -> None:
     site.person("lasting")
-    with site.client() as browser:
+    with site.browser() as browser:
         log_in(browser, "lasting")
         tokens = RelyingParty(site).tokens_for(browser)
         assert site.process

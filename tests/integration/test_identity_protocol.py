@@ -63,7 +63,7 @@ def party(site: IdentitySite, person: dict[str, Any]) -> RelyingParty:
 
 @contextmanager
 def logged_in(site: IdentitySite, username: str = "wangxiaoming") -> Iterator[httpx.Client]:
-    with site.client() as browser:
+    with site.browser() as browser:
         response = log_in(browser, username)
         assert response.status_code == 303, response.text
         yield browser
@@ -165,7 +165,7 @@ def test_independent_reader_refuses_a_token_with_one_changed_letter(site: Identi
 
 
 def test_one_log_in_opens_every_site(site: IdentitySite, party: RelyingParty) -> None:
-    with site.client() as browser:
+    with site.browser() as browser:
         first = browser.get(party.authorize_path())
         assert first.status_code == 303 and first.headers["location"].startswith("/login?next=")
         sent = log_in(browser, "wangxiaoming", path=first.headers["location"])
@@ -177,7 +177,7 @@ def test_one_log_in_opens_every_site(site: IdentitySite, party: RelyingParty) ->
 
 
 def test_log_in_page_names_the_site_it_leads_to(site: IdentitySite, party: RelyingParty) -> None:
-    with site.client() as browser:
+    with site.browser() as browser:
         page = browser.get(browser.get(party.authorize_path()).headers["location"])
     assert "西湖区政务服务" in page.text
 
@@ -257,7 +257,7 @@ def test_expired_code_is_refused(site: IdentitySite, party: RelyingParty) -> Non
 
 
 def test_prompts(site: IdentitySite, party: RelyingParty) -> None:
-    with site.client() as browser:
+    with site.browser() as browser:
         assert party.answered(browser.get(party.authorize_path(prompt="none")))["error"] == "login_required"
     with logged_in(site) as browser:
         assert "code" in party.answered(browser.get(party.authorize_path(prompt="none")))

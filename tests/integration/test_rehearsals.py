@@ -28,7 +28,7 @@ class Stage:
     def person(self, username: str, name: str) -> str:
         """A person who has logged in once; their subject."""
         subject: str = self.identity.person(username, name=name)["id"]
-        with self.identity.client() as browser:
+        with self.identity.browser() as browser:
             assert log_in(browser, username).status_code in (302, 303)
             assert log_in(browser, username, "wrong password", "/login?again=1").status_code == 401
         return subject

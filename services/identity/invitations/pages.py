@@ -15,10 +15,10 @@ from services.identity.invitations.store import Invitation
 from services.identity.people import store as people
 from services.identity.people.pages import TAKEN, form_errors, person_fields
 from services.identity.runtime import CurrentIdentity, Identity
-from services.identity.sessions.browser import SESSION, keep_session
+from services.identity.sessions.browser import keep_session
 from services.kernel.calendar import SHANGHAI
 from services.kernel.problems import Problem
-from services.pages.forms import read_form
+from services.pages.forms import SESSION_COOKIE, StrangeForm, receive_form
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -33,9 +33,12 @@ async def invitation_page(token: str, request: Request, identity: CurrentIdentit
 
 @router.post("/invitation/{token}")
 async def accept(token: str, request: Request, identity: CurrentIdentity) -> Response:
-    fields = person_fields(await read_form(request))
+    form = await receive_form(request)
+    fields = person_fields(form.fields)
     invitation = await _find(identity, token)
     if fields.get("as") == "myself":
+        if not form.of_this_log_in:
+            raise StrangeForm(form)
         return await _accept_as_myself(request, identity, token)
     errors = form_errors(fields)
     if not errors:
@@ -48,7 +51,7 @@ async def accept(token: str, request: Request, identity: CurrentIdentity) -> Res
         return await _show(request, identity, token, invitation, values=fields, errors=errors, status=422)
     browser = identity.browser(request)
     session = secrets.token_urlsafe(32)
-    await identity.sessions.begin(person, [], session, request.cookies.get(SESSION, ""), browser)
+    await identity.sessions.begin(person, [], session, request.cookies.get(SESSION_COOKIE, ""), browser)
     response = _to_the_site(identity, invitation)
     keep_session(response, session, browser.device)
     return response
@@ -106,6 +109,7 @@ async def _show(request: Request, identity: Identity, token: str, invitation: In
         myself=session,
         **words,
     )
-    # the address is a secret: it must not travel on as a referrer
-    response.headers["referrer-policy"] = "no-referrer"
+    # The address is a secret: it travels on as no referrer, not even to ourselves. The origin does, or a browser would
+    # not say where the form comes from.
+    response.headers["referrer-policy"] = "strict-origin"
     return response

@@ -14,10 +14,10 @@ from services.identity.passwords import weakness
 from services.identity.people import store
 from services.identity.people.schema import registration_errors
 from services.identity.runtime import CurrentIdentity, Identity
-from services.identity.sessions.browser import SESSION, keep_session, safe_next
+from services.identity.sessions.browser import keep_session, safe_next
 from services.identity.sessions.pages import site_name
 from services.kernel.problems import Problem
-from services.pages.forms import read_form
+from services.pages.forms import SESSION_COOKIE, read_anybodys_form
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -31,7 +31,7 @@ async def register_page(request: Request, identity: CurrentIdentity) -> Response
 
 @router.post("/register")
 async def register(request: Request, identity: CurrentIdentity) -> Response:
-    fields = person_fields(await read_form(request))
+    fields = person_fields(await read_anybodys_form(request))
     onward = safe_next(fields.get("next", "/"))
     errors = form_errors(fields)
     browser = identity.browser(request)
@@ -50,7 +50,7 @@ async def register(request: Request, identity: CurrentIdentity) -> Response:
     if errors:
         return _show(request, identity, onward, values=fields, errors=errors, status=422)
     token = secrets.token_urlsafe(32)
-    await identity.sessions.begin(person, [], token, request.cookies.get(SESSION, ""), browser)
+    await identity.sessions.begin(person, [], token, request.cookies.get(SESSION_COOKIE, ""), browser)
     response = RedirectResponse(onward, status_code=303)
     keep_session(response, token, browser.device)
     return response

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from services.identity.sessions.store import Browser
 from services.kernel.visitors import visitor_address
+from services.pages.forms import SESSION_COOKIE
 
-SESSION = "__Host-yiwang-session"
 DEVICE = "__Host-yiwang-device"
 DEVICE_SECONDS = 180 * 24 * 3600
 
@@ -54,12 +54,12 @@ def browser_name(agent: str) -> str:
 
 def keep_session(response: Response, token: str, device: str) -> None:
     """Set both cookies. The session's goes when the browser closes; it ends on the server too, hours after log-in."""
-    response.set_cookie(SESSION, token, path="/", secure=True, httponly=True, samesite="lax")
+    response.set_cookie(SESSION_COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
     response.set_cookie(DEVICE, device, path="/", secure=True, httponly=True, samesite="lax", max_age=DEVICE_SECONDS)
 
 
 def forget_session(response: Response) -> None:
-    response.delete_cookie(SESSION, path="/", secure=True, httponly=True, samesite="lax")
+    response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def safe_next(wanted: str) -> str:

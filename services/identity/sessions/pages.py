@@ -14,10 +14,10 @@ from starlette.responses import RedirectResponse, Response
 from services.identity.errors import PageRoute
 from services.identity.protocol.requests import ProtocolRequest
 from services.identity.runtime import CurrentIdentity, Identity
-from services.identity.sessions.browser import SESSION, forget_session, keep_session, safe_next
+from services.identity.sessions.browser import forget_session, keep_session, safe_next
 from services.identity.sessions.log_in import Refused, log_in
 from services.kernel.calendar import SHANGHAI
-from services.pages.forms import read_form
+from services.pages.forms import SESSION_COOKIE, read_anybodys_form, read_form
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -35,7 +35,7 @@ async def log_in_page(request: Request, identity: CurrentIdentity) -> Response:
 
 @router.post("/login")
 async def log_in_by_form(request: Request, identity: CurrentIdentity) -> Response:
-    fields = await read_form(request)
+    fields = await read_anybodys_form(request)
     onward = safe_next(fields.get("next", "/"))
     browser = identity.browser(request)
     result = await log_in(
@@ -44,7 +44,7 @@ async def log_in_by_form(request: Request, identity: CurrentIdentity) -> Respons
         fields.get("login", ""),
         fields.get("password", ""),
         browser,
-        request.cookies.get(SESSION, ""),
+        request.cookies.get(SESSION_COOKIE, ""),
     )
     if isinstance(result, Refused):
         return _refuse(request, identity, onward, fields.get("login", ""), result)
@@ -122,7 +122,7 @@ async def end_one(request: Request, identity: CurrentIdentity) -> Response:
 
 @router.post("/log-out")
 async def log_out(request: Request, identity: CurrentIdentity) -> Response:
-    await read_form(request)
+    await read_anybodys_form(request)
     session = await identity.session(request)
     if session:
         await identity.sessions.end(session.person, session.id, str(session.person))
@@ -144,7 +144,7 @@ async def end_session_by_form(request: Request, identity: CurrentIdentity) -> Re
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
     confirmed = "csrf" in fields
     if confirmed:
-        fields = await read_form(request)
+        fields = await read_anybodys_form(request)
     return await _end_session(request, identity, fields, confirmed=confirmed)
 
 
