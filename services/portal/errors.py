@@ -12,9 +12,10 @@ from starlette.responses import Response
 from services.kernel import telemetry
 from services.kernel.http import as_problem
 from services.kernel.problems import Problem, Unavailable
+from services.pages.forms import SESSION_COOKIE
 from services.pages.frame import Frame
 from services.portal.log_in import send_to_identity
-from services.portal.visit import SESSION_COOKIE, Visit, portal_of, visit_of
+from services.portal.visit import Visit, portal_of, visit_of
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "item-not-offered": (
         "本地区暂不受理这个事项",
         "可以在“切换地区”里换一个地区办理，或者拨打服务电话咨询。",
+    ),
+    "strange-form": (
+        "登录的人已经变了，这张表没有提交",
+        "填写这张表以后，同一浏览器里换了登录。请看清页面上方登录的是谁，再重新打开页面办理。",
     ),
     "too-many": ("操作过于频繁", "请稍等片刻再试。"),
 }

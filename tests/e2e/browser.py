@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,9 +47,17 @@ PATIENCE_MILLISECONDS = 30_000
 @contextmanager
 def chromium(environment: dict[str, Any]) -> Iterator[Browser]:
     """Chromium, trusting exactly the certificate that the environment's sites show, once its authority vouched."""
-    arguments = [*QUIET]
-    if environment["ca_file"]:
-        arguments.append(f"--ignore-certificate-errors-spki-list={vouched_key(environment)}")
+    site = urlsplit(environment["issuer"])
+    assert site.hostname
+    keys = [vouched_key(environment["ca_file"], site.hostname, site.port or 443)] if environment["ca_file"] else []
+    with launched(keys) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(keys: Sequence[str], *more: str) -> Iterator[Browser]:
+    """Chromium, trusting certificates of these public keys; `more` are arguments of its own."""
+    arguments = [*QUIET, *more, *([f"--ignore-certificate-errors-spki-list={','.join(keys)}"] if keys else [])]
     expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -57,14 +65,12 @@ def chromium(environment: dict[str, Any]) -> Iterator[Browser]:
         browser.close()
 
 
-def vouched_key(environment: dict[str, Any]) -> str:
-    """The hash of the sites' public key, seen over a connection that the environment's authority vouches for."""
-    site = urlsplit(environment["issuer"])
-    assert site.hostname
-    context = ssl.create_default_context(cafile=environment["ca_file"])
+def vouched_key(authority: str, name: str, port: int) -> str:
+    """The hash of the public key of a site of this machine, seen over a connection that the authority vouches for."""
+    context = ssl.create_default_context(cafile=authority)
     with (
-        socket.create_connection((site.hostname, site.port or 443), timeout=10) as plain,
-        context.wrap_socket(plain, server_hostname=site.hostname) as secured,
+        socket.create_connection(("localhost", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secured,
     ):
         certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

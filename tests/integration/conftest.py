@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from services.kernel.tenancy import Doors
+from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres, Redis
 from tests.integration.filings import publish
 from tests.integration.identity_site import IdentitySite
 from tests.integration.issuer import Issuer
 from tests.integration.network import Network
+from tests.integration.portal_site import prepare
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +77,12 @@ def identity_site(backend_folder: Path, postgres: Postgres) -> Iterator[Identity
     site.start()
     yield site
     site.stop()
+
+
+@pytest.fixture(scope="session")
+def portal_settings(backend_folder: Path, postgres: Postgres) -> PortalSettings:
+    """Databases of two sites with the portal's schema."""
+    return prepare(backend_folder, postgres)
 
 
 @pytest.fixture

@@ -11,22 +11,17 @@ import ssl
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Directory, Doors
 from tests.browsing import as_a_browser
 from tests.integration.backends import Pooler, Postgres, free_port, listening, start, stop
+from tests.integration.front import certificate
 from tests.integration.network import REPOSITORY, migrate
 from tests.waiting import wait_until
 
@@ -149,8 +144,9 @@ class IdentitySite:
         self.pooler.stop()
 
     def _start_gateway(self) -> None:
-        certificate = self.folder / "site.pem"
-        certificate.write_bytes(self._certificate())
+        public, private = certificate("localhost")
+        self.authority.write_bytes(public)
+        (self.folder / "site.pem").write_bytes(private)
         configuration = self.folder / "haproxy.cfg"
         configuration.write_text(
             f"""global
@@ -161,7 +157,7 @@ defaults
   timeout client 60s
   timeout server 60s
 frontend site
-  bind 127.0.0.1:{self.tls_port} ssl crt {certificate}
+  bind 127.0.0.1:{self.tls_port} ssl crt {self.folder / "site.pem"}
   option forwardfor
   {"use_backend bare if { path /bare }" if self.bare_port else ""}
   default_backend identity
@@ -174,26 +170,6 @@ backend identity
 """
         )
         self.gateway = start(["/usr/sbin/haproxy", "-db", "-f", configuration], self.folder / "haproxy.log")
-
-    def _certificate(self) -> bytes:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        self.authority.write_bytes(certificate.public_bytes(Encoding.PEM))
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return certificate.public_bytes(Encoding.PEM) + private
 
     # ---- what callers need ----
 

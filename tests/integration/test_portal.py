@@ -7,7 +7,6 @@ import html
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,7 +28,6 @@ from tests.integration.portal_site import (
     THERE,
     Person,
     Sites,
-    prepare,
     running,
     site,
 )
@@ -96,16 +94,11 @@ def step(version: int, tenant: str, status: str, reason: str = "") -> dict[str, 
     return {"version": version, "tenant": tenant, "status": status, "at": CASE["filed_at"], "reason": reason}
 
 
-@pytest.fixture(scope="module")
-def settings(backend_folder: Path, postgres: Postgres) -> PortalSettings:
-    return prepare(backend_folder, postgres)
-
-
 @pytest.fixture
-async def sites(settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
     for code in PLACES:
         postgres.run("TRUNCATE portal.session", f"t{code}")
-    async with running(settings, postgres) as started:
+    async with running(portal_settings, postgres) as started:
         started.world.says("GET", "/api/affairs/items", 200, {"items": [ITEM]})
         started.world.says("GET", "/api/affairs/items/XK-SPJY", 200, ITEM)
         started.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, CASE)

@@ -298,7 +298,7 @@ def folder(context: Context, balancer: Record[Any]) -> Path:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """What one balancer's configuration is made from."""
 
     listeners: list[Record[ListenerSpec]]
@@ -307,7 +307,7 @@ class _Parts:
     hosts: dict[str, str]
 
 
-def _parts(context: Context, balancer: Record[Any]) -> _Parts:
+def _parts(context: Context, balancer: Record[Any]) -> Parts:
     store = context.store
     listeners = [one for one in store.of_kind("Listener") if one.spec.load_balancer_id == balancer.id]
     mine = {listener.id for listener in listeners}
@@ -316,10 +316,10 @@ def _parts(context: Context, balancer: Record[Any]) -> _Parts:
     used |= {rule.spec.action.server_group_id for rule in rules}
     groups = {group.id: group for group in store.of_kind("ServerGroup") if group.id in used}
     hosts = {host.id: host.attributes.get("address", "") for host in store.of_kind("Host")}
-    return _Parts(listeners, rules, groups, hosts)
+    return Parts(listeners, rules, groups, hosts)
 
 
-def render(parts: _Parts, gateway: str) -> str:
+def render(parts: Parts, gateway: str) -> str:
     blocks = [_GLOBAL.replace("GATEWAY", gateway)]
     for listener in sorted(parts.listeners, key=lambda one: one.spec.port):
         rules = [rule for rule in parts.rules if rule.spec.listener_id == listener.id]
@@ -456,7 +456,7 @@ class BalancerContainers:
                 self._wait(balancer, parts)
             return changed or made
 
-    def _write(self, balancer: Record[Any], parts: _Parts) -> bool:
+    def _write(self, balancer: Record[Any], parts: Parts) -> bool:
         settings = folder(self._context, balancer)
         settings.mkdir(parents=True, exist_ok=True)
         changed = False
@@ -496,7 +496,7 @@ class BalancerContainers:
         self._context.containers.execute(name, "haproxy", "-c", "-q", "-f", "/settings/haproxy.cfg")
         self._context.containers.signal(name, "USR2")
 
-    def _wait(self, balancer: Record[Any], parts: _Parts) -> None:
+    def _wait(self, balancer: Record[Any], parts: Parts) -> None:
         for listener in parts.listeners:
             wait_for_port(balancer.attributes["address"], listener.spec.port, f"balancer {balancer.owner.name}")
 

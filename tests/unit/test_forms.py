@@ -1,0 +1,100 @@
+"""Which forms are ours, and whose: what a browser says of the sender, and what a form's token proves."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlencode
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from services.pages.forms import (
+    BROWSER_LENGTH,
+    COOKIE,
+    SESSION_COOKIE,
+    ForgedForm,
+    Form,
+    StrangeForm,
+    read_anybodys_form,
+    read_form,
+    receive_form,
+    token_text,
+)
+
+HERE = "https://here.test:8443"
+BROWSER = "b" * BROWSER_LENGTH
+
+
+def request(headers: dict[str, str], log_in: str = "a", browser: str = BROWSER, **fields: str) -> Request:
+    cookies = f"{COOKIE}={browser}" + (f"; {SESSION_COOKIE}={log_in}" if log_in else "")
+    sent = {"host": "here.test:8443", "content-type": "application/x-www-form-urlencoded", "cookie": cookies, **headers}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": urlencode(fields).encode()}
+
+    raw = [(name.encode(), value.encode()) for name, value in sent.items()]
+    return Request({"type": "http", "method": "POST", "headers": raw}, receive)
+
+
+def received(headers: dict[str, str]) -> Form:
+    return asyncio.run(receive_form(request(headers, csrf=token_text(BROWSER, "a", "citizen-1"), name="沈小禾")))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": HERE},
+        {"origin": HERE, "sec-fetch-site": "same-origin"},
+        {"origin": "null", "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_what_a_browser_sends_from_our_page_is_taken(headers: dict[str, str]) -> None:
+    assert received(headers).fields == {"name": "沈小禾"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "null"},
+        {"origin": "https://thief.test"},
+        {"origin": "http://here.test:8443"},
+        {"origin": "https://thief.test", "sec-fetch-site": "same-origin"},
+        {"origin": HERE, "sec-fetch-site": "same-site"},
+        {"origin": "null", "sec-fetch-site": "cross-site"},
+    ],
+)
+def test_what_another_site_makes_a_browser_send_is_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(ForgedForm):
+        received(headers)
+
+
+@pytest.mark.parametrize("token", ["", "x", BROWSER, token_text("c" * BROWSER_LENGTH, "a", "citizen-1"), "é..", ".."])
+def test_a_form_without_this_browsers_token_is_refused(token: str) -> None:
+    with pytest.raises(ForgedForm):
+        asyncio.run(receive_form(request({}, csrf=token)))
+
+
+@pytest.mark.parametrize("browser", ["", "short"])
+def test_no_token_is_good_without_a_browsers_secret(browser: str) -> None:
+    with pytest.raises(ForgedForm):
+        asyncio.run(receive_form(request({}, browser=browser, csrf=token_text(browser, "a"))))
+
+
+@pytest.mark.parametrize("now", ["b", ""])
+def test_a_form_of_another_log_in_acts_for_nobody(now: str) -> None:
+    token = token_text(BROWSER, "a", "citizen-1")
+    with pytest.raises(StrangeForm) as strange:
+        asyncio.run(read_form(request({}, log_in=now, csrf=token, reason="x")))
+    assert strange.value.form.fields == {"reason": "x"}
+    assert strange.value.form.written_by("citizen-1")
+    assert not strange.value.form.written_by("citizen-2")
+    assert asyncio.run(read_anybodys_form(request({}, log_in=now, csrf=token, reason="x"))) == {"reason": "x"}
+
+
+def test_a_token_tells_nothing_that_it_was_made_of() -> None:
+    text = token_text(BROWSER, "the-session", "citizen-1")
+    assert not any(secret in text for secret in (BROWSER, "the-session", "citizen-1"))
+    assert len({token_text(BROWSER, *made) for made in (("a", "b"), ("b", "a"), ("a", ""), ("", "a"))}) == 4
