@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from socket import gethostname
 
 from services.affairs import messages, store
 from services.affairs.cases import Cases
@@ -42,7 +43,8 @@ def assemble(kernel: Kernel) -> Affairs:
 
     materials = Materials(kernel)
     directory, doors = kernel.directory, kernel.doors
-    relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], post)
+    name = f"{gethostname()}:{kernel.settings.port}"
+    relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], post, name)
     catalogue = Catalogue(directory, doors, relay)
     cases = Cases(directory, doors, relay)
     return Affairs(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from services.affairs import store
 from services.affairs.cases import INDEX, Cases
@@ -11,11 +14,21 @@ from services.affairs.catalogue import Catalogue
 from services.affairs.materials import Materials
 from services.affairs.schema import Case, MaterialOffer, Snapshot, Standard
 from services.kernel.database import Connection
-from services.kernel.outbox import Answer, Envelope, OutboxMessage, Rejected, receive
+from services.kernel.outbox import (
+    POST_SECONDS,
+    Answer,
+    Envelope,
+    OutboxMessage,
+    Postponed,
+    Receiver,
+    Rejected,
+)
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal
+
+Content = TypeVar("Content", bound=BaseModel)
 
 
 class Undelivered(Exception):
@@ -27,6 +40,7 @@ async def post(kernel: Kernel, materials: Materials, sender: str, destination: s
 
     Raises:
         Undelivered, Unavailable: they stay in the outbox; nothing is known of what the receiver did.
+        Postponed: the receiver took none of them, since others' messages come first.
     """
     tokens = kernel.machine(sender)
     await _sign_links(kernel, materials, sender, envelope)
@@ -35,11 +49,14 @@ async def post(kernel: Kernel, materials: Materials, sender: str, destination: s
             _inbox_url(kernel, destination),
             content=envelope.model_dump_json(),
             headers={"Authorization": f"Bearer {await tokens.token()}", "Content-Type": "application/json"},
+            timeout=POST_SECONDS,
         )
     except httpx.HTTPError as error:
         raise Undelivered(repr(error)) from error
     if answer.status_code == 401:
         tokens.forget()
+    if answer.status_code == 503 and b"urn:yiwang:messages-busy" in answer.content:
+        raise Postponed()
     if answer.status_code != 200:
         raise Undelivered(f"{answer.status_code} from {destination}")
     return Answer.model_validate_json(answer.content)
@@ -80,16 +97,19 @@ class Inbox:
             raise Problem(403, "sender-mismatch", "The token is not the sender's.")
         received: list[Case] = []
 
+        async def prepare(message: OutboxMessage) -> None:
+            if message.kind == "hand-over":
+                case = _read(Case, message)
+                await self._materials.copy(tenant, case.number, case.materials)
+
         async def apply(connection: Connection, sender: str, message: OutboxMessage) -> None:
-            try:
-                case = await self._apply(connection, tenant, sender, message)
-            except ValidationError as error:
-                raise Rejected(f"{error.error_count()} fields do not fit a {message.kind}") from error
-            if case:
+            if case := await self._apply(connection, tenant, sender, message):
                 received.append(case)
 
-        async with self._kernel.doors.connection(tenant.code) as connection:
-            answer = await receive(connection, store.SCHEMA, envelope, apply)
+        def connect() -> AbstractAsyncContextManager[Connection]:
+            return self._kernel.doors.message_connection(tenant.code)
+
+        answer = await Receiver(store.SCHEMA, connect, apply, prepare).receive(envelope)
         for case in received:
             self._cases.wake(tenant, case)
         return answer
@@ -99,14 +119,13 @@ class Inbox:
             case "publication":
                 if tenant.code == sender or not self._is_province(sender):
                     raise Rejected("only the province publishes standards")
-                await self._catalogue.keep(connection, tenant, Standard.model_validate(message.body))
+                await self._catalogue.keep(connection, tenant, _read(Standard, message))
             case "hand-over":
-                received = Case.model_validate(message.body)
-                await self._materials.copy(tenant, received.number, received.materials)
+                received = _read(Case, message)
                 await self._cases.receive(connection, tenant, sender, received)
                 return received
             case "progress" | "outcome":
-                await self._cases.follow(connection, tenant, sender, Snapshot.model_validate(message.body))
+                await self._cases.follow(connection, tenant, sender, _read(Snapshot, message))
             case _:
                 raise Rejected(f"no such kind of message: {message.kind}")
         return None
@@ -114,3 +133,10 @@ class Inbox:
     def _is_province(self, code: str) -> bool:
         tenant = self._kernel.directory.by_code(code)
         return tenant is not None and tenant.level == "province"
+
+
+def _read(content: type[Content], message: OutboxMessage) -> Content:
+    try:
+        return content.model_validate(message.body)
+    except ValidationError as error:
+        raise Rejected(f"{error.error_count()} fields do not fit a {message.kind}") from error

@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
-import asyncpg
-
+from services.kernel.problems import Problem, Unavailable
 from services.kernel.telemetry import BATCH_SIZE
 
 Row = Mapping[str, Any]
@@ -28,7 +27,51 @@ class Connection(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Any]: ...
 
 
-CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
+class ConnectionLost(Unavailable):
+    """The database went away under a statement: whether that was done is not known."""
+
+    def __init__(self) -> None:
+        super().__init__("database")
+
+
+class Busy(Problem):
+    """The part of a tenant's connections that messages may use is taken, by others before this one."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "messages-busy", "Busy, please try again soon.", headers={"Retry-After": "1"})
+
+
+class Share:
+    """A part of a database's connections, so that the rest is always for people.
+
+    Who comes when all of it is taken waits here, holding nothing, and not for long.
+    """
+
+    WAIT_SECONDS = 1.0
+    MOST_WAITING = 16
+
+    def __init__(self, connections: int) -> None:
+        self._free = asyncio.Semaphore(connections)
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """One connection's worth. Raises Busy when it is not to be had soon."""
+        if self._waiting >= self.MOST_WAITING:
+            raise Busy()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self.WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Busy() from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+
 
 _Call = tuple[tuple[Any, ...], asyncio.Future[Row]]
 
@@ -109,7 +152,7 @@ class Batches:
         try:
             rows = await self._execute(batch)
         except Exception as error:
-            if (len(batch) > 1 and not isinstance(error, CONNECTION_LOST)) or isinstance(error, ValueError):
+            if len(batch) > 1 and not isinstance(error, Unavailable):
                 await self._commit_singly(batch)
             else:
                 _fail(batch, error)
@@ -135,9 +178,8 @@ class Batches:
         try:
             async with self._connect() as connection:
                 return await connection.fetch(self._statement, *columns)
-        except CONNECTION_LOST as error:
-            if isinstance(error, ValueError):  # asyncpg's "cannot encode this argument" is an InterfaceError too
-                raise
+        except ConnectionLost:
+            pass
         async with self._connect() as connection:
             return await connection.fetch(self._statement, *columns)
 

@@ -28,6 +28,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from services.kernel import telemetry
+from services.kernel.outages import OUTAGES, dependency_out
 from services.kernel.problems import NotAuthenticated, Problem, ProblemDocument, Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
@@ -48,7 +49,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ProblemDocument, "description": "An error, as application/problem+json"}
 }
 UNKEEPABLE = (asyncpg.DataError, asyncpg.UntranslatableCharacterError, asyncpg.exceptions._base.DataError, UnicodeError)
-DATABASE_OUT = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
 
 
 class Service:
@@ -170,7 +170,7 @@ def create_app(
 
     api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
     api.state.kernel = kernel
-    for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *DATABASE_OUT, *UNKEEPABLE):
+    for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *OUTAGES, *UNKEEPABLE):
         api.add_exception_handler(error, _handle)
     for router in routers:
         api.include_router(router)
@@ -302,8 +302,8 @@ def as_problem(error: Exception) -> Problem:
         return Problem(error.status_code, "http", str(error.detail), headers=dict(error.headers or {}))
     if isinstance(error, UNKEEPABLE):
         return Problem(422, "invalid", "The text holds characters that cannot be kept.")
-    if isinstance(error, (*DATABASE_OUT, TimeoutError)):
-        return Unavailable("database")
+    if dependency := dependency_out(error):
+        return Unavailable(dependency)
     return Problem(500, "internal", "Something went wrong here; the request id names it.")
 
 

@@ -23,6 +23,16 @@ def create_outbox(schema: str, role: str) -> None:
     op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.outbox TO "{role}"')
 
 
+def create_outbox_ways(schema: str, role: str) -> None:
+    """Which relay sends to a destination, and until when it may: a lease, so that nothing is locked meanwhile."""
+    op.execute(f"""
+        CREATE TABLE {schema}.outbox_ways (
+            destination text PRIMARY KEY,
+            holder text NOT NULL,
+            held_until timestamptz NOT NULL)""")
+    op.execute(f'GRANT SELECT, INSERT, UPDATE ON {schema}.outbox_ways TO "{role}"')
+
+
 def create_inbox(schema: str, role: str) -> None:
     """The table behind `kernel.outbox.receive`: unique on (sender, sequence), so a message is applied once."""
     op.execute(f"""

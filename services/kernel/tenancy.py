@@ -17,7 +17,8 @@ import asyncpg
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from services.kernel.database import Connection
+from services.kernel.database import Connection, ConnectionLost, Share
+from services.kernel.outages import dependency_out
 from services.kernel.problems import Unavailable
 from services.kernel.settings import ServiceSettings
 
@@ -174,6 +175,9 @@ class Doors:
 
     So there is no prepared statement, no `SET` and no session lock. Pools are per database and account,
     start empty and close what is idle.
+
+    Messages between databases come and go through doors of their own, which open half of the connections at most:
+    however many are sent and received, people find the other half.
     """
 
     CONNECTIONS = 4
@@ -184,6 +188,7 @@ class Doors:
         self._settings = settings
         self._directory = directory
         self._pools: dict[str, asyncpg.Pool] = {}
+        self._shares: dict[tuple[str, int], Share] = {}
         self._opening = asyncio.Lock()
 
     @asynccontextmanager
@@ -192,11 +197,9 @@ class Doors:
 
         Raises:
             KeyError: no such tenant in this cell.
-            Unavailable: the database did not answer in time.
+            Unavailable: the database did not answer in time, or went away.
         """
-        tenant = self._directory.by_code(code)
-        if tenant is None or tenant.cell != self._settings.cell:
-            raise KeyError(code)
+        tenant = self._tenant(code)
         async with self._acquire(
             tenant.database,
             f"{tenant.database}_app",
@@ -211,6 +214,30 @@ class Doors:
         async with self._acquire(name, f"{name}_app", self._own_password) as connection:
             yield connection
 
+    @asynccontextmanager
+    async def message_connection(self, code: str) -> AsyncIterator[Connection]:
+        """`connection` for messages between databases. Raises also Busy, when as many as may are at it."""
+        connections = min(self._tenant(code).settings.database_connections, self.CONNECTIONS)
+        async with self._share(code, connections).part(), self.connection(code) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def own_message_connection(self) -> AsyncIterator[Connection]:
+        """`own_connection` for messages between databases. Raises also Busy, when as many as may are at it."""
+        async with self._share("", self.CONNECTIONS).part(), self.own_connection() as connection:
+            yield connection
+
+    def _tenant(self, code: str) -> Tenant:
+        tenant = self._directory.by_code(code)
+        if tenant is None or tenant.cell != self._settings.cell:
+            raise KeyError(code)
+        return tenant
+
+    def _share(self, code: str, connections: int) -> Share:
+        if (code, connections) not in self._shares:
+            self._shares[code, connections] = Share(max(1, connections // 2))
+        return self._shares[code, connections]
+
     def _own_password(self) -> str:
         password = self._directory.secrets.database_password
         return password.get_secret_value() if password else ""
@@ -220,10 +247,18 @@ class Doors:
         pool = self._pools.get(database) or await self._open(database, user, password)
         try:
             connection = await pool.acquire(timeout=self.ACQUIRE_SECONDS)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise Unavailable("database") from error
         try:
             yield connection
+        except (Exception, asyncio.CancelledError) as error:
+            out = dependency_out(error, "database") == "database"
+            if out or isinstance(error, asyncio.CancelledError):
+                # a statement may still run on it, or its transaction be open: whoever borrowed it next would pay
+                connection.terminate()
+            if out:
+                raise (Unavailable("database") if isinstance(error, TimeoutError) else ConnectionLost()) from error
+            raise
         finally:
             await pool.release(connection)
 

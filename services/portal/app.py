@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from services.kernel.http import DATABASE_OUT, Service, create_app
+from services.kernel.http import Service, create_app
+from services.kernel.outages import OUTAGES
 from services.kernel.problems import Problem
 from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
@@ -34,7 +35,7 @@ SHOWN_AS_PAGES = (
     RequestValidationError,
     Exception,
     asyncpg.DataError,
-    *DATABASE_OUT,
+    *OUTAGES,
 )
 
 

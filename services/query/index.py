@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from services.kernel import telemetry
 from services.kernel.cursors import read_moment, write_cursor
 from services.kernel.database import Row
-from services.kernel.outbox import Answer, Envelope, Rejection
+from services.kernel.outbox import Answer, Envelope, Rejection, in_time
 from services.kernel.problems import NotFound, Problem
 from services.kernel.runtime import Kernel
 from services.query import store
@@ -24,6 +24,7 @@ from services.query.schema import CaseDetail, CaseLine, CaseNews, CasePage, Prog
 log = structlog.get_logger(__name__)
 
 PAGE = 20
+TAKEN_AT_ONCE = 25
 ATTEMPTS_PER_NUMBER = 10
 ATTEMPTS_PER_ADDRESS = 60
 END_OF_TIME = (datetime(9999, 1, 1, tzinfo=UTC), "")
@@ -47,16 +48,21 @@ class Index:
             except ValueError as error:  # pydantic's ValidationError is one; its text would quote the message
                 reason = "does not fit a case" if isinstance(error, ValidationError) else str(error)
                 answer.rejected.append(Rejection(sequence=message.sequence, reason=reason))
-        async with self._kernel.doors.own_connection() as connection:
-            outcomes = await store.apply(connection, envelope.sender, fitting) if fitting else {}
-        for sequence, outcome in outcomes.items():
-            telemetry.INBOX_MESSAGES.labels(outcome).inc()
-            if outcome == "rejected":
-                reason = "the sender is not known here to hold this case"
-                answer.rejected.append(Rejection(sequence=sequence, reason=reason))
-            else:
-                answer.applied.append(sequence)
+        await in_time(envelope.sender, answer, self._apply(envelope.sender, fitting, answer))
         return answer
+
+    async def _apply(self, sender: str, fitting: list[tuple[int, str]], answer: Answer) -> None:
+        """Some at a time, so that what was applied is told even when there is no time for the rest."""
+        for start in range(0, len(fitting), TAKEN_AT_ONCE):
+            async with self._kernel.doors.own_message_connection() as connection:
+                outcomes = await store.apply(connection, sender, fitting[start : start + TAKEN_AT_ONCE])
+            for sequence, outcome in outcomes.items():
+                telemetry.INBOX_MESSAGES.labels(outcome).inc()
+                if outcome == "rejected":
+                    reason = "the sender is not known here to hold this case"
+                    answer.rejected.append(Rejection(sequence=sequence, reason=reason))
+                else:
+                    answer.applied.append(sequence)
 
     async def page(self, applicant: str, cursor: str | None) -> CasePage:
         """A person's cases over all tenants, the latest change first."""

@@ -82,6 +82,7 @@ def test_the_application_may_work_on_rows_and_on_nothing_else(target: dict[str, 
         "inbox|INSERT SELECT",
         "materials|INSERT SELECT",
         "outbox|DELETE INSERT SELECT UPDATE",
+        "outbox_ways|INSERT SELECT UPDATE",
         "standards|INSERT SELECT",
         "traces|INSERT SELECT",
     ]

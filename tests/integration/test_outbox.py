@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -13,7 +15,9 @@ import pytest
 
 from services.affairs.schema import Snapshot
 from services.kernel import outbox
-from services.kernel.outbox import Answer, Envelope, OutboxMessage, Rejection, Relay, add_message, receive
+from services.kernel.database import Busy, Connection, Share
+from services.kernel.outbox import Answer, Apply, Envelope, OutboxMessage, Post, Rejection, Relay, add_message
+from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, holders, status_at
 from tests.integration.network import CITY, COUNTY, Network
@@ -26,6 +30,7 @@ DROP SCHEMA IF EXISTS scratch CASCADE;
 CREATE SCHEMA scratch;
 CREATE TABLE scratch.inbox (sender text, sequence bigint, PRIMARY KEY (sender, sequence));
 CREATE TABLE scratch.outbox (LIKE affairs.outbox INCLUDING ALL);
+CREATE TABLE scratch.outbox_ways (LIKE affairs.outbox_ways INCLUDING ALL);
 CREATE TABLE scratch.applied (sender text, sequence bigint);
 GRANT USAGE ON SCHEMA scratch TO PUBLIC;
 GRANT ALL ON ALL TABLES IN SCHEMA scratch TO PUBLIC;
@@ -47,16 +52,24 @@ async def doors(scratch: Network) -> AsyncIterator[Doors]:
     await opened.close()
 
 
+async def note(connection: Connection, sender: str, message: OutboxMessage) -> None:
+    await connection.execute("INSERT INTO scratch.applied VALUES ($1, $2)", sender, message.sequence)
+
+
+def receiver(doors: Doors, apply: Apply = note) -> outbox.Receiver:
+    return outbox.Receiver("scratch", lambda: doors.message_connection(COUNTY.code), apply)
+
+
+def envelope_of(sequences: Iterable[int]) -> Envelope:
+    messages = [OutboxMessage(sequence=number, kind="k", key=f"key-{number}", body={}) for number in sequences]
+    return Envelope(sender=CITY.code, messages=messages)
+
+
 async def times_applied(doors: Doors, deliveries: int) -> int:
     """Deliver one message many times at once; how often it was applied."""
-    envelope = Envelope(sender=CITY.code, messages=[OutboxMessage(sequence=7, kind="k", key="a", body={})])
-
-    async def apply(connection: Any, sender: str, message: OutboxMessage) -> None:
-        await connection.execute("INSERT INTO scratch.applied VALUES ($1, $2)", sender, message.sequence)
 
     async def deliver() -> None:
-        async with doors.connection(COUNTY.code) as connection:
-            assert (await receive(connection, "scratch", envelope, apply)).applied == [7]
+        assert (await receiver(doors).receive(envelope_of([7]))).applied == [7]
 
     await asyncio.gather(*(deliver() for _ in range(deliveries)))
     async with doors.connection(COUNTY.code) as connection:
@@ -99,23 +112,34 @@ class Receiver:
         return answer
 
 
+def relay_of(doors: Doors, post: Post, name: str = "one") -> Relay:
+    return Relay("scratch", doors, lambda: [], post, name)
+
+
+async def add_messages(doors: Doors, number: int, keys: int) -> None:
+    async with doors.connection(COUNTY.code) as connection, connection.transaction():
+        for place in range(number):
+            await add_message(connection, "scratch", "there", "k", f"key-{place % keys}", {"place": place})
+
+
+async def waiting(doors: Doors) -> int:
+    async with doors.connection(COUNTY.code) as connection:
+        left: int = await connection.fetchval("SELECT count(*) FROM scratch.outbox")
+        return left
+
+
 async def disordered_keys(doors: Doors, seed: int) -> int:
     """Send 200 messages of 20 keys by two relays at once; how many keys arrived out of order."""
-    async with doors.connection(COUNTY.code) as connection, connection.transaction():
-        for place in range(200):
-            await add_message(connection, "scratch", "there", "k", f"key-{place % 20}", {"place": place})
+    await add_messages(doors, 200, 20)
     receiver = Receiver(seed)
-    relays = [Relay("scratch", doors, lambda: [], receiver.post) for _ in range(2)]
+    relays = [relay_of(doors, receiver.post, name) for name in ("one", "other")]
 
     async def drain(relay: Relay) -> None:
         left = True
         while left:
-            try:
+            with contextlib.suppress(OSError, outbox.HeldElsewhere):
                 await relay.send_some(COUNTY.code, "there")
-            except OSError:
-                continue
-            async with doors.connection(COUNTY.code) as connection:
-                left = await connection.fetchval("SELECT EXISTS (SELECT FROM scratch.outbox)")
+            left = await waiting(doors) > 0
 
     await asyncio.gather(*(drain(relay) for relay in relays))
     assert sum(map(len, receiver.taken.values())) == 200
@@ -152,9 +176,8 @@ async def test_a_destination_that_fails_is_left_alone_longer_each_time(
         tries.append(asyncio.get_running_loop().time())
         raise OSError("no connection")
 
-    async with doors.connection(COUNTY.code) as connection:
-        await add_message(connection, "scratch", "there", "k", "a", {})
-    relay = Relay("scratch", doors, lambda: [], refuse)
+    await add_messages(doors, 1, 1)
+    relay = relay_of(doors, refuse)
     done = asyncio.Event()
 
     async def rest(seconds: float) -> None:
@@ -167,7 +190,9 @@ async def test_a_destination_that_fails_is_left_alone_longer_each_time(
     relay.wake(COUNTY.code, "there")
     await asyncio.wait_for(done.wait(), 10)
     await relay.close()
-    assert rests == [1, 2, 4, 8, 16, 32, 60, 60] and len(tries) == 8
+    least = [1, 2, 4, 6, 6, 6, 6, 6]
+    assert len(tries) == 8 and len(set(rests)) == 8, "those who failed together do not come back together"
+    assert all(low <= seconds <= 1.5 * low for low, seconds in zip(least, rests, strict=True))
 
 
 def test_hand_overs_survive_kills_of_the_senders_host(catalogue: Network) -> None:
@@ -215,19 +240,155 @@ def test_a_tenant_cannot_speak_for_another_or_take_what_it_does_not_hold(catalog
         assert person.post("/inbox", json={"sender": CITY.code, "messages": []}).status_code == 403
 
 
-async def test_the_schema_lets_one_relay_see_a_row_while_another_sends_it(doors: Doors) -> None:
-    async with doors.connection(COUNTY.code) as connection:
-        await add_message(connection, "scratch", "there", "k", "a", {})
-    sending, finish = asyncio.Event(), asyncio.Event()
+class Slow:
+    """A receiver that takes what comes once it may go on; counts how many posts it has before it at once."""
 
-    async def slow(_: str, __: str, envelope: Envelope) -> Answer:
-        sending.set()
-        await finish.wait()
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.posts = 0
+
+    async def post(self, _: str, __: str, envelope: Envelope) -> Answer:
+        self.posts += 1
+        self.asked.set()
+        await self.go_on.wait()
         return Answer(applied=[message.sequence for message in envelope.messages])
 
-    first = Relay("scratch", doors, lambda: [], slow)
-    sent = asyncio.create_task(first.send_some(COUNTY.code, "there"))
-    await sending.wait()
-    assert await Relay("scratch", doors, lambda: [], slow).send_some(COUNTY.code, "there") == 0
-    finish.set()
-    assert await sent == 1
+
+async def posts_at_once(doors: Doors) -> int:
+    """How many posts of one way a slow receiver has before it, when two hosts know of its messages."""
+    await add_messages(doors, 3, 3)
+    slow = Slow()
+    first = asyncio.create_task(relay_of(doors, slow.post, "one").send_some(COUNTY.code, "there"))
+    await slow.asked.wait()
+    slow.asked.clear()
+    second = asyncio.create_task(relay_of(doors, slow.post, "other").send_some(COUNTY.code, "there"))
+    asked = asyncio.create_task(slow.asked.wait())
+    await asyncio.wait([second, asked], return_when=asyncio.FIRST_COMPLETED)
+    posts = slow.posts
+    slow.go_on.set()
+    asked.cancel()
+    assert await first == 3
+    await asyncio.gather(second, return_exceptions=True)
+    return posts
+
+
+async def test_a_way_has_one_sender_at_a_time(doors: Doors) -> None:
+    assert await posts_at_once(doors) == 1
+
+
+async def test_without_the_lease_a_second_sender_is_seen(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "CLAIM", outbox.CLAIM.replace("way.held_until < clock_timestamp()", "true"))
+    assert await posts_at_once(doors) == 2
+
+
+async def test_a_relay_that_was_killed_is_followed_by_itself_at_once_and_by_another_when_its_lease_ends(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_messages(doors, 2, 2)
+    slow = Slow()
+    killed = asyncio.create_task(relay_of(doors, slow.post, "one").send_some(COUNTY.code, "there"))
+    await slow.asked.wait()
+    killed.cancel()
+    slow.go_on.set()
+    other = relay_of(doors, slow.post, "other")
+    with pytest.raises(outbox.HeldElsewhere):
+        await other.send_some(COUNTY.code, "there")
+    again = relay_of(doors, slow.post, "one")
+    assert await again.send_some(COUNTY.code, "there") == 2
+    assert await again.send_some(COUNTY.code, "there") == 0
+    assert await waiting(doors) == 0
+    monkeypatch.setattr(outbox, "LEASE_SECONDS", 0.0)
+    await add_messages(doors, 1, 1)
+    lost = relay_of(doors, refuse, "one")
+    with pytest.raises(OSError, match="no connection"):
+        await lost.send_some(COUNTY.code, "there")
+    assert await other.send_some(COUNTY.code, "there") == 1
+
+
+async def refuse(*_: Any) -> Answer:
+    raise OSError("no connection")
+
+
+async def test_nothing_is_held_while_a_receiver_is_awaited(doors: Doors, scratch: Network) -> None:
+    """No row is locked and no transaction open, so that people find every connection."""
+    await add_messages(doors, 1, 1)
+    slow = Slow()
+    sending = asyncio.create_task(relay_of(doors, slow.post).send_some(COUNTY.code, "there"))
+    await slow.asked.wait()
+    database = f"t{COUNTY.code}"
+    assert scratch.postgres.run("SELECT sequence FROM scratch.outbox FOR UPDATE NOWAIT", database)
+    busy = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{database}_app' AND state <> 'idle'"
+    assert scratch.postgres.run(busy) == "0"
+    slow.go_on.set()
+    assert await sending == 1
+
+
+async def test_a_receiver_stops_in_time_and_goes_on_where_it_stopped(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "TAKING_SECONDS", 0.3)
+    times: Counter[int] = Counter()
+
+    async def apply(connection: Connection, sender: str, message: OutboxMessage) -> None:
+        times[message.sequence] += 1
+        await connection.execute("SELECT pg_sleep(0.05)")
+
+    batch = envelope_of(range(1, 41))
+    taken: list[list[int]] = []
+    while not taken or len(taken[-1]) < 40:
+        taken.append((await receiver(doors, apply).receive(batch)).applied)
+    assert 0 < len(taken[0]) < 40
+    assert all(len(one) <= len(later) for one, later in pairwise(taken))
+    # but for the message that was cut off each time, which was never committed
+    assert sum(times.values()) <= 40 + len(taken)
+
+
+async def test_a_receiver_that_took_nothing_in_time_says_that_it_is_out(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "TAKING_SECONDS", 0.1)
+
+    async def hang(connection: Connection, _: str, __: OutboxMessage) -> None:
+        await connection.execute("SELECT pg_sleep(5)")
+
+    with pytest.raises(Unavailable):
+        await receiver(doors, hang).receive(envelope_of([1]))
+    assert (await receiver(doors).receive(envelope_of([1]))).applied == [1], "no connection was spoilt"
+
+
+async def test_messages_leave_half_of_the_connections_to_people(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four batches that hang at once, of a tenant with four connections: two of them take hold, two hear that it is
+    busy, and people are answered meanwhile."""
+    monkeypatch.setattr(Share, "WAIT_SECONDS", 0.1)
+    go_on, hanging = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def hang(_: Connection, __: str, ___: OutboxMessage) -> None:
+        hanging.release()
+        await go_on.wait()
+
+    batches = [asyncio.create_task(receiver(doors, hang).receive(envelope_of([number]))) for number in range(1, 5)]
+    for _ in range(2):
+        await hanging.acquire()
+    done, _ = await asyncio.wait(batches, return_when=asyncio.FIRST_EXCEPTION)
+    assert await waiting(doors) == 0  # a person, as it were
+    go_on.set()
+    ends = await asyncio.gather(*batches, return_exceptions=True)
+    assert sum(isinstance(end, Busy) for end in ends) == 2
+    assert done and all(isinstance(end, (Busy, Answer)) for end in ends)
+
+
+async def test_a_batch_is_as_large_as_the_receiver_manages_in_a_second() -> None:
+    way = outbox.Way("330106", "330100")
+    for _ in range(10):
+        way.managed(way.size, way.size * 0.001)
+    assert way.size == outbox.BATCH
+    way.managed(way.size, way.size * 0.05)
+    assert way.size == 20
+    way.managed(3, 2.5)  # it stopped early
+    assert way.size == 1
+    way.managed(1, 0.01)
+    way.failed(busy=True)
+    assert way.size == 2
+    way.failed(busy=False)
+    assert way.size == 1

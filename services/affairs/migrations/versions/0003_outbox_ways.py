@@ -1,0 +1,14 @@
+"""One relay at a time on each way out of a tenant."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from services.kernel.schema import create_outbox_ways
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    create_outbox_ways("affairs", context.config.attributes["application_role"])
