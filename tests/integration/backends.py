@@ -174,6 +174,8 @@ class Pooler:
     folder: Path
     postgres_port: int
     users: dict[str, str]
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    """Ports of the databases that lie in another cluster."""
     pool_size: int = 8
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
@@ -184,9 +186,10 @@ class Pooler:
         users.write_text("".join(f'"{user}" "{password}"\n' for user, password in self.users.items()))
         configuration = self.folder / "pgbouncer.ini"
         more = "".join(f"{name} = {value}\n" for name, value in self.settings.items())
+        others = "".join(f"{name} = host=127.0.0.1 port={port}\n" for name, port in self.elsewhere.items())
         configuration.write_text(
             f"""[databases]
-* = host=127.0.0.1 port={self.postgres_port}
+{others}* = host=127.0.0.1 port={self.postgres_port}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {self.port}

@@ -68,6 +68,8 @@ class Network:
     ports: dict[str, int] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     object_endpoint: str = "http://127.0.0.1:9"
+    far: Postgres | None = None
+    """Where the databases of cell-b lie, when they have a cluster of their own."""
     pooler: Pooler = field(init=False)
     running: dict[str, Running] = field(default_factory=dict)
 
@@ -80,17 +82,23 @@ class Network:
             self._create_database(database)
         self._migrate(databases)
         users = {user: password for user, password in self.passwords.items() if not user.endswith("_owner")}
-        self.pooler = Pooler(self.folder, self.postgres.port, users)
+        elsewhere = {name: self.postgres_of(name).port for name in databases if self.far}
+        self.pooler = Pooler(self.folder, self.postgres.port, users, elsewhere)
         self.pooler.start()
         self.write_files()
 
+    def postgres_of(self, database: str) -> Postgres:
+        far = self.far and database in {f"t{place.code}" for place in self.places if place.cell == "cell-b"}
+        return self.far if self.far and far else self.postgres
+
     def _create_database(self, database: str) -> None:
+        postgres = self.postgres_of(database)
         owner, application = f"{database}_owner", f"{database}_app"
         for role in (owner, application):
             self.passwords[role] = secrets.token_hex(12)
-            self.postgres.run(f"CREATE ROLE {role} LOGIN PASSWORD '{self.passwords[role]}'")
-        self.postgres.run(f"CREATE DATABASE {database} OWNER {owner}")
-        self.postgres.run(
+            postgres.run(f"CREATE ROLE {role} LOGIN PASSWORD '{self.passwords[role]}'")
+        postgres.run(f"CREATE DATABASE {database} OWNER {owner}")
+        postgres.run(
             f"REVOKE ALL ON DATABASE {database} FROM PUBLIC; GRANT CONNECT ON DATABASE {database} TO {application}"
         )
 
@@ -99,7 +107,7 @@ class Network:
             {
                 "module": module,
                 "host": "127.0.0.1",
-                "port": self.postgres.port,
+                "port": self.postgres_of(database).port,
                 "database": database,
                 "user": f"{database}_owner",
                 "password": self.passwords[f"{database}_owner"],
@@ -196,12 +204,17 @@ class Network:
             cache_url=self.redis.url,
         )
 
-    def start(self, service: str, cell: str, port: int | None = None, name: str = "", **more: str) -> Running:
-        """Start a service process; a second one of the same kind takes a name and a port of its own."""
+    def start(
+        self, service: str, cell: str, port: int | None = None, name: str = "", module: str = "", **more: str
+    ) -> Running:
+        """Start a service process; a second one of the same kind takes a name and a port of its own.
+
+        Another `module` than the service's own serves it otherwise, for a test.
+        """
         name = name or f"{service}-{cell}"
         port = port or self.ports[name]
         log = self.folder / f"{name}.log"
-        command = [sys.executable, "-m", f"services.{service}"]
+        command = [sys.executable, "-m", module or f"services.{service}"]
         process = start(command, log, **(self.environment(service, cell, port) | more))
         wait_until(lambda: listening(port) or process.poll() is not None, 20, f"{name} listens")
         assert process.poll() is None, log.read_text()[-3000:]
@@ -227,7 +240,8 @@ class Network:
     def rows(self, place: Place, sql: str) -> Any:
         """The rows of a query on a tenant's database, as the superuser, each a dictionary."""
         as_json = f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) AS r"
-        return json.loads(self.postgres.run(as_json, f"t{place.code}"))
+        database = f"t{place.code}"
+        return json.loads(self.postgres_of(database).run(as_json, database))
 
 
 def client(base_url: str, token: str | None) -> httpx.Client:

@@ -357,25 +357,43 @@ async def test_a_receiver_that_took_nothing_in_time_says_that_it_is_out(
     assert (await receiver(doors).receive(envelope_of([1]))).applied == [1], "no connection was spoilt"
 
 
-async def test_messages_leave_half_of_the_connections_to_people(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four batches that hang at once, of a tenant with four connections: two of them take hold, two hear that it is
-    busy, and people are answered meanwhile."""
-    monkeypatch.setattr(Share, "WAIT_SECONDS", 0.1)
-    go_on, hanging = asyncio.Event(), asyncio.Semaphore(0)
+async def batches_that_hang(doors: Doors) -> list[Answer | BaseException]:
+    """Four batches at a tenant with four connections hang at once; a person asks meanwhile. How the batches end."""
+    go_on = asyncio.Event()
 
     async def hang(_: Connection, __: str, ___: OutboxMessage) -> None:
-        hanging.release()
         await go_on.wait()
 
     batches = [asyncio.create_task(receiver(doors, hang).receive(envelope_of([number]))) for number in range(1, 5)]
-    for _ in range(2):
-        await hanging.acquire()
-    done, _ = await asyncio.wait(batches, return_when=asyncio.FIRST_EXCEPTION)
-    assert await waiting(doors) == 0  # a person, as it were
+    try:
+        async with asyncio.timeout(3 * Share.WAIT_SECONDS):  # until those that find no connection have said so
+            await asyncio.wait(batches)
+    except TimeoutError:
+        await waiting(doors)
     go_on.set()
-    ends = await asyncio.gather(*batches, return_exceptions=True)
+    return await asyncio.gather(*batches, return_exceptions=True)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Share, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(Doors, "ACQUIRE_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_messages_leave_half_of_the_connections_to_people(doors: Doors) -> None:
+    ends = await batches_that_hang(doors)
+    assert sum(isinstance(end, Answer) for end in ends) == 2
     assert sum(isinstance(end, Busy) for end in ends) == 2
-    assert done and all(isinstance(end, (Busy, Answer)) for end in ends)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_without_a_share_a_person_who_finds_no_connection_is_seen(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Doors, "message_connection", Doors.connection)
+    with pytest.raises(Unavailable):
+        await batches_that_hang(doors)
 
 
 async def test_a_batch_is_as_large_as_the_receiver_manages_in_a_second() -> None:
