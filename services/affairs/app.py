@@ -74,6 +74,7 @@ def create(settings: ServiceSettings) -> Service:
         affairs.relay.start()
         yield
         await affairs.relay.close()
+        await affairs.materials.close()
 
     service = create_app(
         settings,

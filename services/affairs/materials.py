@@ -11,9 +11,10 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +28,9 @@ from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal
 
+if TYPE_CHECKING:
+    from services.affairs.object_client import Clients
+
 log = structlog.get_logger(__name__)
 
 LINK_SECONDS = 600
@@ -36,6 +40,16 @@ class Materials:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._loading = asyncio.Lock()
+        self._library: tuple[ModuleType, Clients] | None = None
+        self._copying: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        copies = list(self._copying.values())
+        for copy in copies:
+            copy.cancel()
+        await asyncio.gather(*copies, return_exceptions=True)
+        if self._library:
+            await self._library[1].close()
 
     async def add(self, tenant: Tenant, number: str, caller: Principal, name: str, content: bytes) -> Material:
         """Keep a material: the object first, then its row, so that no row points to nothing.
@@ -68,11 +82,25 @@ class Materials:
     async def copy(self, tenant: Tenant, number: str, offers: list[MaterialOffer]) -> None:
         """Copy what is offered to this tenant's prefix, before the case is taken. What is there already is left.
 
+        A copy goes on when whoever waits for it has no more time: the next one finds it further on, or done.
+
         Raises:
             Rejected: a link does not give what was offered, or the store is out; the sender tries again.
         """
         if not offers:
             return
+        key = tenant.code, number
+        if key not in self._copying:
+            self._copying[key] = asyncio.create_task(self._copy(tenant, number, offers))
+            self._copying[key].add_done_callback(partial(self._copied, key))
+        await asyncio.shield(self._copying[key])
+
+    def _copied(self, key: tuple[str, str], copy: asyncio.Task[None]) -> None:
+        del self._copying[key]
+        if not copy.cancelled() and (error := copy.exception()):
+            log.info("materials.not_copied", tenant=key[0], error=repr(error))
+
+    async def _copy(self, tenant: Tenant, number: str, offers: list[MaterialOffer]) -> None:
         try:
             async with self._client(tenant) as client:
                 for offer in offers:
@@ -111,28 +139,32 @@ class Materials:
             raise Problem(409, "not-possible-now", f"The case is {case.status} at {case.holder}.")
         return case
 
-    async def _library(self) -> ModuleType:
+    async def _loaded(self) -> tuple[ModuleType, Clients]:
         """The S3 client, loaded at the first material: it takes two thirds of a start and a third of the memory."""
-        async with self._loading:
-            return await asyncio.to_thread(import_module, "services.affairs.object_client")
+        if self._library is None:
+            async with self._loading:
+                library = await asyncio.to_thread(import_module, "services.affairs.object_client")
+                self._library = self._library or (library, library.Clients())
+        return self._library
 
     @asynccontextmanager
     async def _client(self, tenant: Tenant) -> AsyncIterator[Any]:
-        """A client under the tenant's own key, which reaches the tenant's prefix alone.
+        """The client under the tenant's own key, which reaches the tenant's prefix alone.
 
         The store out means Unavailable here; filing and everything else goes on without it.
         """
-        library = await self._library()
+        library, clients = await self._loaded()
         network = self._kernel.directory.network
         secrets = self._kernel.directory.secrets_of(tenant.code)
+        access = library.Access(
+            endpoint=network.object_endpoint,
+            region=network.object_region,
+            key_id=secrets.object_access_key_id,
+            key_secret=secrets.object_access_key_secret.get_secret_value(),
+            ca_file=network.ca_file,
+        )
         try:
-            async with library.open_client(
-                endpoint=network.object_endpoint,
-                region=network.object_region,
-                key_id=secrets.object_access_key_id,
-                key_secret=secrets.object_access_key_secret.get_secret_value(),
-                ca_file=network.ca_file,
-            ) as client:
+            async with clients.client(tenant.code, access) as client:
                 yield client
         except (*library.errors, OSError, TimeoutError) as error:
             log.warning("materials.store_out", error=repr(error))

@@ -358,7 +358,7 @@ async def in_time(sender: str, answer: Answer, taking: Awaitable[None]) -> None:
             await taking
     except (TimeoutError, Unavailable, Busy) as error:
         if not answer.applied and not answer.rejected:
-            raise (Unavailable("database") if isinstance(error, TimeoutError) else error) from error
+            raise (Unavailable("receiver") if isinstance(error, TimeoutError) else error) from error
         log.info("inbox.not_all_taken", sender=sender, taken=len(answer.applied), error=repr(error))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 import httpx
@@ -47,7 +48,14 @@ async def call(
         raise Unavailable(service)
     if response.is_error:
         raise _refusal(response)
-    return TypeAdapter(answer).validate_json(response.content)
+    validated: Answer = reader(answer).validate_json(response.content)
+    return validated
+
+
+@cache
+def reader(answer: type[Any]) -> TypeAdapter[Any]:
+    """How an answer of a type is read. Each is built once."""
+    return TypeAdapter(answer)
 
 
 def _refusal(response: httpx.Response) -> Problem:
