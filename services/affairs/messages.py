@@ -15,13 +15,13 @@ from services.affairs.materials import Materials
 from services.affairs.schema import Case, MaterialOffer, Snapshot, Standard
 from services.kernel.database import Connection
 from services.kernel.outbox import (
-    POST_SECONDS,
     Answer,
     Envelope,
     OutboxMessage,
     Postponed,
     Receiver,
     Rejected,
+    Relay,
 )
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
@@ -49,7 +49,7 @@ async def post(kernel: Kernel, materials: Materials, sender: str, destination: s
             _inbox_url(kernel, destination),
             content=envelope.model_dump_json(),
             headers={"Authorization": f"Bearer {await tokens.token()}", "Content-Type": "application/json"},
-            timeout=POST_SECONDS,
+            timeout=Relay.POST_SECONDS,
         )
     except httpx.HTTPError as error:
         raise Undelivered(repr(error)) from error

@@ -38,7 +38,6 @@ LARGEST_SEQUENCE = 2**63 - 1
 QUICK_ATTEMPTS = 5
 # A receiver stops well before its sender gives up, and a sender gives up before its lease ends.
 TAKING_SECONDS = 2.5
-POST_SECONDS = 5.0
 LEASE_SECONDS = 8.0
 
 
@@ -172,6 +171,7 @@ class Relay:
     followed by another when its lease ends, and by itself, under its name, at once.
     """
 
+    POST_SECONDS = 5.0
     SWEEP_SECONDS = 30.0
     LONGEST_REST = 6.0
     HELD_SECONDS = 0.5

@@ -24,7 +24,7 @@ from services.affairs.schema import (
 from services.kernel.tenancy import Tenant
 from services.portal.upstream import call
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class Affairs:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TypeVar
 
+from pydantic import BaseModel
+
 from services.kernel.problems import Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.portal.upstream import call
 from services.query.schema import CaseDetail, CasePage, Progress
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class Query:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from services.kernel import telemetry
 from services.kernel.problems import Problem, Unavailable
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class Read(BaseModel):
@@ -48,14 +47,7 @@ async def call(
         raise Unavailable(service)
     if response.is_error:
         raise _refusal(response)
-    validated: Answer = reader(answer).validate_json(response.content)
-    return validated
-
-
-@cache
-def reader(answer: type[Any]) -> TypeAdapter[Any]:
-    """How an answer of a type is read. Each is built once."""
-    return TypeAdapter(answer)
+    return answer.model_validate_json(response.content)
 
 
 def _refusal(response: httpx.Response) -> Problem:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from services.affairs import messages
 from services.affairs.app import create
 from services.kernel import outbox
 from services.kernel.outbox import BATCH, Envelope, Receiver, Relay, Way
@@ -21,15 +20,14 @@ class WholeBatches(Way):
         self.size, self.failures = BATCH, 0
 
 
-class Forgetful(Receiver):
-    async def _taken_before(self, envelope: Envelope) -> set[int]:
-        return set()
+async def remember_nothing(self: Receiver, envelope: Envelope) -> set[int]:
+    return set()
 
 
 def hasten() -> None:
     outbox.TAKING_SECONDS = 0.5
     outbox.LEASE_SECONDS = 1.6
-    outbox.POST_SECONDS = messages.POST_SECONDS = 1.0
+    Relay.POST_SECONDS = 1.0
     Way.SECONDS = 0.2
     Relay.LONGEST_REST = 1.2
 
@@ -37,7 +35,7 @@ def hasten() -> None:
 def unbind() -> None:
     outbox.TAKING_SECONDS = 3600.0
     outbox.Way = WholeBatches  # type: ignore[misc]
-    messages.Receiver = Forgetful  # type: ignore[misc]
+    Receiver._taken_before = remember_nothing  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

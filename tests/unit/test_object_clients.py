@@ -1,4 +1,4 @@
-"""One client of the object store a credential: kept, replaced when the credential changes, closed by whoever is last."""
+"""One client of the object store a credential: kept, replaced when that changes, closed by whoever is last."""
 
 from __future__ import annotations
 
