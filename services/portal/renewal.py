@@ -13,7 +13,7 @@ import time
 
 import structlog
 
-from services.kernel.http import DATABASE_OUT
+from services.kernel.outages import OUTAGES
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Tenant
 from services.portal.relying_party import RelyingParty, SessionOver
@@ -27,7 +27,7 @@ TRY_ON_SECONDS = 90.0
 """Within the two minutes for which identity gives a lost answer again."""
 PAUSES = (1.0, 2.0, 4.0)
 MOST_AT_ONCE = 1000
-PASSING = (Unavailable, *DATABASE_OUT, TimeoutError, OSError)
+PASSING = (Unavailable, *OUTAGES)
 
 
 class Renewals:

@@ -6,8 +6,8 @@ from alembic import context
 
 from services.kernel.schema import create_outbox_ways
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
