@@ -14,8 +14,16 @@ from services.portal.visit import AnyVisit, Visit, local_path
 
 router = APIRouter(tags=["log-in"])
 
-# What identity answers to a quiet question when it would need the person.
-NOT_QUIETLY = frozenset({"login_required", "interaction_required", "consent_required", "account_selection_required"})
+# What identity answers to a quiet question when it would need the person, or is in trouble.
+NOT_QUIETLY = frozenset(
+    {
+        "login_required",
+        "interaction_required",
+        "consent_required",
+        "account_selection_required",
+        "temporarily_unavailable",
+    }
+)
 
 
 @router.get("/login", response_class=RedirectResponse, status_code=303)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 SCOPE = "openid profile phone roles"
 ATTEMPT_SECONDS = 600
+LONGEST_NEXT = 2400
 SEEN_SECONDS = 10.0
 
 
@@ -89,7 +91,7 @@ class RelyingParty:
             "state": state,
             "nonce": nonce,
             "verifier": verifier,
-            "next": next_path,
+            "next": _short(next_path),
             "until": time.time() + ATTEMPT_SECONDS,
         }
         return Departure(
@@ -198,6 +200,12 @@ def _document(answer: httpx.Response) -> dict[str, Any]:
         log.warning("identity.token_unreadable", status=answer.status_code)
         raise Unavailable("identity") from error
     return document
+
+
+def _short(next_path: str) -> str:
+    """The way back has room in a cookie, of which browsers keep 4 KiB: a longer one loses its query."""
+    kept = (next_path, next_path.partition("?")[0], "/")
+    return next(path for path in kept if len(json.dumps(path)) <= LONGEST_NEXT)
 
 
 def attempt_cookie(state: str) -> str:

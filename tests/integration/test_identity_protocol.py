@@ -464,7 +464,7 @@ def test_machine_tokens(site: IdentitySite) -> None:
         ("operator", {"grant_type": "client_credentials", "scope": "relay"}, "invalid_scope"),
         ("operator", {"grant_type": "authorization_code", "code": "x"}, "unauthorized_client"),
         ("330106", {"grant_type": "password", "username": "a", "password": "b"}, "unsupported_grant_type"),
-        ("330106", {}, "unsupported_grant_type"),
+        ("330106", {}, "invalid_request"),
     ],
 )
 def test_machines_get_no_more_than_their_own(site: IdentitySite, client: str, form: dict[str, str], error: str) -> None:

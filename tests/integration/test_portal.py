@@ -152,14 +152,34 @@ async def test_the_database_opens_no_session_and_shows_no_token(sites: Sites) ->
         assert private not in row["id"] + row["sealed"]
 
 
-async def test_a_quiet_question_that_finds_nobody_leaves_the_visitor_as_they_are(sites: Sites) -> None:
+@pytest.mark.parametrize("error", ["login_required", "temporarily_unavailable"])
+async def test_a_quiet_question_that_finds_nobody_leaves_the_visitor_as_they_are(sites: Sites, error: str) -> None:
     async with sites.browser() as browser:
         sent = await browser.get("/login?quiet=1&next=/places")
         asked = parse_qs(urlsplit(sent.headers["location"]).query)
         assert asked["prompt"] == ["none"]
-        back = await browser.get("/callback", params={"error": "login_required", "state": asked["state"][0]})
+        back = await browser.get("/callback", params={"error": error, "state": asked["state"][0]})
         assert back.headers["location"] == "/places"
         assert "__Host-yiwang-session" not in browser.cookies
+
+
+@pytest.mark.parametrize(
+    ("path", "back"),
+    [
+        ("/items?q=" + "x" * 2300, "/items?q=" + "x" * 2300),
+        ("/items?q=" + "x" * 5000, "/items"),
+        ("/items?q=" + "食" * 1000, "/items"),
+        ("/items/" + "x" * 5000, "/"),
+    ],
+    ids=["kept", "long", "Chinese", "all too long"],
+)
+async def test_a_long_way_back_is_shortened_and_not_lost(sites: Sites, path: str, back: str) -> None:
+    """A browser keeps no cookie of more than 4,096 characters, and without it the log-in would fail at its end."""
+    async with sites.browser() as browser:
+        sent = await browser.get("/login", params={"next": path})
+        assert all(len(cookie) <= 4096 for cookie in sent.headers.get_list("set-cookie"))
+        came = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
+        assert came.headers["location"] == back
 
 
 @pytest.mark.parametrize("path", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"])

@@ -237,14 +237,26 @@ def test_client_address_is_one_that_a_proxy_of_ours_wrote(forwarded: list[str], 
     assert client_address(forwarded, "10.0.0.1", proxies) == address
 
 
-@pytest.mark.parametrize("target", ["/", "/authorize?client_id=330106&x=%2F", "/invitation/abc"])
+@pytest.mark.parametrize("target", ["/", "/authorize?client_id=330106&x=%2F", "/invitation/abc", "/" + "x" * 7000])
 def test_places_on_the_site_are_followed(target: str) -> None:
     assert safe_next(target) == target
 
 
 @pytest.mark.parametrize(
     "target",
-    ["", "x", "//x.test", "https://x.test", "/\\x.test", "javascript:x", "/\n/x", "/x\x00", "/" + "x" * 5000, "///x"],
+    [
+        "",
+        "x",
+        "//x.test",
+        "https://x.test",
+        "/\\x.test",
+        "javascript:x",
+        "/\n/x",
+        "/x\x00",
+        "/" + "x" * 8000,
+        "/" + "%" * 3000,
+        "///x",
+    ],
 )
 def test_places_elsewhere_are_not(target: str) -> None:
     assert safe_next(target) == "/"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from authlib.oauth2.base import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
-from authlib.oidc.core.errors import LoginRequiredError
 from fastapi import APIRouter, Depends, Request
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2
@@ -16,11 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from services.identity.errors import PageRoute
 from services.identity.protocol.discovery import metadata
+from services.identity.protocol.parameters import AUTHORIZATION, Wish, check_token_request, read_wish
 from services.identity.protocol.requests import Answer, ProtocolRequest
 from services.identity.protocol.store import WiderScope
 from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.store import Session
-from services.kernel.http import LeanRoute
+from services.kernel.http import LeanRoute, as_problem
 from services.kernel.problems import NotAuthenticated, Problem
 from services.kernel.runtime import Kernel
 
@@ -91,49 +91,60 @@ async def userinfo(request: Request, identity: CurrentIdentity) -> Response:
 @pages.get("/authorize", include_in_schema=False)
 async def authorize(request: Request, identity: CurrentIdentity) -> Response:
     wanted = ProtocolRequest("GET", f"{identity.directory.issuer}/authorize", {}, request.query_params.multi_items())
-    session = await identity.session(request)
     try:
-        if session and _too_old(session, wanted.args):
-            session = None
-        grant = identity.provider.get_consent_grant(wanted, session.subject() if session else None)
-        if grant.prompt == "login":
-            return _to_log_in(request, wanted)
-        answer: Answer = identity.provider.create_authorization_response(wanted, wanted.user, grant=grant)
-        if wanted.granted_code and session:
-            await _keep_code(identity, wanted, session)
+        wish = read_wish(wanted, identity.clients.find)
+        try:
+            return await _fulfil(request, identity, wanted, wish)
+        except Exception as error:
+            if wish.quiet and as_problem(error).status == 503:  # no page may be shown, not even this one
+                raise wish.asker.refusal("temporarily_unavailable", "Please ask again soon.") from error
+            raise
     except OAuth2Error as error:
-        answer = identity.provider.handle_error_response(wanted, error)
-    if answer.status != 302:
-        raise Problem(400, "not-a-site", str(answer.body))
-    return _with_issuer(answer, identity.directory.issuer)
+        return _refused(identity, wanted, error)
 
 
 @pages.post("/authorize", include_in_schema=False)
-async def authorize_by_form(request: Request) -> Response:
+async def authorize_by_form(request: Request, identity: CurrentIdentity) -> Response:
     """The standard allows the request as a form; it goes on as an address, where the session's cookie is sent."""
     async with request.form(max_files=0, max_fields=50) as form:
         pairs = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    return RedirectResponse(f"/authorize?{urlencode(pairs)}", status_code=303)
+    wanted = ProtocolRequest("POST", f"{identity.directory.issuer}/authorize", {}, pairs)
+    try:
+        read_wish(wanted, identity.clients.find)
+    except OAuth2Error as error:
+        return _refused(identity, wanted, error)
+    kept = [(name, value) for name, value in pairs if name in AUTHORIZATION]
+    return RedirectResponse(f"/authorize?{urlencode(kept)}", status_code=303)
 
 
-def _too_old(session: Session, parameters: dict[str, str]) -> bool:
-    """Whether the log-in lies further back than the site's `max_age` allows."""
-    limit = parameters.get("max_age", "")
-    if not limit.isdecimal():
-        return False
-    age = time.time() - session.began_at.timestamp()
-    if age <= int(limit):
-        return False
-    if parameters.get("prompt") == "none":
-        raise LoginRequiredError(redirect_uri=None)
-    return True
+async def _fulfil(request: Request, identity: Identity, wanted: ProtocolRequest, wish: Wish) -> Response:
+    """A code for the site, or the log-in page first. Raises OAuth2Error."""
+    known = await identity.session(request)
+    session = known if known and wish.is_content_with(known) else None
+    grant = identity.provider.get_consent_grant(wanted, session.subject() if session else None)
+    hinted = identity.tokens.hinted(wish.hint, wanted.client) if wish.hint else None
+    if wish.hint and hinted is None:
+        raise wish.asker.refusal("invalid_request", "The 'id_token_hint' is no ID token of this site.")
+    if session is None:
+        again = {"again": "1"} if known else {}
+        return RedirectResponse(f"/login?{urlencode({'next': wish.onward, **again})}", status_code=303)
+    if hinted not in (None, str(session.person)):
+        raise wish.asker.refusal("login_required", "Somebody else has logged in.")
+    answer: Answer = identity.provider.create_authorization_response(wanted, wanted.user, grant=grant)
+    if wanted.granted_code:
+        await _keep_code(identity, wanted, session)
+    return _told(identity, answer)
 
 
-def _to_log_in(request: Request, wanted: ProtocolRequest) -> Response:
-    """To the log-in page and back. A demand for a new log-in is met by then, so it is not repeated."""
-    pairs = [(name, value) for name, value in request.query_params.multi_items() if name != "prompt"]
-    again = {"again": "1"} if wanted.args.get("prompt") else {}
-    return RedirectResponse(f"/login?{urlencode({'next': f'/authorize?{urlencode(pairs)}', **again})}", status_code=303)
+def _refused(identity: Identity, wanted: ProtocolRequest, error: OAuth2Error) -> Response:
+    return _told(identity, identity.provider.handle_error_response(wanted, error))
+
+
+def _told(identity: Identity, answer: Answer) -> Response:
+    """The site is told. Raises Problem where there is no address to which the browser may be sent."""
+    if answer.status != 302:
+        raise Problem(400, "not-a-site", str(answer.body))
+    return _with_issuer(answer, identity.directory.issuer)
 
 
 async def _keep_code(identity: Identity, wanted: ProtocolRequest, session: Session) -> None:
@@ -141,7 +152,7 @@ async def _keep_code(identity: Identity, wanted: ProtocolRequest, session: Sessi
         wanted.granted_code,
         wanted.client.client_id,
         str(session.id),
-        {**wanted.args, "redirect_uri": wanted.args.get("redirect_uri") or wanted.client.redirect_uri},
+        wanted.args,
         wanted.scope,
         identity.settings.code,
     )
@@ -162,6 +173,7 @@ async def token_answer(identity: Identity, request: ProtocolRequest) -> Answer:
     """The token endpoint: the client proves itself, the database says what it was given, the core judges."""
     provider = identity.provider
     try:
+        check_token_request(request)
         client = provider.client_of(request)
         form = request.form
         if request.payload.grant_type == "refresh_token" and form.get("refresh_token"):
@@ -215,7 +227,8 @@ def lean_token(identity: Identity) -> LeanRoute:
 def _token_request(identity: Identity, headers: dict[str, str], body: bytes) -> ProtocolRequest:
     pairs: list[tuple[str, str]] = []
     if headers.get("content-type", "").partition(";")[0].strip().lower() == FORM and len(body) <= LARGEST_FORM:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
+        with suppress(ValueError):  # too many fields
+            pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
     authorization = headers.get("authorization")
     kept = {"Authorization": authorization} if authorization else {}
     return ProtocolRequest("POST", f"{identity.directory.issuer}/token", kept, pairs)

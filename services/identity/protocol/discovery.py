@@ -6,6 +6,7 @@ from typing import Any
 
 from services.identity.keys import ALGORITHM
 from services.identity.protocol.clients import PEOPLE_SCOPES
+from services.identity.protocol.parameters import PROMPTS, RESPONSE_MODES, RESPONSE_TYPES
 
 
 def metadata(issuer: str) -> dict[str, Any]:
@@ -17,8 +18,8 @@ def metadata(issuer: str) -> dict[str, Any]:
         "jwks_uri": f"{issuer}/jwks",
         "end_session_endpoint": f"{issuer}/end-session",
         "scopes_supported": [*PEOPLE_SCOPES, "relay", "operator"],
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_types_supported": [*RESPONSE_TYPES],
+        "response_modes_supported": [*RESPONSE_MODES],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [ALGORITHM],
@@ -41,7 +42,7 @@ def metadata(issuer: str) -> dict[str, Any]:
             "phone_number_verified",
             "roles",
         ],
-        "prompt_values_supported": ["none", "login"],
+        "prompt_values_supported": [*PROMPTS],
         "ui_locales_supported": ["zh-CN"],
         "claims_parameter_supported": False,
         "request_parameter_supported": False,

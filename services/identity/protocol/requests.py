@@ -14,10 +14,13 @@ from services.identity.protocol.store import Code, Rotation
 
 
 class Parameters(OAuth2Payload):  # type: ignore[misc]
+    """One without a value counts as if it were not there (RFC 6749, 3.1 and 3.2)."""
+
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._lists: defaultdict[str, list[str]] = defaultdict(list)
         for name, value in pairs:
-            self._lists[name].append(value)
+            if value:
+                self._lists[name].append(value)
         self._data = {name: values[0] for name, values in self._lists.items()}
 
     @property

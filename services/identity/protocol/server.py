@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from authlib.oauth2.rfc6749 import AuthorizationServer
+from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidClientError
 from authlib.oidc.rpinitiated import EndSessionEndpoint, EndSessionRequest
 from joserfc.jwk import KeySet
 
@@ -42,7 +42,10 @@ class Provider(AuthorizationServer):  # type: ignore[misc]
 
     def client_of(self, request: ProtocolRequest) -> Client:
         """The client that proved itself by its secret. Raises OAuth2Error (invalid_client)."""
-        client: Client = self.authenticate_client(request, BASIC)
+        try:
+            client: Client = self.authenticate_client(request, BASIC)
+        except UnicodeError as error:
+            raise InvalidClientError("The client's name and secret are no text.", status_code=401) from error
         return client
 
     def _token(

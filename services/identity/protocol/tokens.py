@@ -84,3 +84,12 @@ class AccessTokens:
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise NotAuthenticated() from error
         return decoded.claims
+
+    def hinted(self, id_token: str, client: Client) -> str | None:
+        """The subject of an ID token that we gave to this client, however long ago; None when it is no such token."""
+        try:
+            decoded = jwt.decode(id_token, self._keys().verifying(), algorithms=[ALGORITHM])
+        except (JoseError, ValueError, TypeError, KeyError):
+            return None
+        ours = decoded.claims.get("iss") == self._issuer() and decoded.claims.get("aud") == client.client_id
+        return str(decoded.claims.get("sub")) if ours else None

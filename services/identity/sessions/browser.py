@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +14,8 @@ from services.pages.forms import SESSION_COOKIE
 
 DEVICE = "__Host-yiwang-device"
 DEVICE_SECONDS = 180 * 24 * 3600
+LONGEST_WAY = 8000
+"""As a parameter of another address. A gateway takes 15 KiB of address and headers; browsers cut `Referer` at 4 KiB."""
 
 
 def browser_of(request: Request, trusted_proxies: int) -> Browser:
@@ -64,7 +66,12 @@ def forget_session(response: Response) -> None:
 
 def safe_next(wanted: str) -> str:
     """Where to go after log-in: a place on this site, whatever the address said."""
+    return wanted if is_way(wanted) else "/"
+
+
+def is_way(wanted: str) -> bool:
+    """Whether it is a place on this site, short enough to be kept in the address of the log-in page."""
     parts = urlsplit(wanted)
     local = wanted.startswith("/") and not wanted.startswith("//") and not parts.scheme and not parts.netloc
     printable = wanted.isascii() and wanted.isprintable() and "\\" not in wanted
-    return wanted if local and printable and len(wanted) <= 4000 else "/"
+    return local and printable and len(quote(wanted, safe="")) <= LONGEST_WAY

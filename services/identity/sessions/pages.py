@@ -134,18 +134,24 @@ async def log_out(request: Request, identity: CurrentIdentity) -> Response:
 
 @router.get("/end-session")
 async def end_session(request: Request, identity: CurrentIdentity) -> Response:
-    return await _end_session(request, identity, dict(request.query_params))
+    return await _end_session(request, identity, _once(request.query_params.multi_items()))
 
 
 @router.post("/end-session")
 async def end_session_by_form(request: Request, identity: CurrentIdentity) -> Response:
     """From a site, as the standard allows; or from our own question, which must prove that it is ours."""
     async with request.form(max_files=0, max_fields=20) as form:
-        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        fields = _once([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
     confirmed = "csrf" in fields
     if confirmed:
         fields = await read_anybodys_form(request)
     return await _end_session(request, identity, fields, confirmed=confirmed)
+
+
+def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The parameters; none when one is there twice, since then they prove nothing."""
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else {}
 
 
 async def _end_session(
@@ -159,7 +165,8 @@ async def _end_session(
     except OAuth2Error:
         # a token that is none of ours proves nothing: no redirection, and the person is asked (section 4)
         asked, fields = EndSessionRequest(request=wanted), {}
-    claims = asked.id_token_claims or {}
+    # an access token is signed by the same key, but its audience is no site
+    claims = (asked.id_token_claims or {}) if asked.client else {}
     strange = session is not None and claims.get("sub") != str(session.person)
     if strange and not confirmed:
         kept = {name: fields[name] for name in HINTED if fields.get(name)}
