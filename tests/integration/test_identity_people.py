@@ -16,7 +16,7 @@ from services.identity.passwords import Passwords
 from services.identity.protocol.store import digest
 from services.identity.sessions.log_in import LoggedIn, Refused
 from services.identity.sessions.log_in import log_in as evaluate
-from services.identity.sessions.store import Attempt, Browser, Sessions
+from services.identity.sessions.store import PAGE, Attempt, Browser, Sessions
 from services.identity.settings import IdentitySettings
 from services.kernel.tenancy import Doors
 from tests.integration.identity_site import PASSWORD, IdentitySite, RelyingParty, log_in, submit
@@ -307,6 +307,29 @@ def test_people_without_a_phone_are_not_alike(site: IdentitySite) -> None:
     for username in ("phoneless.one", "phoneless.two"):
         assert site.person(username, phone="")["phone"] is None
     assert _guess(site, "", PASSWORD) == 401
+
+
+def test_every_session_is_on_a_page_of_the_account_and_all_are_counted(site: IdentitySite) -> None:
+    """One more than a page holds: the oldest is reached, and can be ended, from the second page."""
+    person = site.person("everywhere")
+    site.postgres.run(
+        "INSERT INTO identity.session (id, token_hash, person_id, address, browser, created_at, expires_at) "
+        "SELECT gen_random_uuid(), sha256(serial::text::bytea), id, '203.0.113.9', 'browser ' || serial, "
+        "now() - make_interval(mins => serial / 2 + 1), now() + interval '1 h' "
+        f"FROM identity.person, generate_series(1, {PAGE}) AS serial WHERE username = 'everywhere'",
+        "identity",
+    )
+    with site.client() as browser:
+        log_in(browser, "everywhere")
+        first = browser.get("/").text
+        onward = re.search(r'href="([^"]+)" rel="next"', first)
+        assert onward, person
+        second = browser.get(onward[1]).text
+        assert browser.get("/?after=rubbish").status_code == 422
+    pages = [re.findall(r"<strong>(browser \d+)</strong>", page) for page in (first, second)]
+    assert [len(page) for page in pages] == [PAGE - 1, 1]
+    assert {*pages[0], *pages[1]} == {f"browser {serial}" for serial in range(1, PAGE + 1)}
+    assert f"共 {PAGE + 1} 处登录" in first and f"共 {PAGE + 1} 处登录" in second
 
 
 def test_new_password_ends_the_sessions_of_the_old_one(site: IdentitySite) -> None:

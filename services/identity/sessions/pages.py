@@ -84,21 +84,24 @@ def site_name(identity: Identity, onward: str) -> str:
 
 
 @router.get("/")
-async def account(request: Request, identity: CurrentIdentity) -> Response:
+async def account(request: Request, identity: CurrentIdentity, after: str = "") -> Response:
     session = await identity.session(request)
     if session is None:
         return RedirectResponse("/login", status_code=303)
     subject = await identity.grants.subject(str(session.id))
     names = {tenant.code: tenant.name for tenant in identity.directory.tenants()}
     roles = subject.roles if subject else []
-    open_sessions = await identity.sessions.of_person(session.person)
+    open_sessions = await identity.sessions.of_person(session.person, after)
     return identity.site.page(
         request,
         "account.html",
         person=session.name,
         session=session,
         offices=[(names.get(role["tenant"], role["tenant"]), role["department"], role["role"]) for role in roles],
-        sessions=[(one, one.began_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")) for one in open_sessions],
+        sessions=[(one, one.began_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")) for one in open_sessions.shown],
+        total=open_sessions.total,
+        first="/" if after else None,
+        following=f"/?{urlencode({'after': open_sessions.next})}" if open_sessions.next else None,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from services.identity.people.store import trace
 from services.identity.protocol.store import digest
 from services.identity.protocol.tokens import Subject
 from services.identity.settings import IdentitySettings
+from services.kernel.cursors import read_moment, write_cursor
 from services.kernel.tenancy import Doors
 
 BEGIN_LOG_IN = "SELECT * FROM identity.begin_log_in($1, $2, $3, $4, $5)"
@@ -21,10 +22,14 @@ CURRENT = """
     FROM identity.session s JOIN identity.person p ON p.id = s.person_id
     WHERE s.token_hash = $1 AND s.ended_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL
 """
-OF_PERSON = """
-    SELECT id, address, browser, created_at FROM identity.session
-    WHERE person_id = $1 AND ended_at IS NULL AND expires_at > now() ORDER BY created_at DESC LIMIT 50
+LIVE_OF_PERSON = "FROM identity.session WHERE person_id = $1 AND ended_at IS NULL AND expires_at > now()"
+COUNT_OF_PERSON = f"SELECT count(*) {LIVE_OF_PERSON}"
+OF_PERSON = f"""
+    SELECT id, address, browser, created_at {LIVE_OF_PERSON} AND (created_at, id) < ($2, $3)
+    ORDER BY created_at DESC, id DESC LIMIT $4
 """
+PAGE = 50
+BEFORE_ALL = (datetime(9999, 1, 1, tzinfo=UTC), uuid.UUID(int=2**128 - 1))
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,15 @@ class OpenSession:
     address: str
     browser: str
     began_at: datetime
+
+
+@dataclass(frozen=True)
+class OpenSessions:
+    """A page of a person's sessions, and how many there are in all."""
+
+    shown: list[OpenSession]
+    total: int
+    next: str | None
 
 
 class Sessions:
@@ -128,10 +142,18 @@ class Sessions:
             return None
         return Session(row["id"], row["person_id"], row["name"], row["username"], row["phone"], row["created_at"])
 
-    async def of_person(self, person: uuid.UUID) -> list[OpenSession]:
+    async def of_person(self, person: uuid.UUID, cursor: str) -> OpenSessions:
+        """A page of a person's sessions, the newest first. Raises a Problem for what is no cursor of ours."""
+        before = BEFORE_ALL
+        if cursor:
+            moment, key = read_moment(cursor)
+            before = moment, uuid.UUID(int=int(key) % 2**128)
         async with self._doors.own_connection() as connection:
-            rows = await connection.fetch(OF_PERSON, person)
-        return [OpenSession(row["id"], row["address"], row["browser"], row["created_at"]) for row in rows]
+            rows = await connection.fetch(OF_PERSON, person, *before, PAGE + 1)
+            total: int = await connection.fetchval(COUNT_OF_PERSON, person)
+        found = [OpenSession(row["id"], row["address"], row["browser"], row["created_at"]) for row in rows[:PAGE]]
+        onward = write_cursor(found[-1].began_at, str(found[-1].id.int)) if len(rows) > PAGE else None
+        return OpenSessions(found, total, onward)
 
     async def end(self, person: uuid.UUID, session: uuid.UUID | None, actor: str) -> int:
         """End one session of a person, or all; with them every refresh token that hangs on them."""
