@@ -33,7 +33,7 @@ plan: ## measure a cell's capacity and plan its hosts for a scenario's target (S
 demo-loop: ## the whole loop: gate says NO-GO, plan, pulumi up and playbook, the same gate says GO
 	@$(YIWANG) demo-loop $(ENVIRONMENT)
 
-logs: ## follow the services' logs (HOST=… for one host)
+logs: ## follow the logs of every host, or of one (HOST=…); Ctrl-C ends it
 	@$(YIWANG) logs $(ENVIRONMENT) $(HOST)
 
 ssh: ## a shell on a host: make ssh HOST=cell-a-application-1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from tools.cli import app
 REPOSITORY = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 TARGET = re.compile(r"^([a-z-]+):.*## (.+)$", re.MULTILINE)
+CHINESE = re.compile(r"[\u4e00-\u9fff]+")
+OF_THE_LAW = {"备案", "公安备案", "等级保护"}
+"""Chinese words of documents that name nothing of ours."""
 DOCUMENTS = sorted(
     REPOSITORY / name
     for name in subprocess.run(
@@ -57,3 +61,31 @@ def test_every_subcommand_that_the_documents_name_exists() -> None:
     known = set(command.commands)  # type: ignore[attr-defined]
     named = {word for document in DOCUMENTS for word in re.findall(r"yiwang ([a-z]+)\b", document.read_text())}
     assert named <= known, named - known
+
+
+@cache
+def chinese_of_the_product() -> frozenset[str]:
+    """Every Chinese word that stands by itself in pages, registry, seed or code."""
+    listed = subprocess.run(
+        ["git", "ls-files", "services", "tenants", "tools", "infra", "loadtests", "monitoring"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    texts = (REPOSITORY / name for name in listed if Path(name).suffix in (".py", ".html", ".yaml", ".csv"))
+    return frozenset(word for path in texts for word in CHINESE.findall(path.read_text()))
+
+
+def words_of_no_page(text: str) -> set[str]:
+    return set(CHINESE.findall(text)) - chinese_of_the_product() - OF_THE_LAW
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_what_documents_call_by_a_chinese_name_has_that_name(document: Path) -> None:
+    """Menus, items and places: who follows a document finds what it names."""
+    assert words_of_no_page(document.read_text()) == set()
+
+
+def test_the_check_catches_a_menu_that_has_another_name() -> None:
+    assert words_of_no_page("Open 办件台 or 办件工作台 at 临安区, or ask in 进度查询 (办件进度).") == {
+        "办件工作台",
+        "办件进度",
+    }

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from infra.outputs import HostOutputs
 from tests.e2e.databases import cell_of
 from tests.living import CITY, XIHU, Living
 from tests.waiting import wait_until
+from tools import cli
 
 PORT, METRICS_PORT, PORTAL_PORT = 8080, 8405, 8002
 FIGURES = ("/metrics", "/metrics/", "/%6detrics", "/metrics?x", "/healthz", "/readyz")
@@ -161,3 +163,13 @@ def test_without_any_service_the_gateway_says_when_to_come_again(living: Living)
     assert {answer.headers["retry-after"] for answer in answers} == {"2"}
     assert {answer.json()["type"] for answer in answers} == {"urn:yiwang:problem:unavailable"}
     assert ask(gateways(living)[0], site(living, XIHU)).status_code == 200
+
+
+def test_the_logs_of_gateways_are_among_every_hosts(living: Living) -> None:
+    """As `make logs` shows them: each line after its host's name, and no line of a journal that has no such unit."""
+    told = CliRunner().invoke(cli.app, ["logs", living.name, "--no-follow", "--lines", "5"])
+    assert told.exit_code == 0, told.output
+    assert {line.split()[0] for line in told.output.splitlines()} == {
+        host.name for cell in living.outputs.cells for host in cell.hosts
+    }
+    assert "Failed" not in told.output and "No entries" not in told.output

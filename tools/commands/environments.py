@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from infra.outputs import EnvironmentOutputs
 from tools import deployment
 from tools.demo import log_ins
 from tools.environment import load_choice
+from tools.logs import journal, stream
 from tools.stages import Run, StageError
 from tools.watch import firing
 
@@ -93,18 +93,28 @@ def status(
 
 def logs(
     environment: Environment = "local",
-    host: Annotated[str | None, typer.Argument(help="one host; without it the last lines of every host")] = None,
+    host: Annotated[
+        str | None, typer.Argument(help="one host; without it every host, each line after its name")
+    ] = None,
+    lines: Annotated[int, typer.Option(min=0, help="how many lines that are there already, of each host")] = 20,
+    follow: Annotated[bool, typer.Option(help="go on with the lines to come, until Ctrl-C")] = True,
 ) -> None:
-    """Follows one host's services, or shows the last lines of all hosts."""
+    """Follows the logs of what runs on the hosts: services, gateways, pools, exporters, monitoring."""
     engine = _engine(environment)
     found = _outputs(engine)
-    if host is not None:
-        _exec_ssh(engine, found, host, "journalctl --follow --lines 100 --output cat --unit 'yiwang-*' --unit haproxy")
-    console = Console(highlight=False)
-    for one in (one for cell in found.cells for one in cell.hosts):
-        console.rule(one.name)
-        last = "journalctl --no-pager --lines 20 --output cat --unit 'yiwang-*'"
-        subprocess.run([*_ssh(engine, found, one.name), last], check=False)
+    names = [one.name for cell in found.cells for one in cell.hosts] if host is None else [host]
+    command = journal(lines, follow)
+    width = max(map(len, names)) if host is None else 0
+
+    def say(name: str, line: str) -> None:
+        typer.echo(f"{typer.style(name.ljust(width), dim=True)} {line}" if width else line)
+
+    try:
+        failed = stream({name: [*_ssh(engine, found, name), command] for name in names}, say)
+    except KeyboardInterrupt:
+        return
+    if failed:
+        raise StageError(f"no log of {', '.join(failed)}", "what ssh or journalctl said stands above; see make status")
 
 
 def ssh(environment: Environment, host: Annotated[str, typer.Argument(help="the host's name")]) -> None:

@@ -1,0 +1,57 @@
+"""Hosts' journals as one stream, each line after its host's name, until all have ended or somebody stops it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+# Whatever runs ours on any host. A plain name beside the patterns: where no pattern fits, journalctl would refuse.
+UNITS = ("yiwang-*", "haproxy.service", "pgbouncer.service", "prometheus*")
+
+Say = Callable[[str, str], None]
+
+
+def journal(lines: int, follow: bool) -> str:
+    """The command that shows a host's last lines and, with `follow`, those to come."""
+    units = " ".join(f"--unit '{unit}'" for unit in UNITS)
+    return f"journalctl --quiet --no-pager --output cat --lines {lines} {'--follow ' if follow else ''}{units}"
+
+
+def stream(commands: Mapping[str, Sequence[str]], say: Say) -> list[str]:
+    """Runs a command for each host and says every line that one prints, with its host. The hosts that failed."""
+    with _running(commands) as processes:
+        readers = [threading.Thread(target=_read, args=(host, one, say)) for host, one in processes.items()]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        return [host for host, process in processes.items() if process.wait() != 0]
+
+
+@contextmanager
+def _running(commands: Mapping[str, Sequence[str]]) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """The commands' processes, ended with whoever looks at them."""
+    processes: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for host, command in commands.items():
+            processes[host] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        yield processes
+    finally:
+        for process in processes.values():
+            process.terminate()
+            process.wait()
+
+
+def _read(host: str, process: subprocess.Popen[str], say: Say) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        say(host, line.rstrip("\n"))
