@@ -117,15 +117,22 @@ async def receipt(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
     """In any browser and at any time: the check code is derived again for the applicant who is logged in."""
     directory = visit.portal.kernel.directory
     case = await visit.portal.affairs.case(first_tenant(visit, number), number, visit.token)
+    place = place_name(directory, number[:6])
     facts = [
         ("申请事项", case.item_name),
         ("申请人", case.applicant_name),
-        ("受理单位", place_name(directory, number[:6])),
+        ("受理单位", place),
         ("提交时间", moment(case.filed_at)),
         ("决定是否受理", f"{case.accept_by.isoformat()} 前"),
     ]
-    check_code = case.check_code or ""
-    return visit.page("receipt.html", number=number, shown=grouped(number), check_code=check_code, facts=facts)
+    return visit.page(
+        "receipt.html",
+        place=place,
+        number=number,
+        shown=grouped(number),
+        check_code=case.check_code or "",
+        facts=facts,
+    )
 
 
 # --- my cases ----------------------------------------------------------------------------------------------------

@@ -203,6 +203,7 @@ def hand_over(clerk: Visitor, receipt: Receipt, here: str, to: str, reason: str)
 
 def decide(clerk: Visitor, receipt: Receipt, text: str) -> None:
     page = at_desk(clerk, receipt, PROVINCE, "accepted")
+    expect(part(page, "brought")).to_have_text("属省级权限，报请省级决定。")
     form = part(page, "outcome-form")
     part(page, "result-granted").check()
     form.locator("textarea").fill(text)
@@ -235,6 +236,8 @@ def sees_every_step(visitor: Visitor, receipt: Receipt) -> None:
 
     wait_until(outcome_shown, INDEX_SECONDS, "the outcome's words are back in the county", every=0.5)
     expect(part(page, "outcome")).to_contain_text("准予许可")
+    expect(page.get_by_text(receipt.check_code)).to_be_visible()
+    expect(page.get_by_text("现在由谁办理")).to_have_count(0)
     visitor.camera.take(page, "case")
 
 

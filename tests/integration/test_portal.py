@@ -410,6 +410,9 @@ async def test_the_check_code_is_there_again_in_another_browser(sites: Sites) ->
         for path in (f"/cases/{NUMBER}/receipt", f"/cases/{NUMBER}"):
             assert "ABCDEFGH2345" in (await browser.get(path)).text, path
         assert "在“我的办件”中打开" in (await browser.get(f"/cases/{NUMBER}/receipt")).text
+        async with sites.browser(THERE) as elsewhere:
+            await sites.log_in(elsewhere)
+            assert "滨江区政务服务</p><h1>收件回执" in (await elsewhere.get(f"/cases/{NUMBER}/receipt")).text
         sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, CASE | {"check_code": None})
         assert "查询码已不能再次显示" in (await browser.get(f"/cases/{NUMBER}/receipt")).text
         sites.world.out = {"affairs"}
