@@ -1,14 +1,15 @@
 """Where alerts and the gate's verdicts arrive and can be looked at: `python -m monitoring.receiver`.
 
 `POST /alerts` takes what Alertmanager sends (webhook, version 4), `POST /verdicts` what the launch gate found; each is
-acknowledged once it is on disk. `GET /alerts` and `GET /verdicts` give them back as JSON, the newest first, `/` as a
-page, `/healthz` says that it lives. `/metrics`:
+acknowledged once it is on disk. `GET /alerts` and `GET /verdicts` give them back as JSON, the newest first; `/` is the
+operator's page (`monitoring/operators/pages.py`), `/healthz` says that it lives. `/metrics`:
 
     yiwang_gate_verdict{scenario="launch"} 1            (GO 1, UNSURE 0.5, NO-GO 0)
     yiwang_gate_verdict_timestamp_seconds{scenario="launch"} 1.79e+09
     yiwang_notifications_total{status="firing"} 3       (since it started)
 
-It keeps the newest few hundred of both, in `YIWANG_RECEIVER_FOLDER`; variables also `YIWANG_RECEIVER_PORT`.
+It keeps the newest few hundred of both, in `YIWANG_RECEIVER_FOLDER`; variables also `YIWANG_RECEIVER_PORT`,
+`YIWANG_RECEIVER_PROMETHEUS`, `YIWANG_RECEIVER_ALERTMANAGER` and `YIWANG_RECEIVER_RUNBOOKS` (a folder).
 Who is to be called at night is Alertmanager's business: another receiver there, beside this one.
 """
 
@@ -19,13 +20,12 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import structlog
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, StrictUndefined
+from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -41,7 +41,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.kernel.calendar import SHANGHAI
+from monitoring.operators.alertmanager import Alertmanager
+from monitoring.operators.pages import Pages, Watch, shown
+from monitoring.prometheus import Prometheus
 from services.kernel.problems import Problem
 from services.kernel.telemetry import configure_logging
 
@@ -62,6 +64,9 @@ class ReceiverSettings(BaseSettings):
     bind: str = "0.0.0.0"  # noqa: S104  (the controller must reach it; security groups close the rest)
     receiver_port: int = 9095
     receiver_folder: Path = Path("/var/lib/yiwang-receiver")
+    receiver_prometheus: str = "http://127.0.0.1:9090"
+    receiver_alertmanager: str = "http://127.0.0.1:9093"
+    receiver_runbooks: Path = Path("/etc/prometheus/runbooks")
 
 
 # --- what arrives ------------------------------------------------------------------------------------------------
@@ -160,7 +165,7 @@ class Verdict(Arrival):
 
 
 def _shown(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
+    return shown(datetime.fromtimestamp(at, UTC))
 
 
 # --- what is kept ------------------------------------------------------------------------------------------------
@@ -243,69 +248,13 @@ class Verdicts(Collector):
 
 # --- the application ---------------------------------------------------------------------------------------------
 
-PAGE = """<!doctype html>
-<html lang="zh-CN">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>告警与上线结论 · 一网</title>
-<style>
-body { font: 16px/1.6 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; color: #1b1f24 }
-table { border-collapse: collapse; width: 100% } caption { text-align: left; color: #57606a }
-th, td { border-bottom: 1px solid #d0d7de; padding: .4rem .6rem; text-align: left; vertical-align: top }
-.bad { color: #a40e26 } .good { color: #116329 } .unsure { color: #7d4e00 }
-</style>
-</head>
-<body>
-<h1>告警与上线结论</h1>
-<h2>上线结论</h2>
-{% if verdicts %}
-<table>
-<caption>最近 {{ verdicts | length }} 次，新的在前；时间为北京时间</caption>
-<thead><tr><th scope="col">时间</th><th scope="col">场景</th><th scope="col">结论</th>
-<th scope="col">理由</th></tr></thead>
-<tbody>
-{% for verdict in verdicts %}
-<tr><td>{{ verdict.moment }}</td><td>{{ verdict.scenario }}</td>
-<td><strong class="{{ tones[verdict.verdict] }}">{{ words[verdict.verdict] }}（{{ verdict.verdict }}）</strong></td>
-<td>{% for reason in verdict.reasons %}<div>{{ reason }}</div>{% endfor %}</td></tr>
-{% endfor %}
-</tbody>
-</table>
-{% else %}<p>还没有结论。</p>{% endif %}
-<h2>告警</h2>
-{% if notifications %}
-<table>
-<caption>最近 {{ notifications | length }} 次通知，新的在前；时间为北京时间</caption>
-<thead><tr><th scope="col">收到</th><th scope="col">状态</th><th scope="col">告警</th><th scope="col">起始</th>
-<th scope="col">说明</th></tr></thead>
-<tbody>
-{% for notification in notifications %}{% for alert in notification.alerts %}
-<tr><td>{{ notification.moment }}</td>
-<td><strong class="{{ tones[alert.status] }}">{{ words[alert.status] }}</strong></td>
-<td>{{ alert.name }}<br><small>{% for label, value in alert.labels | dictsort if label != "alertname" %}{{ label }}=\
-{{ value }} {% endfor %}</small></td>
-<td>{{ alert.since }}</td>
-<td>{{ alert.annotations.get("summary", "") }}</td></tr>
-{% endfor %}{% endfor %}
-</tbody>
-</table>
-{% else %}<p>还没有告警。</p>{% endif %}
-</body>
-</html>
-"""
-WORDS = {"GO": "可以上线", "NO-GO": "不可上线", "UNSURE": "无法判断", "firing": "触发", "resolved": "已恢复"}
-TONES = {"GO": "good", "NO-GO": "bad", "UNSURE": "unsure", "firing": "bad", "resolved": "good"}
-HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-}
-
 Body = TypeVar("Body", bound=Arrival)
 
 
 async def _body(request: Request, kind: type[Body]) -> Body:
     """The request's body. Raises Problem: 413 when it is too large, 422 with the places that do not fit."""
+    if "origin" in request.headers:
+        raise Problem(403, "not-for-browsers", "Programs send this; a page that a browser has open may not.")
     content = b""
     async for part in request.stream():
         content += part
@@ -334,7 +283,12 @@ async def _answer_full_disk(request: Request, error: Exception) -> Response:
     return await _answer_problem(request, problem)
 
 
-def create(folder: Path) -> FastAPI:
+def watch_of(settings: ReceiverSettings) -> Watch:
+    prometheus, alertmanager = settings.receiver_prometheus, settings.receiver_alertmanager
+    return Watch(Prometheus(prometheus), Alertmanager(alertmanager), settings.receiver_runbooks)
+
+
+def create(folder: Path, watch: Watch | None = None) -> FastAPI:
     notifications = Board(folder / "notifications.json", ReceivedNotification)
     verdicts = Board(folder / "verdicts.json", Verdict)
     registry = CollectorRegistry()
@@ -343,7 +297,10 @@ def create(folder: Path) -> FastAPI:
     received = Counter("yiwang_notifications", "Notifications received, by status.", ["status"], registry=registry)
     for status in ("firing", "resolved"):
         received.labels(status)
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(PAGE)
+    pages = Pages(
+        watch or watch_of(ReceiverSettings()),
+        lambda: {"verdicts": verdicts.entries, "notifications": notifications.entries},
+    )
 
     app = FastAPI(title="Receiver", docs_url=None, redoc_url=None)
     app.add_exception_handler(Problem, _answer_problem)
@@ -355,8 +312,10 @@ def create(folder: Path) -> FastAPI:
         notifications.add(ReceivedNotification(**notification.model_dump(), received_at=time.time()))
         received.labels(notification.status).inc()
 
-    @app.get("/alerts")
-    async def alerts() -> dict[str, list[ReceivedNotification]]:
+    @app.get("/alerts", response_model=dict[str, list[ReceivedNotification]])
+    async def alerts(request: Request) -> Any:
+        if "text/html" in request.headers.get("accept", ""):  # a person, by Prometheus' old address
+            return RedirectResponse("/#alerts")
         return {"notifications": list(notifications.entries)}
 
     @app.post("/verdicts", status_code=201)
@@ -375,18 +334,14 @@ def create(folder: Path) -> FastAPI:
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/")
-    async def board() -> Response:
-        context = {"verdicts": verdicts.entries, "notifications": notifications.entries, "words": WORDS, "tones": TONES}
-        return HTMLResponse(page.render(context), headers=HEADERS)
-
+    app.include_router(pages.router())
     return app
 
 
 def main() -> None:
     settings = ReceiverSettings()
     configure_logging("receiver")
-    app = create(settings.receiver_folder)
+    app = create(settings.receiver_folder, watch_of(settings))
     uvicorn.run(app, host=settings.bind, port=settings.receiver_port, access_log=False, log_config=None)
 
 

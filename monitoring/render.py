@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from monitoring.rules.model import EVALUATION_SECONDS, rule_file, yaml
 SCRAPE_SECONDS = 5
 ALERTMANAGER = "127.0.0.1:9093"
 RECEIVER = "http://127.0.0.1:9095/alerts"
+RUNBOOKS = Path(__file__).resolve().parents[1] / "docs" / "runbooks"
 UNREAD_LABELS = "datid|server"
 """Of the database's exporter: `datid` says what `datname` says, `server` what the target's labels say."""
 
@@ -32,9 +34,10 @@ def files(outputs: EnvironmentOutputs, objectives: Objectives) -> dict[str, str]
     groups = rules.groups(objectives, outputs)
     return {
         "prometheus.yml": yaml(prometheus(outputs)),
-        **{f"rules/{name}.yml": rule_file(file) for name, file in groups.items()},
+        **{f"rules/{name}.yml": rule_file(file, outputs.receiver or "") for name, file in groups.items()},
         **{f"targets/{job}.json": text for job, text in _target_files(outputs).items()},
         "alertmanager.yml": yaml(alertmanager()),
+        **{f"runbooks/{page.name}": page.read_text("utf-8") for page in sorted(RUNBOOKS.glob("[A-Z]*[a-z].md"))},
     }
 
 

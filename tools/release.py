@@ -28,7 +28,10 @@ from infra.folder import cache
 
 SOURCE = Path(__file__).resolve().parent.parent
 # Folders that a wheel is built of, and what of each shapes it, as the folder's pyproject.toml says.
-SHIPPED = {"services": ("",), "monitoring": ("pyproject.toml", "__init__.py", "exporters", "receiver.py")}
+SHIPPED = {
+    "services": ("",),
+    "monitoring": ("pyproject.toml", "__init__.py", "exporters", "operators", "prometheus.py", "receiver.py"),
+}
 LOCK = "services/requirements.txt"
 # Debian 12's interpreter and C library. Raised together with the image of the hosts.
 PYTHON = (3, 11)

@@ -31,7 +31,7 @@ def await_sight(outputs: EnvironmentOutputs) -> str:
         if missing := waiting(unseen, prometheus, outputs):
             raise StageError(
                 f"monitoring does not see {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
-                f"see {outputs.prometheus}/targets and make logs HOST=<host>; then run make up again",
+                f"see {outputs.receiver}/targets and make logs HOST=<host>; then run make up again",
             )
         return f"{len(prometheus.targets())} targets of {sum(len(cell.hosts) for cell in outputs.cells)} hosts scraped"
 

@@ -21,13 +21,16 @@ class Recording:
     expression: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
+    def document(self, page: str = "") -> dict[str, Any]:
         return {"record": self.record, "expr": self.expression} | ({"labels": dict(self.labels)} if self.labels else {})
 
 
 @dataclass(frozen=True)
 class Alert:
-    """`component` and other labels may be templates; `runbook` is by the alert's name, so it cannot be forgotten."""
+    """`component` and other labels may be templates; `runbook` is by the alert's name, so it cannot be forgotten.
+
+    Its link leads to the operator's page, which serves `docs/runbooks`.
+    """
 
     name: str
     expression: str
@@ -42,13 +45,17 @@ class Alert:
     def runbook(self) -> str:
         return f"docs/runbooks/{self.name}.md"
 
-    def document(self) -> dict[str, Any]:
+    def document(self, page: str) -> dict[str, Any]:
         return {
             "alert": self.name,
             "expr": self.expression,
             **({"for": self.lasting} if self.lasting else {}),
             "labels": {"severity": self.severity, "component": self.component, **self.labels},
-            "annotations": {"summary": self.summary, "description": self.description, "runbook_url": self.runbook},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": f"{page}/runbooks/{self.name}",
+            },
         }
 
 
@@ -69,9 +76,9 @@ class Group:
     def alerts(self) -> Iterator[Alert]:
         return (rule for rule in self.rules if isinstance(rule, Alert))
 
-    def document(self) -> dict[str, Any]:
+    def document(self, page: str) -> dict[str, Any]:
         interval = {"interval": self.interval} if self.interval else {}
-        return {"name": self.name, **interval, "rules": [rule.document() for rule in self.rules]}
+        return {"name": self.name, **interval, "rules": [rule.document(page) for rule in self.rules]}
 
 
 def yaml(document: Any) -> str:
@@ -83,5 +90,6 @@ def yaml(document: Any) -> str:
     return stream.getvalue()
 
 
-def rule_file(groups: Sequence[Group]) -> str:
-    return yaml({"groups": [group.document() for group in groups]})
+def rule_file(groups: Sequence[Group], page: str = "") -> str:
+    """`page`: address of the operator's page, which alerts link to."""
+    return yaml({"groups": [group.document(page) for group in groups]})

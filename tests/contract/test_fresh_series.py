@@ -165,7 +165,7 @@ def rule_test(timelines: list[Timeline], failures: int, alerted: bool) -> str:
         "exp_annotations": {
             "summary": f"Requests to {FIRST} fail",
             "description": "100% of its requests of the last 5 minutes failed by our fault (limit 2%).",
-            "runbook_url": "docs/runbooks/TenantFailing.md",
+            "runbook_url": "http://10.0.1.16:9095/runbooks/TenantFailing",
         },
     }
     return yaml(

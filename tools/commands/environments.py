@@ -225,16 +225,16 @@ def _show_sight(console: Console, described: dict[str, Any]) -> None:
     if described["prometheus"] is None:
         console.print("monitoring: no host in the plan")
         return
-    addresses = f"Prometheus {described['prometheus']}, notifications and verdicts {described['receiver']}"
+    page = f"see and silence: {described['receiver']} (Prometheus' own pages: {described['prometheus']}/classic/graph)"
     if described["alerts"] is None:
-        console.print(f"[red]monitoring does not answer[/red]: {addresses}", soft_wrap=True)
-    elif not described["alerts"]:
-        console.print(f"no alert fires ({addresses})", soft_wrap=True)
-    else:
-        alerts = Table("alert", "what", "runbook", title=f"alerts firing ({addresses})")
+        console.print(f"[red]monitoring does not answer[/red]; {page}", soft_wrap=True)
+        return
+    if described["alerts"]:
+        alerts = Table("alert", "what", "runbook", title="alerts firing")
         for alert in described["alerts"]:
-            alerts.add_row(alert["name"], alert["summary"], f"docs/runbooks/{alert['name']}.md")
+            alerts.add_row(alert["name"], alert["summary"], f"{described['receiver']}/runbooks/{alert['name']}")
         console.print(alerts)
+    console.print(page if described["alerts"] else f"no alert fires; {page}", soft_wrap=True)
 
 
 def _show_keeper(console: Console, keeper: dict[str, Any] | None) -> None:
