@@ -1,18 +1,22 @@
 """Working days as the State Council's yearly notice fixes them, in Asia/Shanghai.
 
-The calendar of a year is published late in the year before. For a year that the library does not know yet,
-Monday to Friday count, and `is_provisional` says so: the limit is then an estimate, never later than promised
-by more than the holidays that are not yet fixed.
+The calendar of a year is published late in the year before. The thirteen statutory days hold without it; which days
+are worked or given off beside them it alone says. For a year that the library does not know yet, Monday to Friday
+count but for those thirteen, and `is_provisional` says so: the limit is then an estimate, and whoever is shown it is
+told.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import chinese_calendar  # type: ignore[import-untyped]
 
+FIXED_HOLIDAYS = {(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)}
+LUNAR_HOLIDAYS = {(1, 1), (1, 2), (1, 3), (5, 5), (8, 15)}
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SOON_WORKING_DAYS = 2
 
@@ -34,7 +38,32 @@ def is_working_day(day: date) -> bool:
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
-        return day.weekday() < 5
+        return day.weekday() < 5 and not is_statutory_holiday(day)
+
+
+@lru_cache(maxsize=1024)
+def is_statutory_holiday(day: date) -> bool:
+    """New Year, the Spring Festival and its eve, Qingming, Labour Day, Dragon Boat, Mid-Autumn, National Day.
+
+    From the regulation on holidays as it stands since 2025: thirteen days a year, Mid-Autumn may fall on another.
+    """
+    if (day.month, day.day) in FIXED_HOLIDAYS:
+        return True
+    try:
+        lunar, next_day = _lunar(day), _lunar(day + timedelta(days=1))
+    except IndexError:  # the lunar calendar reaches to 2099
+        return False
+    return (
+        lunar.todaySolarTerms == "清明"
+        or (next_day.lunarMonth, next_day.lunarDay) == (1, 1)
+        or (not lunar.isLunarLeapMonth and (lunar.lunarMonth, lunar.lunarDay) in LUNAR_HOLIDAYS)
+    )
+
+
+def _lunar(day: date) -> Any:
+    import cnlunar  # type: ignore[import-untyped]  # only what reaches into a year without a notice needs it
+
+    return cnlunar.Lunar(datetime(day.year, day.month, day.day, 12))
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.kernel.calendar import SHANGHAI, is_working_day, soon_until, today
+from services.kernel.calendar import SHANGHAI, is_provisional, is_working_day, soon_until, today
 
 OPEN_STATUSES = frozenset({"filed", "accepted", "in_transit"})
 CLOSED_STATUSES = frozenset({"granted", "refused", "declined"})
@@ -15,6 +15,13 @@ def moment(at: datetime) -> str:
     return at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
 
 
+def day(limit: date) -> str:
+    """A time limit's day; where holidays may still move it, that is said."""
+    return (
+        f"{limit.isoformat()}（暂定，{limit.year} 年放假安排尚未公布）" if is_provisional(limit) else limit.isoformat()
+    )
+
+
 @dataclass(frozen=True)
 class Due:
     """A time limit on the desk. `tone`: over, soon, calm."""
@@ -22,6 +29,7 @@ class Due:
     date: str
     words: str
     tone: str
+    provisional: bool = False
 
 
 def due(limit: date, now: date | None = None) -> Due:
@@ -29,10 +37,12 @@ def due(limit: date, now: date | None = None) -> Due:
     now = now or today()
     days = _working_days_between(min(now, limit), max(now, limit))
     if now > limit:
-        return Due(limit.isoformat(), f"已超期 {max(days, 1)} 个工作日", "over")
-    if now == limit:
-        return Due(limit.isoformat(), "今天到期", "soon")
-    return Due(limit.isoformat(), f"还剩 {days} 个工作日", "soon" if limit <= soon_until(now) else "calm")
+        words, tone = f"已超期 {max(days, 1)} 个工作日", "over"
+    elif now == limit:
+        words, tone = "今天到期", "soon"
+    else:
+        words, tone = f"还剩 {days} 个工作日", "soon" if limit <= soon_until(now) else "calm"
+    return Due(limit.isoformat(), words, tone, is_provisional(limit))
 
 
 def _working_days_between(start: date, end: date) -> int:
