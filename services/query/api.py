@@ -14,9 +14,10 @@ from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
 from services.kernel.tokens import OptionalCaller, Person, Principal, RelayCaller, person
+from services.kernel.typed import CaseNumber, CheckCode
 from services.kernel.visitors import visitor_address
 from services.query.index import Index
-from services.query.schema import CaseDetail, CaseNumber, CasePage, Progress
+from services.query.schema import CaseDetail, CasePage, Progress
 
 router = APIRouter(prefix="/api/query")
 
@@ -64,8 +65,8 @@ async def show_my_case(index: CurrentIndex, caller: Person, number: CaseNumber) 
 async def show_progress(
     index: CurrentIndex,
     address: Annotated[str, Depends(caller_address)],
-    number: Annotated[str, Query(pattern=r"^\d{22}$")],
-    check_code: Annotated[str, Query(pattern=r"^[0-9A-Z]{12}$")],
+    number: CaseNumber,
+    check_code: CheckCode,
 ) -> Progress:
     """Progress for whoever holds number and check code. Attempts are limited."""
     return await index.progress(number, check_code, address)

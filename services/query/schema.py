@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-CaseNumber = Annotated[str, Field(pattern=r"^\d{22}$", description="22 digits")]
-TenantCode = Annotated[str, Field(pattern=r"^\d{6}$")]
+from services.kernel.calendar import is_provisional
+from services.kernel.typed import CaseNumber
+
+TenantCode = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
 
 
 class StepNews(BaseModel):
@@ -60,6 +62,11 @@ class CaseLine(BaseModel):
     filed_at: datetime
     changed_at: datetime
     due: date | None
+
+    @computed_field(description="the holidays of the year of `due` were not yet published")  # type: ignore[prop-decorator]
+    @property
+    def due_provisional(self) -> bool:
+        return self.due is not None and is_provisional(self.due)
 
 
 class CasePage(BaseModel):
