@@ -21,7 +21,7 @@ import httpx
 import structlog
 
 from services.affairs import store
-from services.affairs.schema import Case, Material, MaterialOffer
+from services.affairs.schema import Material, MaterialOffer
 from services.kernel.outbox import Rejected
 from services.kernel.problems import NotFound, Problem, Unavailable
 from services.kernel.runtime import Kernel
@@ -51,24 +51,33 @@ class Materials:
         if self._library:
             await self._library[1].close()
 
-    async def add(self, tenant: Tenant, number: str, caller: Principal, name: str, content: bytes) -> Material:
+    async def add(
+        self, tenant: Tenant, number: str, caller: Principal, name: str, content: bytes
+    ) -> tuple[Material, bool]:
         """Keep a material: the object first, then its row, so that no row points to nothing.
+
+        The same material sent again, perhaps after a lost answer, is the one that is there; the second value says
+        whether it is new.
 
         Raises:
             Problem: not the caller's case, or the case is not open here.
             Unavailable: the object store does not answer; filing and everything else goes on without it.
         """
-        await self._check_open(tenant, number, caller)
         offer = MaterialOffer(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        if known := await self._known(tenant, number, caller, offer):
+            return known, False
         key = object_key(tenant, number, offer)
         async with self._client(tenant) as client:
             await client.put_object(Bucket=tenant.bucket, Key=key, Body=content)
         now = datetime.now(UTC)
         async with self._kernel.doors.connection(tenant.code) as connection:
             kept = await store.add_material(connection, number, offer, key, caller.sub, now)
+            known = None if kept else await store.same_material(connection, number, offer)
+        if known:
+            return known, False
         if not kept:
-            raise Problem(409, "material-not-added", "A material of this name is there, or there are too many already.")
-        return Material(name=name, size=offer.size, uploaded_at=now)
+            raise Problem(409, "material-not-added", "Another material of this name is there, or there are too many.")
+        return Material(name=name, size=offer.size, uploaded_at=now), True
 
     async def sign(self, tenant: Tenant, number: str, offers: list[MaterialOffer]) -> None:
         """Sign a link for each material, good for ten minutes. Without materials the store is not asked."""
@@ -130,14 +139,16 @@ class Materials:
             raise Rejected(f"the link to {offer.name} does not give what was offered")
         return answer.content
 
-    async def _check_open(self, tenant: Tenant, number: str, caller: Principal) -> Case:
+    async def _known(self, tenant: Tenant, number: str, caller: Principal, offer: MaterialOffer) -> Material | None:
+        """The same material if it is there already, else None for a case that takes more. Raises a Problem."""
         async with self._kernel.doors.connection(tenant.code) as connection:
             case = await store.case(connection, number)
+            known = await store.same_material(connection, number, offer)
         if case is None or (case.applicant != caller.sub and caller.office(tenant.code, "clerk") is None):
             raise NotFound("No such case.")
-        if case.holder != tenant.code or case.status not in ("filed", "accepted"):
+        if known is None and (case.holder != tenant.code or case.status not in ("filed", "accepted")):
             raise Problem(409, "not-possible-now", f"The case is {case.status} at {case.holder}.")
-        return case
+        return known
 
     async def _loaded(self) -> tuple[ModuleType, Clients]:
         """The S3 client, loaded at the first material: it takes two thirds of a start and a third of the memory."""

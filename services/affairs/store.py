@@ -87,6 +87,17 @@ async def materials(connection: Connection, number: str) -> list[Material]:
     return [Material(**row) for row in rows]
 
 
+async def same_material(connection: Connection, number: str, offer: MaterialOffer) -> Material | None:
+    """The case's material of this name, if its content is the same."""
+    row = await connection.fetchrow(
+        "SELECT name, size, uploaded_at FROM affairs.materials WHERE number = $1 AND name = $2 AND sha256 = $3",
+        number,
+        offer.name,
+        bytes.fromhex(offer.sha256),
+    )
+    return Material(**row) if row else None
+
+
 async def offers(connection: Connection, number: str) -> list[MaterialOffer]:
     """A case's materials for a hand-over; their links are signed when the message is sent."""
     rows = await connection.fetch(
