@@ -10,7 +10,6 @@ from services.affairs.app import PREFIX, Affairs
 from services.affairs.filing import KEY_PATTERN
 from services.affairs.schema import (
     AcceptanceRequest,
-    CaseNumber,
     CaseView,
     Desk,
     DeskList,
@@ -21,6 +20,7 @@ from services.affairs.schema import (
     Item,
     ItemCode,
     Items,
+    Line,
     Material,
     Name,
     OutcomeRequest,
@@ -29,7 +29,6 @@ from services.affairs.schema import (
     Snapshot,
     Standard,
     StandardRequest,
-    Text,
 )
 from services.kernel.cursors import LONGEST_CURSOR
 from services.kernel.http import CurrentTenant
@@ -37,6 +36,7 @@ from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Caller, Operator, Person, Principal, RelayCaller
+from services.kernel.typed import CaseNumber
 
 router = APIRouter(prefix=PREFIX)
 
@@ -64,7 +64,7 @@ ProvinceSite = Annotated[Tenant, Depends(province_site)]
 async def list_items(
     tenant: CurrentTenant,
     affairs: CurrentAffairs,
-    q: Annotated[Text, Query(max_length=100, description="words that the item's name, code or basis must hold")] = "",
+    q: Annotated[Line, Query(max_length=100, description="words that the item's name, code or basis must hold")] = "",
     every: Annotated[bool, Query(description="also the items that the tenant does not offer")] = False,
 ) -> Items:
     """The items that this tenant offers."""
@@ -168,7 +168,12 @@ async def decide_case(
     return await affairs.cases.decide(tenant, number, caller, body)
 
 
-@router.post("/cases/{number}/materials", tags=["cases"], status_code=201)
+@router.post(
+    "/cases/{number}/materials",
+    tags=["cases"],
+    status_code=201,
+    responses={200: {"model": Material, "description": "The same material was added before"}},
+)
 async def add_material(
     tenant: CurrentTenant,
     affairs: CurrentAffairs,
@@ -176,9 +181,12 @@ async def add_material(
     number: CaseNumber,
     name: Annotated[Name, Form()],
     file: Annotated[UploadFile, File()],
+    response: Response,
 ) -> Material:
     """Add a material to a case that is open here: by its applicant or a clerk."""
-    return await affairs.materials.add(tenant, number, caller, name, await file.read())
+    material, fresh = await affairs.materials.add(tenant, number, caller, name, await file.read())
+    response.status_code = 201 if fresh else 200
+    return material
 
 
 @router.post("/inbox", tags=["between tenants"])

@@ -30,7 +30,7 @@ from services.affairs.schema import (
     Status,
     Step,
 )
-from services.kernel.calendar import after_working_days, is_provisional, today
+from services.kernel.calendar import after_working_days, today
 from services.kernel.database import Connection
 from services.kernel.outbox import Rejected, Relay, add_message
 from services.kernel.problems import NotFound, Problem
@@ -82,7 +82,6 @@ class Cases:
             **case.model_dump(include=set(CaseView.model_fields) - {"materials", "steps"}),
             steps=case.steps if clerk else [_for_applicant(step) for step in case.steps],
             check_code=self._check_code(tenant, case) if mine else None,
-            due_provisional=case.due is not None and is_provisional(case.due),
             traces=traces,
             materials=materials,
             actions=[action for action, status in WAITS_FOR.items() if acts and case.status == status],

@@ -7,13 +7,17 @@ tenant, from the first. A version is kept once, so that a publication that comes
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+from services.affairs.forms import USUAL_FIELDS
 from services.affairs.schema import ImplementationRequest, Item, Standard, StandardRequest
-from services.kernel.database import Connection, Row
+from services.kernel.database import Connection
 from services.kernel.outbox import Relay, add_message
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tenancy import Directory, Doors, Tenant
+from services.kernel.typed import KEPT
 
 IN_FORCE = """
 SELECT DISTINCT ON (code) standard.body AS standard, implementation.body AS implementation
@@ -55,7 +59,7 @@ class Catalogue:
         async with self._doors.connection(tenant.code) as connection:
             rows = await connection.fetch(IN_FORCE, None)
         wanted = words.lower().split()
-        items = [_item(row, tenant) for row in rows]
+        items = [in_force(row, tenant) for row in rows]
         return [item for item in items if (every or item.offered) and all(word in _searchable(item) for word in wanted)]
 
     async def item(self, tenant: Tenant, code: str) -> Item:
@@ -64,7 +68,7 @@ class Catalogue:
             row = await connection.fetchrow(IN_FORCE, code)
         if row is None:
             raise NotFound("No such item.")
-        return _item(row, tenant)
+        return in_force(row, tenant)
 
     async def offered_item(self, tenant: Tenant, code: str) -> Item:
         """The item for a filing, from memory where it is fresh. Raises a Problem when it is not offered here."""
@@ -74,7 +78,7 @@ class Catalogue:
                 row = await connection.fetchrow(IN_FORCE, code)
             if len(self._remembered) > 10_000:  # codes that do not exist are remembered too
                 self._remembered.clear()
-            known = time.monotonic() + self.REMEMBER_SECONDS, _item(row, tenant) if row else None
+            known = time.monotonic() + self.REMEMBER_SECONDS, in_force(row, tenant) if row else None
             self._remembered[tenant.code, code] = known
         item = known[1]
         if item is None or not item.offered:
@@ -91,11 +95,11 @@ class Catalogue:
         async with self._doors.connection(province.code) as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('affairs.publish'))")
             known = await connection.fetchval(NEWEST, code)
-            if known and (standard := Standard.model_validate_json(known)).says(request):
+            if known and (standard := Standard.model_validate_json(known, context=KEPT)).says(request):
                 return standard
             row = await connection.fetchrow(PUBLISH, code, draft.model_dump_json(), draft.published_at)
             assert row is not None
-            standard = Standard.model_validate_json(row["body"])
+            standard = Standard.model_validate_json(row["body"], context=KEPT)
             for other in others:
                 await _send(connection, other, standard)
         self._wake(province, others)
@@ -107,7 +111,7 @@ class Catalogue:
         async with self._doors.connection(province.code) as connection, connection.transaction():
             rows = await connection.fetch("SELECT body FROM affairs.standards ORDER BY published_at, code, version")
             for row in rows:
-                await _send(connection, tenant, Standard.model_validate_json(row["body"]))
+                await _send(connection, tenant, Standard.model_validate_json(row["body"], context=KEPT))
         self._wake(province, [tenant])
         return len(rows)
 
@@ -118,14 +122,13 @@ class Catalogue:
         self._forget(tenant.code, standard.code)
 
     async def implement(self, tenant: Tenant, code: str, request: ImplementationRequest, actor: str) -> Item:
-        """Set what the tenant decides by itself; its promise stays within the law's limit."""
+        """Set what the tenant decides by itself; it may shorten the standard's promise, never lengthen it."""
         item = await self.item(tenant, code)
         if tenant.level not in item.levels:
             raise Problem(422, "level-not-allowed", f"The standard does not give this item to a {tenant.level}.")
-        if request.promised_working_days is not None and request.promised_working_days > item.legal_working_days:
-            raise Problem(
-                422, "promise-too-long", f"At most the legal limit of {item.legal_working_days} working days."
-            )
+        promise = item.standard_promised_working_days
+        if request.promised_working_days is not None and request.promised_working_days > promise:
+            raise Problem(422, "promise-too-long", f"At most the standard's promise of {promise} working days.")
         async with self._doors.connection(tenant.code) as connection:
             await connection.execute(IMPLEMENT, code, request.model_dump_json(), actor)
         self._forget(tenant.code, code)
@@ -143,20 +146,26 @@ async def _send(connection: Connection, tenant: str, standard: Standard) -> None
     await add_message(connection, "affairs", tenant, "publication", standard.code, standard.model_dump(mode="json"))
 
 
-def _item(row: Row, tenant: Tenant) -> Item:
-    standard = Standard.model_validate_json(row["standard"])
-    own = ImplementationRequest.model_validate_json(row["implementation"] or "{}")
-    return Item(
-        **standard.model_dump(exclude={"published_at", "promised_working_days"}),
-        department=own.department,
-        standard_promised_working_days=standard.promised_working_days,
-        promised_working_days=(
-            standard.promised_working_days if own.promised_working_days is None else own.promised_working_days
-        ),
-        materials_note=own.materials_note,
-        fee_note=own.fee_note,
-        offered=own.offered and tenant.level in standard.levels,
-    )
+def in_force(row: Mapping[str, Any], tenant: Tenant) -> Item:
+    """The item of a row of `IN_FORCE`, as the tenant carries it out."""
+    standard = Standard.model_validate_json(row["standard"], context=KEPT)
+    own = ImplementationRequest.model_validate_json(row["implementation"] or "{}", context=KEPT)
+    item = {
+        **standard.model_dump(exclude={"published_at"}),
+        "fields": standard.fields or USUAL_FIELDS,
+        "department": own.department,
+        "standard_promised_working_days": standard.promised_working_days,
+        "promised_working_days": _shorter(standard.promised_working_days, own.promised_working_days),
+        "materials_note": own.materials_note,
+        "fee_note": own.fee_note,
+        "offered": own.offered and tenant.level in standard.levels,
+    }
+    return Item.model_validate(item, context=KEPT)
+
+
+def _shorter(standard: int, own: int | None) -> int:
+    """What is promised here. A standard that was shortened after the tenant set its own promise shortens that, too."""
+    return standard if own is None else min(standard, own)
 
 
 def _searchable(item: Item) -> str:

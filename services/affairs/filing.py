@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from services.affairs import numbers
+from services.affairs import forms, numbers
 from services.affairs.catalogue import Catalogue
 from services.affairs.schema import FilingReceipt, FilingRequest, Item
 from services.kernel.calendar import SHANGHAI, after_working_days
@@ -32,6 +32,7 @@ from services.kernel.tenancy import Doors, Tenant
 from services.kernel.tokens import Principal
 
 KEY_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
+LARGEST_FORM = 64 * 1024
 KEY = re.compile(KEY_PATTERN.encode())
 COMMITS_AT_ONCE = 3
 FILE_CASES = """
@@ -58,11 +59,11 @@ class Filing:
         if not person.is_person:
             raise Problem(403, "people-only", "Only people may file.")
         item = await self._catalogue.offered_item(tenant, request.item)
-        check_form(item, request)
+        form = check_form(item, request)
         now = datetime.now(UTC)
         number = await self._new_number(tenant, now)
         code = self.check_code(number)
-        draft = Draft(tenant, person, key, request, item, number, numbers.check_code_hash(code), now)
+        draft = Draft(tenant, person, key, request, form, item, number, numbers.check_code_hash(code), now)
         row = await self._batches_of(tenant.code).call(*draft.arguments())
         if not row["same_request"]:
             raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
@@ -143,6 +144,7 @@ class Draft:
     person: Principal
     key: str
     request: FilingRequest
+    form: bytes
     item: Item
     number: str
     check_code_hash: bytes
@@ -154,7 +156,7 @@ class Draft:
         return (
             self.person.sub,
             self.key,
-            digest(self.request),
+            digest(self.request, self.form),
             self.number,
             self.item.code,
             self.item.name,
@@ -163,7 +165,7 @@ class Draft:
             self.item.promised_working_days,
             self.request.applicant.name,
             self.request.applicant.phone,
-            self.request.form_text.decode(),
+            self.form.decode(),
             self.now,
             self._accept_by(),
             self.tenant.code,
@@ -193,24 +195,37 @@ class Draft:
         }
 
 
-def check_form(item: Item, request: FilingRequest) -> None:
-    """Every required field is there and choices are among their options. Raises a Problem that names the fields."""
-    wrong = []
-    for field in item.fields:
-        value = request.form.get(field.name)
-        if value is None or value == "":
-            if field.required:
-                wrong.append({"loc": ("body", "form", field.name), "msg": "is required"})
-        elif field.options and value not in field.options:
-            wrong.append({"loc": ("body", "form", field.name), "msg": "is not one of the options"})
+FAULTS: dict[forms.Fault, str] = {
+    "missing": "is required",
+    "too_long": "is too long",
+    "not_text": "must be text",
+    "unfit": "must not hold control characters or signs that turn the direction of writing",
+    "not_a_number": "must be a number, at most 15 digits before the point and 6 behind it",
+    "not_a_date": "must be a date as 2026-11-24",
+    "not_an_option": "is not one of the options",
+    "no_field": "is not a field of this item",
+}
+
+
+def check_form(item: Item, request: FilingRequest) -> bytes:
+    """The form as it is kept, as JSON: the same for equal content, however it was ordered, spaced and typed.
+
+    Raises:
+        Problem: names what is wrong.
+    """
+    form, wrong = forms.read(item.fields, request.form)
     if wrong:
-        raise invalid(wrong)
+        raise invalid([{"loc": ("body", "form", one.name), "msg": FAULTS[one.fault]} for one in wrong])
+    text = to_json(form)
+    if len(text) > LARGEST_FORM:
+        raise invalid([{"loc": ("body", "form"), "msg": f"must not exceed {LARGEST_FORM} bytes"}])
+    return text
 
 
-def digest(request: FilingRequest) -> bytes:
-    """Tells requests apart: the same content gives the same digest, however it was spaced."""
+def digest(request: FilingRequest, form: bytes) -> bytes:
+    """Tells requests apart: the same content gives the same digest. `form` is what `check_form` gave."""
     parts = (request.item, request.applicant.name, request.applicant.phone)
-    return hashlib.sha256("\x00".join(parts).encode() + b"\x00" + request.form_text).digest()
+    return hashlib.sha256("\x00".join(parts).encode() + b"\x00" + form).digest()
 
 
 async def _body(receive: Receive) -> bytes:

@@ -27,6 +27,7 @@ from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal
+from services.kernel.typed import KEPT
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -137,6 +138,6 @@ class Inbox:
 
 def _read(content: type[Content], message: OutboxMessage) -> Content:
     try:
-        return content.model_validate(message.body)
+        return content.model_validate(message.body, context=KEPT)
     except ValidationError as error:
         raise Rejected(f"{error.error_count()} fields do not fit a {message.kind}") from error

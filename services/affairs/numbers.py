@@ -14,13 +14,11 @@ import hashlib
 import hmac
 from datetime import date
 
-NUMBER_PATTERN = r"^\d{22}$"
 SERIALS_IN_BLOCK = 100
 # 32 characters that are not taken for one another when copied by hand: no I, O, 0, 1
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 CHECK_CODE_LENGTH = 12
 _CHARACTERS = (ALPHABET * (256 // len(ALPHABET))).encode()
-CHECK_CODE_PATTERN = rf"^[{ALPHABET}]{{{CHECK_CODE_LENGTH}}}$"
 
 
 def case_number(tenant: str, day: date, serial: int) -> str:

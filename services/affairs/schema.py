@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
-from pydantic_core import to_json
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    computed_field,
+    model_validator,
+)
 
-from services.affairs.numbers import CHECK_CODE_PATTERN, NUMBER_PATTERN
+from services.kernel.calendar import is_provisional
 from services.kernel.tenancy import Level
+from services.kernel.typed import VISIBLE, CaseNumber, CheckCode, Phone, compact, line, lines, reading
 
 Status = Literal["filed", "accepted", "declined", "in_transit", "granted", "refused"]
 
-NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-LARGEST_FORM = 64 * 1024
 LARGEST_MATERIAL = 20 * 1024 * 1024
 MOST_MATERIALS = 50
 
 
-def _keepable(text: str) -> str:
-    """Refuse what PostgreSQL cannot keep: NUL, and halves of surrogate pairs."""
-    if "\x00" in text:
-        raise ValueError("must not hold the character NUL")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not hold half of a surrogate pair") from None
-    return text
+SEEN = {"pattern": VISIBLE}  # for the document; `reading` makes a blank empty, whatever it is made of
 
-
-Text = Annotated[str, AfterValidator(_keepable)]
-Name = Annotated[Text, Field(min_length=1, max_length=64)]
-Sentence = Annotated[Text, Field(max_length=2000)]
-ItemCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,40}$", description="code of a power item")]
-TenantCode = Annotated[str, Field(pattern=r"^\d{6}$", description="GB/T 2260 code")]
-CaseNumber = Annotated[str, Field(pattern=NUMBER_PATTERN, description="22 digits")]
+Line = Annotated[str, reading(line)]
+Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=SEEN), reading(line)]
+Sentence = Annotated[str, Field(max_length=2000), reading(lines)]
+Reason = Annotated[str, Field(min_length=1, max_length=2000, json_schema_extra=SEEN), reading(lines)]
+ItemCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,40}$", description="code of a power item"), reading(compact)]
+TenantCode = Annotated[str, Field(pattern=r"^[0-9]{6}$", description="GB/T 2260 code"), reading(compact)]
 Days = Annotated[int, Field(ge=0, le=365)]
 
 
@@ -64,13 +60,19 @@ class FormField(Model):
     hint: Sentence = ""
 
 
+def _by_rank(levels: list[Level]) -> list[Level]:
+    return [level for level in get_args(Level) if level in levels]
+
+
 class StandardRequest(Model):
     """A power item as the province standardises it."""
 
     name: Name
     kind: Name = Field(default="行政许可", description="行政许可, 行政确认, 公共服务 and so on")
-    basis: Annotated[Text, Field(min_length=1, max_length=2000, description="设定依据: law and article")]
-    levels: list[Level] = Field(min_length=1, description="levels that may carry it out")
+    basis: Annotated[Reason, Field(description="设定依据: law and article")]
+    levels: Annotated[list[Level], AfterValidator(_by_rank)] = Field(
+        min_length=1, description="levels that may carry it out"
+    )
     legal_working_days: Days
     promised_working_days: Days
     materials: list[MaterialNeed] = Field(default_factory=list, max_length=50)
@@ -100,7 +102,7 @@ class ImplementationRequest(Model):
     """What a tenant sets for an item by itself; a field left out keeps the standard's value."""
 
     offered: bool = True
-    department: Annotated[Text, Field(max_length=64)] = ""
+    department: Annotated[str, Field(max_length=64), reading(line)] = ""
     promised_working_days: Days | None = None
     materials_note: Sentence = ""
     fee_note: Sentence = ""
@@ -145,33 +147,18 @@ class ReplayAnswer(BaseModel):
 
 class Applicant(Model):
     name: Name
-    phone: Annotated[str, Field(pattern=r"^\+?[0-9][0-9 -]{4,19}$")]
+    phone: Phone
 
 
 class FilingRequest(Model):
     item: ItemCode
     form: dict[str, JsonValue] = Field(default_factory=dict)
     applicant: Applicant
-    _form_text: bytes = PrivateAttr(default=b"")
-
-    @property
-    def form_text(self) -> bytes:
-        """The form as JSON, written once when it was checked."""
-        return self._form_text
-
-    @model_validator(mode="after")
-    def _form_can_be_kept(self) -> FilingRequest:
-        self._form_text = text = to_json(self.form)
-        if len(text) > LARGEST_FORM:
-            raise ValueError(f"form must not exceed {LARGEST_FORM} bytes")
-        if b"\\u0000" in text and NUL_IN_JSON.search(text):
-            raise ValueError("form must not hold the character NUL")
-        return self
 
 
 class FilingReceipt(BaseModel):
     number: CaseNumber
-    check_code: Annotated[str, Field(pattern=CHECK_CODE_PATTERN)]
+    check_code: CheckCode
     status: Literal["filed"] = "filed"
     filed_at: datetime
     duplicate: bool
@@ -218,7 +205,7 @@ class Snapshot(BaseModel):
 class MaterialOffer(BaseModel):
     """A material as it is handed over: the receiver fetches it by a link that its sender signed for a while."""
 
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=64)]
     size: int = Field(ge=0, le=LARGEST_MATERIAL)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     url: str = Field(default="", max_length=4000)
@@ -255,7 +242,24 @@ class Material(BaseModel):
     uploaded_at: datetime
 
 
-class CaseView(BaseModel):
+class Limits(BaseModel):
+    """A case's time limits, and whether they were counted through a year whose holidays are not published yet."""
+
+    accept_by: date
+    due: date | None
+
+    @computed_field(description="the holidays of the year of `accept_by` were not yet published")  # type: ignore[prop-decorator]
+    @property
+    def accept_by_provisional(self) -> bool:
+        return is_provisional(self.accept_by)
+
+    @computed_field(description="the holidays of the year of `due` were not yet published")  # type: ignore[prop-decorator]
+    @property
+    def due_provisional(self) -> bool:
+        return self.due is not None and is_provisional(self.due)
+
+
+class CaseView(Limits):
     """A case as its applicant and its clerks see it."""
 
     number: str
@@ -271,9 +275,6 @@ class CaseView(BaseModel):
     form: dict[str, Any]
     filed_at: datetime
     changed_at: datetime
-    accept_by: date
-    due: date | None
-    due_provisional: bool = Field(description="the holidays of the year of `due` were not yet published")
     outcome: Outcome | None
     steps: list[Step]
     check_code: str | None = Field(
@@ -284,7 +285,7 @@ class CaseView(BaseModel):
     actions: list[Literal["acceptance", "hand-over", "outcome"]] = Field(description="what the caller may do now")
 
 
-class DeskCase(BaseModel):
+class DeskCase(Limits):
     number: str
     item: str
     item_name: str
@@ -293,8 +294,6 @@ class DeskCase(BaseModel):
     applicant_name: str
     filed_at: datetime
     changed_at: datetime
-    accept_by: date
-    due: date | None
 
 
 DeskList = Literal["open", "filed", "accepted", "moved", "closed"]
@@ -323,16 +322,16 @@ class AcceptanceRequest(Model):
 
     @model_validator(mode="after")
     def _reason_for_no(self) -> AcceptanceRequest:
-        if not self.accepted and not self.reason.strip():
+        if not self.accepted and not self.reason:
             raise ValueError("a case that is not accepted needs a reason")
         return self
 
 
 class HandOverRequest(Model):
     to: TenantCode
-    reason: Annotated[Text, Field(min_length=1, max_length=2000)]
+    reason: Reason
 
 
 class OutcomeRequest(Model):
     result: Literal["granted", "refused"]
-    text: Annotated[Text, Field(min_length=1, max_length=2000)]
+    text: Reason

@@ -51,7 +51,7 @@ class OutboxMessage(BaseModel):
 class Envelope(BaseModel):
     """What a relay posts to a receiver's inbox."""
 
-    sender: str = Field(pattern=r"^\d{6}$")
+    sender: str = Field(pattern=r"^[0-9]{6}$")
     messages: list[OutboxMessage] = Field(max_length=BATCH)
 
 

@@ -7,19 +7,21 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from services.kernel import typed
 from services.kernel.problems import NotFound
 
-CASE_NUMBER = re.compile(r"[0-9]{22}")
 ITEM_CODE = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
 def case_number(number: str) -> str:
-    if not CASE_NUMBER.fullmatch(number):
+    number = typed.case_number(number)
+    if not re.fullmatch(typed.CASE_NUMBER, number):
         raise NotFound("No such case.")
     return number
 
 
 def item_code(code: str) -> str:
+    code = typed.compact(code)
     if not ITEM_CODE.fullmatch(code):
         raise NotFound("No such item.")
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from services.affairs.schema import CaseView, Item
 from services.affairs.schema import Step as StepInAffairs
 from services.kernel.problems import Problem, Unavailable
 from services.kernel.tenancy import Directory, Tenant
+from services.kernel.typed import CASE_NUMBER, CHECK_CODE, case_number
+from services.kernel.typed import check_code as check_code_of
 from services.pages.cases import CASE_WORDS
 from services.pages.forms import read_anybodys_form, read_form
 from services.portal import forms
 from services.portal.addresses import CodeInPath, NumberInPath
 from services.portal.visit import AnyVisit, PersonVisit, Visit, go
-from services.portal.words import OPEN_STATUSES, grouped, moment
+from services.portal.words import OPEN_STATUSES, day, grouped, moment
 from services.query.schema import CaseDetail
 
 router = APIRouter(tags=["cases"], default_response_class=HTMLResponse)
@@ -98,13 +101,12 @@ def _refused(problem: Problem) -> forms.Errors:
 def _filing_page(
     visit: Visit, item: Item, key: str, values: Mapping[str, str], errors: forms.Errors, status: int = 200
 ) -> HTMLResponse:
-    fields = forms.fields_of(item)
-    options = {field.name: [(option, option) for option in field.options] for field in fields}
+    options = {field.name: [(option, option) for option in field.options] for field in item.fields}
     return visit.page(
         "filing.html",
         item=item,
         key=key,
-        fields=fields,
+        fields=item.fields,
         options=options,
         values={"name": "", "phone": "", **values},
         errors=errors,
@@ -123,7 +125,7 @@ async def receipt(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
         ("申请人", case.applicant_name),
         ("受理单位", place),
         ("提交时间", moment(case.filed_at)),
-        ("决定是否受理", f"{case.accept_by.isoformat()} 前"),
+        ("决定是否受理", f"{day(case.accept_by)} 前"),
     ]
     return visit.page(
         "receipt.html",
@@ -164,9 +166,9 @@ async def my_case(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
         case = details
     facts = case_facts(directory, case)
     if case.status == "filed" and details:
-        facts.append(("受理期限", details.accept_by.isoformat()))
+        facts.append(("受理期限", day(details.accept_by)))
     if case.due and case.status in OPEN_STATUSES:
-        facts.append(("办结期限", case.due.isoformat()))
+        facts.append(("办结期限", day(case.due)))
     facts.append(("查询码", (details.check_code or CHECK_CODE_GONE) if details else CHECK_CODE_OUT))
     return visit.page(
         "case.html",
@@ -200,13 +202,12 @@ async def progress_form(visit: AnyVisit, number: str = "") -> HTMLResponse:
 @router.post("/progress")
 async def progress(visit: AnyVisit) -> HTMLResponse:
     typed = await read_anybodys_form(visit.request)
-    number = "".join(filter(str.isalnum, typed.get("number", "")))[:40]
-    check_code = "".join(filter(str.isalnum, typed.get("check_code", ""))).upper()[:20]
+    number, check_code = case_number(typed.get("number", ""))[:40], check_code_of(typed.get("check_code", ""))[:20]
     errors: forms.Errors = {}
-    if len(number) != 22 or not number.isdecimal():
+    if not re.fullmatch(CASE_NUMBER, number):
         errors["number"] = "办件编号是 22 位数字，见收件回执"
-    if len(check_code) != 12:
-        errors["check_code"] = "查询码是 12 位字母和数字，见收件回执"
+    if not re.fullmatch(CHECK_CODE, check_code):
+        errors["check_code"] = "查询码是 12 位字母和数字（不含 0、1、I、O），见收件回执"
     found, status = None, 422 if errors else 200
     if not errors:
         try:
@@ -291,7 +292,7 @@ async def own_form(visit: Visit, case: CaseView) -> list[tuple[str, str]]:
     labels: dict[str, str] = {}
     try:
         item = await visit.portal.affairs.item(first_tenant(visit, case.number), case.item)
-        labels = {field.name: field.label for field in forms.fields_of(item)}
+        labels = {field.name: field.label for field in item.fields}
     except Problem as problem:
         log.info("case.labels_missing", kind=problem.kind)
     in_order = [name for name in labels if name in case.form] + [name for name in case.form if name not in labels]

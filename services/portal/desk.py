@@ -30,7 +30,7 @@ from services.portal import forms
 from services.portal.addresses import NumberInPath
 from services.portal.cases import case_facts, own_form, place_name, timeline, where, words_at_the_end
 from services.portal.visit import ClerkVisit, Visit, go
-from services.portal.words import OPEN_STATUSES, Due, due, lasted, moment
+from services.portal.words import OPEN_STATUSES, Due, day, due, lasted, moment
 
 router = APIRouter(tags=["desk"], default_response_class=HTMLResponse)
 
@@ -179,8 +179,7 @@ async def _case_page(visit: Visit, number: str, attempt: Attempt, status: int = 
     case = await visit.portal.affairs.case(visit.tenant, number, visit.token)
     facts = case_facts(directory, case, in_transit_to=case.in_transit_to)
     if case.due:
-        provisional = "（次年假期未公布，暂按周一至周五计）" if case.due_provisional else ""
-        facts.append(("办结期限", case.due.isoformat() + provisional))
+        facts.append(("办结期限", day(case.due)))
     return visit.page(
         "desk_case.html",
         case=case,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.kernel import telemetry
 from services.kernel.problems import Problem, Unavailable
+from services.kernel.typed import KEPT
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -47,7 +48,7 @@ async def call(
         raise Unavailable(service)
     if response.is_error:
         raise _refusal(response)
-    return answer.model_validate_json(response.content)
+    return answer.model_validate_json(response.content, context=KEPT)
 
 
 def _refusal(response: httpx.Response) -> Problem:

@@ -16,6 +16,7 @@ from tests.integration.filings import (
     accepted_case,
     act,
     file,
+    filing,
     fresh_key,
     hand_over,
     holders,
@@ -239,6 +240,12 @@ def test_the_same_key_gives_the_same_case_and_another_body_conflicts(catalogue: 
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json() == first.json() | {"duplicate": True}
     assert file(catalogue, COUNTY, citizen, key, shop_name="另一家").status_code == 409
+    reordered = {name: filing()[name] for name in ("applicant", "form", "item")}
+    reordered["form"] = dict(reversed(reordered["form"].items()))
+    reordered["applicant"] = {"phone": "+86 138-0000-0000", "name": "张三　"}
+    with catalogue.client(COUNTY, citizen) as client:
+        equal = client.post("/cases", json=reordered, headers={"Idempotency-Key": key})
+    assert (equal.status_code, equal.json()) == (200, again.json())
     other_person = file(catalogue, COUNTY, catalogue.issuer.citizen("citizen-other"), key)
     assert other_person.status_code == 201 and other_person.json()["number"] != first.json()["number"]
 
@@ -287,12 +294,53 @@ def test_a_countys_own_promise_and_refusal_to_offer_take_effect(catalogue: Netwo
     with catalogue.client(NEIGHBOUR, catalogue.issuer.officer("chief", NEIGHBOUR.code, "administrator")) as chief:
         item = chief.put(f"/implementations/{ITEM}", json={"promised_working_days": 2, "department": "卫健局"}).json()
         assert (item["promised_working_days"], item["department"]) == (2, "卫健局")
-        assert chief.put(f"/implementations/{ITEM}", json={"promised_working_days": 21}).status_code == 422
+        assert chief.put(f"/implementations/{ITEM}", json={"promised_working_days": 6}).status_code == 422
         assert chief.put(f"/implementations/{ITEM}", json={"offered": False}).json()["offered"] is False
         assert file(catalogue, NEIGHBOUR, catalogue.issuer.citizen("citizen-none")).status_code == 422
         assert chief.put(f"/implementations/{ITEM}", json={}).json()["promised_working_days"] == 5
     with catalogue.client(COUNTY, catalogue.issuer.officer("chief", NEIGHBOUR.code, "administrator")) as stranger:
         assert stranger.put(f"/implementations/{ITEM}", json={}).status_code == 403
+
+
+def test_a_standard_that_is_shortened_later_shortens_a_countys_own_promise(catalogue: Network) -> None:
+    def promised() -> int:
+        return int(chief.get(f"/items/{ITEM}").json()["promised_working_days"])
+
+    with (
+        catalogue.client(PROVINCE, catalogue.issuer.operator()) as operator,
+        catalogue.client(NEIGHBOUR, catalogue.issuer.officer("chief", NEIGHBOUR.code, "administrator")) as chief,
+    ):
+        assert chief.put(f"/implementations/{ITEM}", json={"promised_working_days": 4}).status_code == 200
+        assert operator.put(f"/standards/{ITEM}", json=STANDARD | {"promised_working_days": 3}).status_code == 200
+        wait_until(lambda: promised() == 3, 10, "the shorter promise reaches the county")
+        assert chief.put(f"/implementations/{ITEM}", json={}).status_code == 200
+        operator.put(f"/standards/{ITEM}", json=STANDARD)
+        wait_until(lambda: promised() == 5, 10, "the standard is as it was")
+
+
+def test_what_a_county_promised_before_the_rule_is_no_longer_than_the_standard(catalogue: Network) -> None:
+    catalogue.postgres.run(
+        f"INSERT INTO affairs.implementations VALUES ('{ITEM}', '{{\"promised_working_days\": 19}}', 'before') "
+        "ON CONFLICT (code) DO UPDATE SET body = excluded.body",
+        f"t{NEIGHBOUR.code}",
+    )
+    with catalogue.client(NEIGHBOUR) as anybody:
+        assert anybody.get(f"/items/{ITEM}").json()["promised_working_days"] == STANDARD["promised_working_days"]
+
+
+def test_what_is_blank_or_deceives_is_refused_by_the_api(catalogue: Network) -> None:
+    citizen = catalogue.issuer.citizen("citizen-blank")
+    for blank in ("　", "\u200b", " \n"):
+        assert file(catalogue, COUNTY, citizen, shop_name=blank).status_code == 422
+    number = accepted_case(catalogue, COUNTY, citizen)["number"]
+    for reason in ("　", "\u200b", "见附件\u202e"):
+        assert act(catalogue, COUNTY, number, "hand-over", {"to": CITY.code, "reason": reason}).status_code == 422
+        assert act(catalogue, COUNTY, number, "outcome", {"result": "granted", "text": reason}).status_code == 422
+    with catalogue.client(COUNTY, citizen) as client:
+        for change in ({"phone": "0----"}, {"name": "张\n三"}, {"name": "张\u202e三"}, {"name": "\u3000"}):
+            body = filing() | {"applicant": filing()["applicant"] | change}
+            answer = client.post("/cases", json=body, headers={"Idempotency-Key": fresh_key()})
+            assert answer.status_code == 422 and answer.json()["errors"], change
 
 
 def test_a_new_tenant_gets_every_publication_again(catalogue: Network) -> None:

@@ -56,7 +56,16 @@ def test_registered_person_is_logged_in_and_can_log_in_again_by_name_or_phone(si
         done = submit(browser, "/register?next=/", **FORM | {"username": "LiLei", "phone": "+86 139-0000-0001"})
         assert done.status_code == 303, done.text
         assert "李雷" in browser.get("/").text
-    for login in ("lilei", "LILEI", "13900000001"):
+    logins = [
+        "lilei",
+        "LILEI",
+        "ＬｉＬｅｉ\u200b",
+        "13900000001",
+        "+86 139-0000-0001",
+        "139０0000001",
+        " (+86) 139 0000 0001",
+    ]
+    for login in logins:
         with site.browser() as browser:
             assert log_in(browser, login).status_code == 303
 
@@ -69,6 +78,9 @@ def test_registered_person_is_logged_in_and_can_log_in_again_by_name_or_phone(si
         ({"username": "a<b>c"}, "用户名为"),
         ({"phone": "12345"}, "11 位手机号"),
         ({"name": " "}, "真实姓名"),
+        ({"name": "\u3000\u200b"}, "真实姓名"),
+        ({"name": "李\u202e雷"}, "真实姓名"),
+        ({"name": "李\n雷"}, "真实姓名"),
         ({"name": "<script>alert(1)</script>"}, "真实姓名"),
         ({"password": "short", "repeated": "short"}, "至少 8"),
         ({"password": "12345678", "repeated": "12345678"}, "太常见"),
@@ -293,6 +305,8 @@ def test_people_are_made_once_by_username(site: IdentitySite) -> None:
         assert first.json()["roles"] == [office] and "password" not in first.text
         assert operator.get("/api/identity/people/clerk.one").json() == first.json()
         assert operator.get("/api/identity/people/nobody").status_code == 404
+        said_otherwise = body | {"username": "Ｃlerk.one ", "name": "赵云\u3000", "phone": "+86 136-0000-0001"}
+        assert operator.post("/api/identity/people", json=said_otherwise).json() == first.json()
         taken = operator.post("/api/identity/people", json=body | {"username": "clerk.two"})
         assert taken.status_code == 409
     trail = site.rows("SELECT person_id, event FROM identity.audit ORDER BY id")
@@ -351,6 +365,11 @@ def test_new_password_ends_the_sessions_of_the_old_one(site: IdentitySite) -> No
         {"password": ""},
         {"phone": "0571"},
         {"name": "a\x00b"},
+        {"name": " "},
+        {"name": "\u3000\u200b"},
+        {"name": "赵\u202e云"},
+        {"name": "赵\n云"},
+        {"roles": [{"tenant": "330106", "department": "\u3000", "role": "clerk"}]},
         {"more": 1},
     ],
 )

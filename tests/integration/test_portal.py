@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -449,6 +450,16 @@ async def test_a_case_that_was_declined_says_why_to_its_applicant(sites: Sites) 
     assert "不予受理的理由" in page and "不属于本机关职权范围" in page
 
 
+async def test_a_phone_with_full_width_digits_is_the_same_phone(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        hidden = await hidden_fields(browser)
+        answer = await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden | {"phone": "+86 139０0001111"})
+    assert answer.headers.get("location") == f"/cases/{NUMBER}/receipt", answer.text
+    sent = next(call for call in sites.world.calls if call.url.path == "/api/affairs/cases")
+    assert json.loads(sent.content)["applicant"]["phone"] == "13900001111"
+
+
 async def test_what_is_wrong_with_a_form_is_told_at_the_field_and_nothing_typed_is_lost(sites: Sites) -> None:
     async with sites.browser() as browser:
         await sites.log_in(browser)
@@ -766,13 +777,14 @@ async def test_progress_tells_the_visitors_address_under_the_tenants_token(sites
     steps = [{"tenant": HERE, "tenant_name": "滨江区", "status": "filed", "at": CASE["filed_at"]}]
     sites.world.says("GET", "/api/query/progress", 200, {"number": NUMBER, "status": "filed", "steps": steps})
     async with sites.browser() as browser:
-        form = {"csrf": await csrf(browser), "number": NUMBER, "check_code": "abcd efgh 2345"}
+        wide = "".join(chr(ord(digit) + 0xFEE0) for digit in NUMBER)
+        form = {"csrf": await csrf(browser), "number": wide, "check_code": "abcd efgh２345"}
         headers = {"x-forwarded-for": "198.51.100.1, 203.0.113.7"}
         page = await browser.post("/progress", data=form, headers=headers)
     asked = next(call for call in sites.world.calls if call.url.path == "/api/query/progress")
     assert asked.headers["x-visitor-address"] == "203.0.113.7"
     assert asked.headers["authorization"] == f"Bearer relay-of-{HERE}"
-    assert asked.url.params["check_code"] == "ABCDEFGH2345"
+    assert asked.url.params["check_code"] == "ABCDEFGH2345" and asked.url.params["number"] == NUMBER
     assert "滨江区" in page.text
     assert NUMBER not in str(page.url)
 

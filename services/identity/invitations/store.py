@@ -64,5 +64,5 @@ async def _one(connection: Connection, statement: str, token: str) -> Invitation
     row = await connection.fetchrow(statement, digest(token))
     if row is None:
         return None
-    office = Office(tenant=row["tenant"], department=row["department"], role=row["role"])
+    office = Office.model_construct(tenant=row["tenant"], department=row["department"], role=row["role"])
     return Invitation(office, row["name"], row["expires_at"])

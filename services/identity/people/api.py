@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from services.identity.passwords import weakness
 from services.identity.people import store
-from services.identity.people.schema import USERNAME, NewPerson, Office, PersonDocument
+from services.identity.people.schema import NewPerson, Office, PersonDocument, Username
 from services.identity.runtime import CurrentIdentity, Identity
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tokens import Operator
@@ -47,9 +47,7 @@ async def put_person(person: NewPerson, _: Operator, identity: CurrentIdentity, 
 
 
 @router.get("/people/{username}")
-async def get_person(
-    username: Annotated[str, Path(pattern=f"^{USERNAME}$")], _: Operator, identity: CurrentIdentity
-) -> PersonDocument:
+async def get_person(username: Annotated[Username, Path()], _: Operator, identity: CurrentIdentity) -> PersonDocument:
     async with identity.kernel.doors.own_connection() as connection:
         row = await store.find(connection, username)
     if row is None:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from services.identity.errors import PageRoute
 from services.identity.passwords import weakness
 from services.identity.people import store
-from services.identity.people.schema import registration_errors
+from services.identity.people.schema import person_fields, registration_errors
 from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.browser import keep_session, safe_next
 from services.identity.sessions.pages import site_name
@@ -54,14 +54,6 @@ async def register(request: Request, identity: CurrentIdentity) -> Response:
     response = RedirectResponse(onward, status_code=303)
     keep_session(response, token, browser.device)
     return response
-
-
-def person_fields(fields: dict[str, str]) -> dict[str, str]:
-    """The form with the small things put right that people need not be told about."""
-    tidy = {name: fields.get(name, "").strip() for name in ("username", "name", "phone")}
-    tidy["username"] = tidy["username"].lower()
-    tidy["phone"] = tidy["phone"].replace(" ", "").replace("-", "").removeprefix("+86")
-    return {"password": "", "repeated": "", **fields, **tidy}
 
 
 def form_errors(fields: dict[str, str]) -> dict[str, str]:

@@ -6,20 +6,27 @@ import re
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from services.kernel.typed import MOBILE, Unfit, compact, line, phone, reading, user_name
 
 USERNAME = r"[a-z][a-z0-9._-]{3,31}"
-PHONE = r"1[3-9][0-9]{9}"
 NAME = r"[^\x00-\x1f<>&\"\\]{1,64}"
 WORDS = r"[^\x00-\x1f<>\\]{1,64}"
 
 RoleName = Literal["clerk", "administrator"]
-Username = Annotated[str, Field(pattern=f"^{USERNAME}$", description="letters, digits, dot, hyphen; not a number")]
-Phone = Annotated[str, Field(pattern=f"^{PHONE}$", description="a mobile number of the mainland, without +86")]
-Name = Annotated[str, Field(pattern=f"^{NAME}$"), AfterValidator(str.strip)]
+Username = Annotated[
+    str, Field(pattern=f"^{USERNAME}$", description="letters, digits, dot, hyphen; not a number"), reading(user_name)
+]
+Phone = Annotated[
+    str, Field(pattern=f"^{MOBILE}$", description="a mobile number of the mainland; +86 is not kept"), reading(phone)
+]
+Name = Annotated[str, Field(pattern=f"^{NAME}$"), reading(line)]
 NoPhone = BeforeValidator(lambda given: given or None)  # "" is what a form sends for none
-TenantCode = Annotated[str, Field(pattern=r"^[0-9]{6}$", description="GB/T 2260 code of a live tenant")]
-Department = Annotated[str, Field(pattern=f"^{WORDS}$")]
+TenantCode = Annotated[
+    str, Field(pattern=r"^[0-9]{6}$", description="GB/T 2260 code of a live tenant"), reading(compact)
+]
+Department = Annotated[str, Field(pattern=f"^{WORDS}$"), reading(line)]
 
 
 class Document(BaseModel):
@@ -57,9 +64,19 @@ REGISTRATION_ERRORS = {
 }
 
 
+def person_fields(fields: dict[str, str]) -> dict[str, str]:
+    """A form as it is kept: what people need not be told about is put right. A name that is unfit becomes empty."""
+    try:
+        name = line(fields.get("name", ""))
+    except Unfit:
+        name = ""
+    tidy = {"username": user_name(fields.get("username", "")), "name": name, "phone": phone(fields.get("phone", ""))}
+    return {"password": "", "repeated": "", **fields, **tidy}
+
+
 def registration_errors(fields: dict[str, str]) -> dict[str, str]:
     """What is wrong with a registration form but for its password, by field."""
-    patterns = {"username": USERNAME, "name": NAME, "phone": PHONE}
+    patterns = {"username": USERNAME, "name": NAME, "phone": MOBILE}
     return {
         name: REGISTRATION_ERRORS[name]
         for name, pattern in patterns.items()

@@ -39,7 +39,7 @@ class PersonRow:
             username=row["username"],
             name=row["name"],
             phone=row["phone"],
-            roles=[Office(**office) for office in json.loads(row["roles"])],
+            roles=[Office.model_construct(**office) for office in json.loads(row["roles"])],
         )
 
 

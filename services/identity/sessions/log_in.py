@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from services.identity.passwords import Passwords
 from services.identity.sessions.store import Browser, Sessions
+from services.kernel.typed import log_in_name
 
 LOG_INS = Counter("yiwang_log_ins", "Log-in attempts, by outcome.", ["outcome"])
 for _outcome in ("right", "wrong", "limited", "malformed"):
@@ -38,8 +39,9 @@ async def log_in(
     The database counts the attempt before a hash is computed, in one statement, so a hundred guesses at once are no
     more than the limit. An unknown name costs the same hash as a known one. Sessions that exist are never touched.
     """
-    login = login.strip().lower()
-    if not login or not password or len(login) > LONGEST or len(password) > LONGEST or "\x00" in login + password:
+    too_long = len(login) > LONGEST or len(password) > LONGEST
+    login = "" if too_long or "\x00" in login + password else log_in_name(login)
+    if not login or not password:
         LOG_INS.labels("malformed").inc()
         return Refused()
     attempt = await sessions.begin_log_in(login, browser)
