@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +24,14 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from infra.outputs import TenantSettings
+from infra.unread import is_left_over, is_meant, mistaken_for
 
 # A copy can be tried out before it is merged: YIWANG_REGISTRY=… pulumi preview -s prod.hangzhou
 ROOT = Path(os.environ.get("YIWANG_REGISTRY") or Path(__file__).parent.parent / "tenants")
 STANDARD = "gbt2260.csv"
 SCHEMA = "schema.json"
+OF_THE_FOLDER = frozenset([STANDARD, SCHEMA, "README.md"])
+"""What lies in the registry's own folder beside the provinces."""
 
 Level = Literal["province", "city", "county"]
 Status = Literal["planned", "live", "suspended"]
@@ -161,8 +165,11 @@ class Division:
 
 
 class Registry:
-    def __init__(self, divisions: dict[str, Division]) -> None:
+    """`unread`: what else lies in the folder, and is no division; for whoever asks what was read."""
+
+    def __init__(self, divisions: dict[str, Division], unread: tuple[Path, ...] = ()) -> None:
         self.divisions = divisions
+        self.unread = unread
 
     @cached_property
     def _by_name(self) -> dict[str, Division]:
@@ -215,37 +222,60 @@ class Registry:
 
 
 def load_registry(root: Path = ROOT, overlay: Path | None = None) -> Registry:
-    """Every division below `root`, ordered by code.
+    """Every division below `root`, ordered by code, with the statuses that the environment's overlay gives, if any.
 
     Raises:
         RegistryError: with all problems of all files and of the overlay.
     """
     loader = _Loader(root)
     divisions = loader.load()
-    if overlay is not None and overlay.exists():
+    if overlay is not None:
         divisions = loader.apply(overlay, divisions)
-    if loader.problems:
-        raise RegistryError(loader.problems)
-    return Registry(divisions)
+    return loader.registry(divisions)
 
 
-def set_status(overlay: Path, code: str, status: Status) -> None:
-    """Writes a tenant's status into an environment's overlay; the file is whole at any moment.
+def with_status(overlay: Path, code: str, status: Status, root: Path = ROOT) -> tuple[Registry, str]:
+    """The registry as it would be with a tenant's status in an environment, and the overlay that says so; nothing is
+    written.
+
+    An entry is made only where it is needed: one that says what holds without it would mask a later change.
 
     Raises:
-        RegistryError: the overlay that is there, the code or the status is wrong; nothing is written.
+        RegistryError: the registry, the overlay that is there, the code or the status is wrong.
     """
+    loader = _Loader(root)
+    divisions = loader.load()
     document = _Document.read(overlay) if overlay.exists() else _Document(overlay, CommentedMap(), [])
     if not document.problems:
-        document.content.setdefault("statuses", CommentedMap())[code] = status
-        document.validate(Overlay)
-    if document.problems:
-        raise RegistryError(document.problems)
+        statuses = document.content.setdefault("statuses", CommentedMap())
+        if isinstance(statuses, CommentedMap):
+            statuses.pop(code, None)
+            wanted = document.validate(Overlay)
+            if wanted and code in divisions and _status(divisions[code], wanted) != status:
+                statuses[code] = status
+    divisions = loader.overlaid(document, divisions)
+    if code not in divisions and not loader.problems:
+        loader.problems.append(Problem(overlay, 1, f"statuses.{code}", status, f"no division has the code {code}"))
     written = io.StringIO()
-    _yaml().dump(document.content, written)
+    if not loader.problems:
+        _yaml().dump(document.content, written)
+    return loader.registry(divisions), written.getvalue()
+
+
+def set_status(overlay: Path, code: str, status: Status, root: Path = ROOT) -> None:
+    """Sets a tenant's status in an environment by its overlay.
+
+    Raises:
+        RegistryError: as `with_status`; nothing is written.
+    """
+    write_overlay(overlay, with_status(overlay, code, status, root)[1])
+
+
+def write_overlay(overlay: Path, text: str) -> None:
+    """Replaces an environment's overlay; the file is whole at any moment."""
     overlay.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=overlay.parent, prefix=f".{overlay.name}.", delete=False) as draft:
-        draft.write(written.getvalue())
+        draft.write(text)
         draft.flush()
         os.fsync(draft.fileno())
     Path(draft.name).replace(overlay)
@@ -275,6 +305,8 @@ class _Document:
     def read(cls, file: Path) -> _Document:
         try:
             content = _yaml().load(file.read_text("utf-8"))
+        except OSError as error:
+            return cls(file, None, [Problem(file, 1, "", None, f"cannot be read: {error.strerror}")])
         except UnicodeDecodeError:
             return cls(file, None, [Problem(file, 1, "", None, "is not UTF-8 text")])
         except YAMLError as error:
@@ -351,9 +383,24 @@ class _Loader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.problems: list[Problem] = []
+        self.unread: list[Path] = []
+
+    def registry(self, divisions: dict[str, Division]) -> Registry:
+        """
+        Raises:
+            RegistryError: there are problems.
+        """
+        if self.problems:
+            raise RegistryError(self.problems)
+        return Registry(divisions, tuple(self.unread))
 
     def load(self) -> dict[str, Division]:
+        if not self.root.is_dir():
+            self.problems.append(Problem(self.root, 1, "", None, "is no folder"))
+            return {}
         standard = self._standard()
+        if not standard:
+            return {}
         entries = {entry.document.file: entry for entry in self._entries()}
         if not self.problems and not entries:
             self.problems.append(Problem(self.root, 1, "", None, "holds no <province>/province.yaml"))
@@ -362,12 +409,19 @@ class _Loader:
             self._check_parent(entry, entries)
         self._check_twins(list(entries.values()))
         for entry in entries.values():
+            parent = entries.get(entry.parent_file) if entry.parent_file else None
+            if parent and entry.content.status != "planned" and parent.content.status == "planned":
+                entry.document.refuse(("status",), _without(parent.content.code, parent.content.name))
             self.problems.extend(entry.document.problems)
         divisions = [self._division(entry, entries) for entry in entries.values()]
         return {division.code: division for division in sorted(divisions, key=lambda division: division.code)}
 
     def apply(self, overlay: Path, divisions: dict[str, Division]) -> dict[str, Division]:
-        document = _Document.read(overlay)
+        for other in mistaken_for(overlay):
+            self.problems.append(Problem(other, 1, "", None, f"is not read: the overlay's name is {overlay.name}"))
+        return self.overlaid(_Document.read(overlay), divisions) if overlay.exists() else divisions
+
+    def overlaid(self, document: _Document, divisions: dict[str, Division]) -> dict[str, Division]:
         wanted = None if document.problems else document.validate(Overlay)
         if wanted:
             for index, code in enumerate(wanted.only or []):
@@ -376,18 +430,49 @@ class _Loader:
             for code in wanted.statuses:
                 if code not in divisions:
                     document.refuse(("statuses", code), f"no division has the code {code}")
-        self.problems.extend(document.problems)
-        if document.problems or wanted is None:
+        if wanted is None or document.problems:
+            self.problems.extend(document.problems)
             return divisions
-        return {code: replace(division, status=_status(division, wanted)) for code, division in divisions.items()}
+        changed = {code: replace(division, status=_status(division, wanted)) for code, division in divisions.items()}
+        for division in changed.values():
+            parent = changed.get(division.parent or "")
+            if parent and division.provisioned and not parent.provisioned:
+                document.refuse(_sayer(division, parent, wanted), _without(parent.code, parent.name, division))
+        self.problems.extend(document.problems)
+        return changed
 
     def _standard(self) -> dict[str, str]:
         """Code → official name of every division that GB/T 2260 has today, as far as the registry reaches."""
-        with (self.root / STANDARD).open(encoding="utf-8", newline="") as rows:
-            return {row["code"]: row["name"] for row in csv.DictReader(rows)}
+        file = self.root / STANDARD
+        rule = "is no UTF-8 table with the columns code and name"
+        with suppress(KeyError, UnicodeDecodeError, csv.Error):
+            try:
+                with file.open(encoding="utf-8", newline="") as rows:
+                    if standard := {row["code"]: row["name"] for row in csv.DictReader(rows)}:
+                        return standard
+            except OSError as error:
+                rule = f"cannot be read: {error.strerror}"
+        self.problems.append(Problem(file, 1, "", None, rule))
+        return {}
+
+    def _files(self) -> Iterator[Path]:
+        """Files to read; what else there is goes to `unread`, or to `problems` if it was meant to be read."""
+        for file in sorted(self.root.rglob("*")):
+            inner = file.relative_to(self.root)
+            if len(inner.parts) == 1 and file.name in OF_THE_FOLDER:
+                continue
+            if file.is_dir():
+                continue
+            if any(is_left_over(Path(part)) for part in inner.parts) or not is_meant(file):
+                self.unread.append(file)
+            elif file.suffix == ".yaml":
+                yield file
+            else:
+                rule = "is not read: a division's file ends in .yaml, in small letters; rename it or take it away"
+                self.problems.append(Problem(file, 1, "", None, rule))
 
     def _entries(self) -> Iterator[_Entry]:
-        for file in sorted(self.root.rglob("*.yaml")):
+        for file in self._files():
             document = _Document.read(file)
             content = None if document.problems else document.validate(DivisionFile)
             place = self._place(file)
@@ -478,3 +563,17 @@ def _status(division: Division, overlay: Overlay) -> Status:
     if overlay.only is not None:
         status = "live" if division.code in overlay.only else "planned"
     return overlay.statuses.get(division.code, status)
+
+
+def _without(code: str, name: str, division: Division | None = None) -> str:
+    """The rule that a division is on the network only below one that is."""
+    which = f"{division.name} is {division.status}: " if division else ""
+    return f"{which}{name} ({code}), to which it belongs, is only planned"
+
+
+def _sayer(division: Division, parent: Division, overlay: Overlay) -> tuple[int | str, ...]:
+    """Where the overlay says what makes the two disagree."""
+    for code in (division.code, parent.code):
+        if code in overlay.statuses:
+            return ("statuses", code)
+    return ("only", (overlay.only or []).index(division.code)) if overlay.only is not None else ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -21,11 +21,11 @@ from infra.registry import (
     SCHEMA,
     STANDARD,
     DivisionFile,
-    Overlay,
     Problem,
     Registry,
     RegistryError,
     SettingOverrides,
+    Status,
     _Document,
     load_registry,
     schema,
@@ -46,12 +46,13 @@ def registry() -> Registry:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A registry of four of the real files."""
+    root = tmp_path / "tenants"
     for name in FILES:
-        target = tmp_path / "zhejiang" / name
+        target = root / "zhejiang" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "zhejiang" / name, target)
-    shutil.copy(ROOT / STANDARD, tmp_path)
-    return tmp_path
+    shutil.copy(ROOT / STANDARD, root)
+    return root
 
 
 def edit(name: str, old: str, new: str) -> Break:
@@ -270,6 +271,38 @@ KNOWN_BAD: dict[str, tuple[Break, str, int, str, object, str]] = {
         add("jiande.yaml", division("330182", "建德市", "jiande")),
         "jiande.yaml", 1, "", None, "lies where no division can",
     ),
+    "a file one folder too deep": (
+        add("hangzhou/west/jiande.yaml", division("330182", "建德市", "jiande")),
+        "hangzhou/west/jiande.yaml", 1, "", None, "lies where no division can",
+    ),
+    "another ending": (
+        add("hangzhou/xihu2.yml", division("330106", "西湖区", "xihu2")),
+        "hangzhou/xihu2.yml", 1, "", None, "is not read",
+    ),
+    "the same in capitals": (
+        add("hangzhou/XIHU.YAML", division("330106", "西湖区", "xihu")),
+        "hangzhou/XIHU.YAML", 1, "", None, "is not read",
+    ),
+    "an ending that a mail program gave": (
+        add("hangzhou/jiande.yaml.txt", division("330182", "建德市", "jiande")),
+        "hangzhou/jiande.yaml.txt", 1, "", None, "is not read",
+    ),
+    "a full stop of another width": (
+        add("hangzhou/jiande．yaml", division("330182", "建德市", "jiande")),
+        "hangzhou/jiande．yaml", 1, "", None, "is not read",
+    ),
+    "a name in capitals": (
+        move(XIHU, "hangzhou/Xihu.yaml"), "hangzhou/Xihu.yaml", 4, "label", "xihu",
+        "differs from the file's place, Xihu",
+    ),
+    "a link that leads nowhere": (
+        lambda root: (root / "zhejiang/hangzhou/jiande.yaml").symlink_to("gone.yaml"),
+        "hangzhou/jiande.yaml", 1, "", None, "cannot be read",
+    ),
+    "live in a city that is planned": (
+        both(*(edit(f"hangzhou/{name}.yaml", "status: live", "status: planned") for name in ("city", "linan"))),
+        XIHU, 5, "status", "live", "杭州市 (330100), to which it belongs, is only planned",
+    ),
 }  # fmt: skip
 
 
@@ -279,6 +312,41 @@ def problems_of(root: Path) -> list[Problem]:
     for problem in caught.value.problems:
         assert str(problem) in str(caught.value)
     return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "name", ["xihu.yaml~", ".xihu.yaml.swp", ".#xihu.yaml", "#xihu.yaml#", "xihu.yaml.orig", ".idea/a.yaml", "notes"]
+)
+def test_what_editors_leave_is_told_of_and_hinders_nobody(small: Path, name: str) -> None:
+    left = small / "zhejiang/hangzhou" / name
+    left.parent.mkdir(exist_ok=True)
+    left.symlink_to("nobody@nowhere.1234") if name.startswith(".#") else left.write_text("x")
+    registry = load_registry(small)
+    assert list(registry.divisions) == HANGZHOU
+    assert registry.unread == (left,)
+    checked = CliRunner().invoke(app, ["check", "--root", str(small)])
+    assert checked.exit_code == 0
+    assert f"not read: {left}" in checked.stderr
+
+
+@pytest.mark.parametrize("name", ["registry.yml", "Registry.yaml", "registry.YAML", "registry.json"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_an_overlay_by_another_name_is_refused(small: Path, tmp_path: Path, name: str, beside: bool) -> None:
+    overlay = tmp_path / "environment" / "registry.yaml"
+    overlay.parent.mkdir()
+    if beside:
+        overlay.write_text("statuses: {}")
+    (overlay.parent / name).write_text('statuses: {"330106": planned}')
+    with pytest.raises(RegistryError, match=r"is not read: the overlay's name is registry\.yaml"):
+        load_registry(small, overlay)
+
+
+def test_a_folder_that_is_none_and_a_standard_that_is_none(small: Path) -> None:
+    assert [p.rule for p in problems_of(small / "missing")] == ["is no folder"]
+    (small / STANDARD).write_text("code;name\n")
+    assert [p.rule for p in problems_of(small)] == ["is no UTF-8 table with the columns code and name"]
+    (small / STANDARD).unlink()
+    assert [p.rule for p in problems_of(small)] == ["cannot be read: No such file or directory"]
 
 
 def test_the_small_registry_is_good(small: Path) -> None:
@@ -341,7 +409,7 @@ def test_no_value_crashes_the_check(text: str, place: str, tmp_path_factory: pyt
 
 def test_overlay_changes_statuses(tmp_path: Path) -> None:
     overlay = tmp_path / "registry.yaml"
-    overlay.write_text('statuses: {"330127": planned, "330203": live}\n')
+    overlay.write_text('statuses: {"330127": planned, "330200": live, "330203": live}\n')
     registry = load_registry(overlay=overlay)
     assert registry.divisions["330127"].status == "planned"
     assert registry.divisions["330106"].status == "live"
@@ -350,10 +418,16 @@ def test_overlay_changes_statuses(tmp_path: Path) -> None:
 
 def test_overlay_names_the_only_live_ones(tmp_path: Path) -> None:
     overlay = tmp_path / "registry.yaml"
-    overlay.write_text('only: ["330000", "330203"]\nstatuses: {"330106": suspended}\n')
+    overlay.write_text('only: ["330000", "330100", "330203"]\nstatuses: {"330106": suspended, "330200": live}\n')
     registry = load_registry(overlay=overlay)
     statuses = {code: d.status for code, d in registry.divisions.items() if d.status != "planned"}
-    assert statuses == {"330000": "live", "330203": "live", "330106": "suspended"}
+    assert statuses == {
+        "330000": "live",
+        "330100": "live",
+        "330106": "suspended",
+        "330200": "live",
+        "330203": "live",
+    }
     assert registry.divisions["330106"].provisioned
 
 
@@ -370,6 +444,10 @@ def test_no_overlay_is_production(tmp_path: Path, registry: Registry) -> None:
         ("statuses:\n  330106: live\n", 2, "statuses.330106"),
         ('only:\n  - "330106"\n  - "330107"\n', 3, "only.1"),
         ("tenants: []\n", 1, "tenants"),
+        ('statuses:\n  "330203": live\n', 2, "statuses.330203"),
+        ('statuses:\n  "330100": planned\nonly: ["330000", "330106"]\n', 2, "statuses.330100"),
+        ('only:\n  - "330000"\n  - "330203"\n', 3, "only.1"),
+        ('only: ["330100"]\n', 1, "only.0"),
     ],
 )
 def test_a_wrong_overlay_is_refused(tmp_path: Path, text: str, line: int, field: str) -> None:
@@ -392,9 +470,21 @@ def test_set_status_keeps_the_rest_of_the_overlay(tmp_path: Path) -> None:
     assert [file.name for file in overlay.parent.iterdir()] == ["registry.yaml"]
 
 
+def test_set_status_leaves_no_entry_that_would_mask_what_the_file_says_later(small: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay" / "registry.yaml"
+    for status in ("planned", "live"):
+        set_status(overlay, "330106", status, small)  # type: ignore[arg-type]
+    edit(XIHU, "status: live", "status: suspended")(small)
+    assert load_registry(small, overlay).divisions["330106"].status == "suspended"
+
+
 @pytest.mark.parametrize(
-    ("before", "code", "status"), [("", "3301", "live"), ("", "330127", "gone"), ("x: 1\n", "330127", "live")]
-)
+    ("before", "code", "status"),
+    [
+        ("", "3301", "live"), ("", "330107", "live"), ("", "330127", "gone"), ("x: 1\n", "330127", "live"),
+        ("", "330203", "live"), ("", "330100", "planned"), ("statuses: 1\n", "330127", "live"),
+    ],
+)  # fmt: skip
 def test_set_status_writes_nothing_wrong(tmp_path: Path, before: str, code: str, status: str) -> None:
     overlay = tmp_path / "registry.yaml"
     overlay.write_text(before or "statuses: {}\n")
@@ -404,14 +494,16 @@ def test_set_status_writes_nothing_wrong(tmp_path: Path, before: str, code: str,
     assert overlay.read_text() == text
 
 
-@given(statuses=st.dictionaries(st.sampled_from(HANGZHOU), st.sampled_from(["planned", "live", "suspended"])))
-def test_set_status_is_what_load_reads(statuses: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> None:
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(statuses=st.dictionaries(st.sampled_from(HANGZHOU[2:]), st.sampled_from(["planned", "live", "suspended"])))
+def test_set_status_is_what_load_reads(
+    small: Path, statuses: dict[str, Status], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     overlay = tmp_path_factory.mktemp("overlay") / "registry.yaml"
     for code, status in statuses.items():
-        set_status(overlay, code, status)  # type: ignore[arg-type]
-    read = _Document.read(overlay).validate(Overlay) if statuses else Overlay(only=None)
-    assert read is not None
-    assert read.statuses == statuses
+        set_status(overlay, code, status, small)
+    read = load_registry(small, overlay).divisions
+    assert {code: read[code].status for code in statuses} == statuses
 
 
 def test_the_command_lists_shows_and_checks(small: Path) -> None:

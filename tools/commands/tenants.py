@@ -10,14 +10,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.folder import EnvironmentFolder
 from infra.outputs import TenantSettings
 from infra.registry import ROOT, SCHEMA, Division, Level, Registry, RegistryError, Status, load_registry, schema
+from tools.commands.arguments import known_name, overlay_of
+from tools.stages import StageError
 
 app = typer.Typer(help="The registry of tenants.", no_args_is_help=True)
 
 EnvironmentOption = Annotated[
-    str | None, typer.Option("--environment", "-e", help="apply this environment's overlay of statuses")
+    str | None,
+    typer.Option("--environment", "-e", help="apply this environment's overlay of statuses", callback=known_name),
 ]
 RootOption = Annotated[Path, typer.Option(help="folder of the registry", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -37,7 +39,7 @@ def list_tenants(
 ) -> None:
     """Lists divisions, by code."""
     registry = _load(root, environment)
-    scope = registry.scope_of(_find(registry, city).code) if city else None
+    scope = _city(registry, city) if city else None
     chosen = [
         division
         for division in registry.divisions.values()
@@ -104,16 +106,17 @@ def write_schema(root: RootOption = ROOT) -> None:
 
 
 def _load(root: Path, environment: str | None) -> Registry:
+    overlay = overlay_of(environment) if environment else None
     try:
-        return load_registry(root, EnvironmentFolder(environment).registry_overlay if environment else None)
+        registry = load_registry(root, overlay)
     except RegistryError as error:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
         typer.echo(f"{len(error.problems)} problems in the registry: mend the lines above", err=True)
         raise typer.Exit(1) from error
-    except ValueError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+    for file in registry.unread:
+        typer.echo(f"not read: {file}", err=True)
+    return registry
 
 
 def _find(registry: Registry, word: str) -> Division:
@@ -122,6 +125,15 @@ def _find(registry: Registry, word: str) -> Division:
     except KeyError as error:
         typer.echo(f"no division has the code, label or name {word!r}: see yiwang tenants list", err=True)
         raise typer.Exit(1) from error
+
+
+def _city(registry: Registry, word: str) -> str:
+    """The scope of a city, which is its label."""
+    found = _find(registry, word)
+    if found.level != "city":
+        cities = ", ".join(one.label for one in registry.divisions.values() if one.level == "city")
+        raise StageError(f"{found.name} is no city", f"one of {cities}")
+    return found.label
 
 
 def _summary(registry: Registry, division: Division) -> dict[str, Any]:
