@@ -389,6 +389,8 @@ def test_only_the_operator_may(site: IdentitySite) -> None:
             assert client.get("/api/identity/people/someone").status_code == status
             office = {"tenant": "330106", "department": "x", "role": "clerk", "name": "某人"}
             assert client.post("/api/identity/invitations", json=office).status_code == status
+            assert client.get("/api/identity/invitations", params={"tenant": "330106"}).status_code == status
+            assert client.delete(f"/api/identity/invitations/{'0' * 16}").status_code == status
 
 
 # ---- invitations ----
@@ -453,6 +455,30 @@ def test_expired_and_unknown_invitations_are_gone(site: IdentitySite) -> None:
         for gone in (path, "/invitation/" + "x" * 43):
             answer = browser.get(gone)
             assert answer.status_code == 410 and "邀请链接已失效" in answer.text
+
+
+def test_open_invitations_are_told_of_and_can_be_revoked(site: IdentitySite) -> None:
+    office = {"tenant": "330112", "department": "政务服务中心", "role": "administrator", "name": "周敏"}
+    with site.operator() as operator:
+        asking = "/api/identity/invitations?tenant=330112"
+        nobody = operator.get(asking).json()
+        assert nobody == {"tenant": "330112", "administrators": 0, "open": []}
+        lost, kept = (operator.post("/api/identity/invitations", json=office).json() for _ in range(2))
+        answer = operator.get(asking)
+        assert [one["id"] for one in answer.json()["open"]] == [lost["id"], kept["id"]]
+        assert lost["link"].rsplit("/", 1)[1] not in answer.text, "a link is told once"
+        assert operator.get("/api/identity/invitations", params={"tenant": "330106"}).json()["open"] == []
+        revoking = f"/api/identity/invitations/{lost['id']}"
+        assert [operator.delete(revoking).status_code for _ in range(2)] == [204, 404]
+        assert operator.delete("/api/identity/invitations/everything").status_code == 422
+        with site.client() as browser:
+            assert browser.get(lost["link"]).status_code == 410
+        assert take_up(site, kept["link"].removeprefix(site.issuer), "zhoumin", "13200000001").status_code == 303
+        found = operator.get(asking).json()
+        assert found == {"tenant": "330112", "administrators": 1, "open": []}
+        assert operator.delete(f"/api/identity/invitations/{kept['id']}").status_code == 404, "what is taken up stays"
+    traced = site.rows("SELECT detail FROM identity.audit WHERE event = 'invitation_revoked'")
+    assert [one["detail"]["name"] for one in traced] == ["周敏"]
 
 
 def test_failed_take_up_leaves_the_invitation_usable(site: IdentitySite) -> None:

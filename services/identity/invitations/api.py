@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query
 
 from services.identity.invitations import store
-from services.identity.invitations.schema import InvitationDocument, NewInvitation
+from services.identity.invitations.schema import Identifier, InvitationDocument, NewInvitation, TenantInvitations
 from services.identity.people.api import require_tenants
+from services.identity.people.schema import TenantCode
 from services.identity.runtime import CurrentIdentity
+from services.kernel.problems import NotFound
 from services.kernel.tokens import Operator
 
 router = APIRouter(prefix="/api/identity", tags=["invitations"])
@@ -22,4 +25,27 @@ async def invite(invitation: NewInvitation, _: Operator, identity: CurrentIdenti
     token = secrets.token_urlsafe(32)
     async with identity.kernel.doors.own_connection() as connection, connection.transaction():
         expires_at = await store.add(connection, token, invitation, identity.settings.invitation)
-    return InvitationDocument(link=f"{identity.directory.issuer}/invitation/{token}", expires_at=expires_at)
+    return InvitationDocument(
+        id=store.identifier(token), link=f"{identity.directory.issuer}/invitation/{token}", expires_at=expires_at
+    )
+
+
+@router.get("/invitations")
+async def invitations(
+    tenant: Annotated[TenantCode, Query()], _: Operator, identity: CurrentIdentity
+) -> TenantInvitations:
+    """Whether a tenant has administrators, and which invitations of it are open."""
+    async with identity.kernel.doors.own_connection() as connection:
+        return TenantInvitations(
+            tenant=tenant,
+            administrators=await store.administrators(connection, tenant),
+            open=await store.all_open(connection, tenant),
+        )
+
+
+@router.delete("/invitations/{id}", status_code=204)
+async def revoke(id: Annotated[Identifier, Path()], _: Operator, identity: CurrentIdentity) -> None:
+    """End an open invitation: its link is gone from now on."""
+    async with identity.kernel.doors.own_connection() as connection, connection.transaction():
+        if not await store.revoke(connection, id):
+            raise NotFound()

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.identity.invitations.schema import NewInvitation
+from services.identity.invitations.schema import NewInvitation, OpenInvitation
 from services.identity.people.schema import Office
 from services.identity.people.store import trace
 from services.identity.protocol.store import digest
@@ -24,6 +24,20 @@ USE = """
     UPDATE identity.invitation SET used_at = now()
     WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()
     RETURNING tenant, department, role, name, expires_at
+"""
+OPEN = """
+    SELECT substr(encode(token_hash, 'hex'), 1, 16) AS id, department, role, name, created_at, expires_at
+    FROM identity.invitation
+    WHERE tenant = $1 AND used_at IS NULL AND expires_at > now() ORDER BY created_at, token_hash
+"""
+ADMINISTRATORS = """
+    SELECT count(DISTINCT person.id) FROM identity.role JOIN identity.person ON person.id = role.person_id
+    WHERE role.tenant = $1 AND role.role = 'administrator' AND person.disabled_at IS NULL
+"""
+REVOKE = """
+    UPDATE identity.invitation SET expires_at = now()
+    WHERE substr(encode(token_hash, 'hex'), 1, 16) = $1 AND used_at IS NULL AND expires_at > now()
+    RETURNING tenant, department, role, name
 """
 TAKEN_UP = "UPDATE identity.invitation SET person_id = $2 WHERE token_hash = $1"
 GRANT = """
@@ -43,6 +57,30 @@ async def add(connection: Connection, token: str, invitation: NewInvitation, lif
     expires_at: datetime = await connection.fetchval(ADD, digest(token), *office, invitation.name, life)
     await trace(connection, "invited", "operator", None, invitation.model_dump())
     return expires_at
+
+
+def identifier(token: str) -> str:
+    """By which the operator names an invitation whose link is told once."""
+    return digest(token).hex()[:16]
+
+
+async def all_open(connection: Connection, tenant: str) -> list[OpenInvitation]:
+    return [OpenInvitation(**row) for row in await connection.fetch(OPEN, tenant)]
+
+
+async def administrators(connection: Connection, tenant: str) -> int:
+    """How many people hold that office in the tenant."""
+    count: int = await connection.fetchval(ADMINISTRATORS, tenant)
+    return count
+
+
+async def revoke(connection: Connection, identifier: str) -> bool:
+    """End an open invitation, as if its time were over; tells whether it was one."""
+    row = await connection.fetchrow(REVOKE, identifier)
+    if row is None:
+        return False
+    await trace(connection, "invitation_revoked", "operator", None, dict(row))
+    return True
 
 
 async def find(connection: Connection, token: str) -> Invitation | None:
