@@ -23,6 +23,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PARALLEL = 16
 URN = re.compile(r"\[urn=(urn:pulumi:[^\]]+)\]")
 SEED = f"{PROJECT}:seed"
+NOT_LOGGED_IN = "PULUMI_ACCESS_TOKEN must be set"
+"""What the engine says when it was told of no backend: it then wants to go to its maker's."""
+NO_BACKEND = (
+    "its state is out of reach: this user is logged in to no backend\n"
+    "        pulumi login file:///srv/yiwang/state, on the deployment host (docs/production.md, State and secrets)"
+)
 CHANGE = re.compile(r"^\s+[+~\-±]+ ?(\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
 
 
@@ -182,15 +188,19 @@ class Engine:
         """Runs `pulumi COMMAND` in the repository; its output is returned, and written to `log` line by line."""
         if log is not None:
             print(f"$ pulumi {' '.join(command)}", file=log, flush=True)
-        process = subprocess.Popen(
-            [str(cache() / "bin" / "pulumi"), *command, "--color", "never"],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.variables()},
-            stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if log is not None else subprocess.PIPE,
-            text=True,
-        )
+        program = cache() / "bin" / "pulumi"
+        try:
+            process = subprocess.Popen(
+                [str(program), *command, "--color", "never"],
+                cwd=REPOSITORY,
+                env={**os.environ, **self.variables()},
+                stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if log is not None else subprocess.PIPE,
+                text=True,
+            )
+        except OSError as error:
+            raise EngineError(f"{program}: {error.strerror}; yiwang prepare builds the engine's command") from None
         if log is None:
             output, errors = process.communicate(given)
         else:
@@ -203,6 +213,8 @@ class Engine:
             process.wait()
         if process.returncode != 0:
             said = [line for line in (errors or output).splitlines() if line.strip()]
+            if any(NOT_LOGGED_IN in line for line in said):
+                raise EngineError(f"{self.environment}: {NO_BACKEND}")
             raise EngineError(f"pulumi {command[0]} ({self.environment}): {_cause(said)}")
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 

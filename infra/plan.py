@@ -22,6 +22,7 @@ from infra.database_classes import DATABASE_CLASSES
 from infra.folder import EnvironmentFolder
 from infra.registry import Registry
 from infra.scalability import MOST_HOSTS, NAME, OutOfReach, ScalabilityLaw
+from infra.unread import mistaken_for
 
 TRACKED = Path(__file__).parent.parent / "plans"
 CORE = "cell-core"
@@ -185,7 +186,13 @@ class Plan(PlanModel):
 
 
 def path_of(environment: str) -> Path:
+    """
+    Raises:
+        PlanError: a file lies there that was meant to be the environment's own plan and is not called so.
+    """
     own = EnvironmentFolder(environment).plan
+    for other in mistaken_for(own):
+        raise PlanError(f"{other}: is not read: the plan's name is {own.name}; rename it or take it away")
     if own.exists():
         return own
     tracked = TRACKED / f"{environment}.json"
@@ -201,6 +208,10 @@ def read(path: Path) -> Plan:
         return Plan.model_validate(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise PlanError(f"{path}: the environment has no plan; copy plans/local.json there") from None
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PlanError(f"{path}: is not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise PlanError(f"{path}:{error.lineno}: is not JSON: {error.msg}") from None
     except ValidationError as error:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from ruamel.yaml import YAML
 
 from infra import addresses
 from infra.folder import EnvironmentFolder
-from infra.names import PROJECT, StackName
-from infra.settings import secret_keys
+from infra.names import PROJECT, STACK_NAME, StackName
+from infra.settings import SettingsError, secret_keys
+from infra.unread import is_meant
 
 FOLDER = Path(__file__).parent / "stacks"
+SETTINGS_NAME = re.compile(rf"^(template\.[a-z]+|Pulumi\.{STACK_NAME.pattern[1:-1]})\.yaml$")
 
 MACHINE_MADE: Mapping[str, frozenset[str]] = {
     "foundation": frozenset(
@@ -100,7 +103,17 @@ def path_of(stack: StackName) -> Path:
 
 
 def cells_in_use(environment: str) -> set[str]:
-    """Cells that have settings, so a stack: the plan must not forget one."""
+    """Cells that have settings, so a stack: the plan must not forget one.
+
+    Raises:
+        SettingsError: there are settings under a name that the engine does not read.
+    """
+    for folder in (FOLDER, EnvironmentFolder(environment).stacks):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if is_meant(path) and not SETTINGS_NAME.match(path.name):
+                raise SettingsError(
+                    f"{path}: is not read: settings lie in Pulumi.<environment>.<scope>.yaml; rename it"
+                )
     pattern = f"Pulumi.{environment}.cell-*.yaml"
     found = [*FOLDER.glob(pattern), *EnvironmentFolder(environment).stacks.glob(pattern)]
     return {path.name.removesuffix(".yaml").split(".")[-1] for path in found}

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from infra.unread import mistaken_for
+
 FOLDER = Path(__file__).parent / "scenarios"
 JOURNEYS: dict[str, tuple[str, ...]] = {
     "citizen": ("search", "item", "file", "case", "query"),
@@ -97,8 +99,9 @@ def load(name_or_path: str) -> Scenario:
         return Scenario.model_validate(YAML(typ="safe").load(path.read_text("utf-8")))
     except FileNotFoundError:
         known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.yaml")))
-        raise ScenarioError(f"no scenario {name_or_path!r}; there are {known}") from None
-    except (OSError, YAMLError) as error:
+        others = "".join(f"; {other} is not read: rename it to {path.name}" for other in mistaken_for(path))
+        raise ScenarioError(f"no scenario {name_or_path!r}; there are {known}{others}") from None
+    except (OSError, YAMLError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from None
     except ValidationError as error:
         raise ScenarioError(_explain(path, error)) from None

@@ -34,13 +34,13 @@ TENANT_PURPOSES = ("database_owner_password", "database_application_password", "
                    "object_access_key_secret", "client_secret", "check_code_key")  # fmt: skip
 
 
-def outputs() -> EnvironmentOutputs:
-    """What `yiwang outputs` would tell of it."""
+def outputs(*more: str) -> EnvironmentOutputs:
+    """What `yiwang outputs` would tell of it, with more tenants than it has by itself."""
     return EnvironmentOutputs(
         environment=ENVIRONMENT,
         foundation=_foundation(),
         cells=[_cell(cell, number) for number, cell in enumerate(SHAPE)],
-        tenants=[_tenant(code) for code in CODES],
+        tenants=[_tenant(code) for code in [*CODES, *more]],
     )
 
 

@@ -6,11 +6,8 @@ import sys
 
 import typer
 
-from infra.engine import EngineError
-from infra.plan import PlanError
-from infra.registry import RegistryError
 from tools.commands import capacity, demonstration, environments, planning, rehearsals, tenants
-from tools.stages import StageError
+from tools.refusals import explain
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(tenants.app, name="tenants")
@@ -25,9 +22,6 @@ def main() -> None:
     """Runs the command; what it refuses is said in two lines and ends with code 1."""
     try:
         app()
-    except StageError as error:
-        typer.echo(f"yiwang: {error.cause}\n        {error.way_out}", err=True)
-        sys.exit(1)
-    except (EngineError, PlanError, RegistryError) as error:
-        typer.echo(f"yiwang: {error}", err=True)
+    except Exception as error:
+        typer.echo(f"yiwang: {explain(error)}", err=True)
         sys.exit(1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.outputs import EnvironmentOutputs, TenantOutputs
+from tools.stages import StageError
 
 DEPARTMENT = "政务服务中心"
 PASSWORD_BYTES = 9
@@ -36,7 +37,7 @@ class Person:
 
 def people(outputs: EnvironmentOutputs, path: Path) -> list[Person]:
     """A citizen, a clerk for each tenant and a province administrator; passwords are kept in `path` (mode 0600)."""
-    passwords: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    passwords = _passwords(path)
 
     def password(username: str) -> str:
         return passwords.setdefault(username, secrets.token_urlsafe(PASSWORD_BYTES))
@@ -54,15 +55,30 @@ def people(outputs: EnvironmentOutputs, path: Path) -> list[Person]:
     return found
 
 
+def _passwords(path: Path) -> dict[str, str]:
+    """By user name; empty before anybody was made.
+
+    Raises:
+        StageError: the file is not what was written there.
+    """
+    try:
+        passwords: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise StageError(f"{path} is malformed: {error}", "remove it: make up makes new log-ins") from None
+    if passwords and not (isinstance(passwords, dict) and {"citizen", "administrator"} <= passwords.keys()):
+        raise StageError(f"{path} lacks the citizen or the administrator", "remove it: make up makes new log-ins")
+    return passwords
+
+
 def _roles(tenant: TenantOutputs, role: str) -> list[dict[str, str]]:
     return [{"tenant": tenant.code, "department": DEPARTMENT, "role": role}]
 
 
 def log_ins(outputs: EnvironmentOutputs, path: Path) -> dict[str, Any]:
     """What `yiwang status --json` shows under `demo`: citizen, clerks by tenant code, administrator."""
-    if not path.exists():
+    passwords = _passwords(path)
+    if not passwords:
         return {}
-    passwords: dict[str, str] = json.loads(path.read_text())
 
     def log_in(username: str) -> dict[str, str]:
         return {"username": username, "password": passwords[username]}

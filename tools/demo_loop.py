@@ -111,6 +111,7 @@ class Demonstration:
             self._tell(scenario)
         finally:
             path = self.engine.folder.logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-loop.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(asdict(self.story), ensure_ascii=False, indent=2) + "\n")
         self.console.print(self._table())
         return self.story

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from infra.folder import EnvironmentFolder, home
+from infra.folder import ENVIRONMENT_NAME, EnvironmentFolder, home
 from tools.authority import Authority
 from tools.stages import StageError
 
@@ -69,11 +69,19 @@ def load_choice(folder: EnvironmentFolder) -> MachineChoice:
     """
     path = choice_path(folder)
     if not path.exists():
+        there = sorted(other.parent.name for other in home().glob("*/machine.json"))
         raise StageError(
-            f"environment {folder.environment} does not exist on this machine (no {path})",
+            f"environment {folder.environment} does not exist on this machine (no {path}); "
+            + (f"there are {', '.join(there)}" if there else "there is none"),
             f"bring it up first: make up ENVIRONMENT={folder.environment}",
         )
-    return MachineChoice(**json.loads(path.read_text()))
+    try:
+        return MachineChoice(**json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise StageError(
+            f"{path} is not what was written there: {error}",
+            "give it back its network, site_port, site_suffix and private_zone: every stack was made with them",
+        ) from None
 
 
 def refuse_production(environment: str) -> None:
@@ -126,24 +134,31 @@ def _withdraw_copied_plan(folder: EnvironmentFolder) -> bool:
 def _choose(folder: EnvironmentFolder) -> MachineChoice:
     environment = folder.environment
     if environment == "local":
-        network = os.environ.get("YIWANG_NETWORK", LOCAL_NETWORK)
-        port = int(os.environ.get("YIWANG_PORT", LOCAL_PORT))
-        return MachineChoice(network, port, "zj.localhost", "local.yiwang.internal")
+        network = os.environ.get("YIWANG_NETWORK") or LOCAL_NETWORK
+        return MachineChoice(network, _chosen_port() or LOCAL_PORT, "zj.localhost", "local.yiwang.internal")
     taken = [IPv4Network(other.network) for other in _other_choices(environment)] + machine_networks()
     network = os.environ.get("YIWANG_NETWORK") or next(
         candidate for candidate in TEST_NETWORKS if not any(IPv4Network(candidate).overlaps(net) for net in taken)
     )
     used = {other.site_port for other in _other_choices(environment)}
-    port = int(os.environ.get("YIWANG_PORT") or next(p for p in TEST_PORTS if p not in used and not port_holder(p)))
+    port = _chosen_port() or next(p for p in TEST_PORTS if p not in used and not port_holder(p))
     return MachineChoice(network, port, f"{environment}.localhost", f"{environment}.yiwang.internal")
 
 
+def _chosen_port() -> int | None:
+    given = os.environ.get("YIWANG_PORT")
+    if not given:
+        return None
+    if not given.isascii() or not given.isdecimal() or not 0 < int(given) < 65536:
+        raise StageError(
+            f"YIWANG_PORT: {given!r} is no port", "give a number from 1 to 65535: YIWANG_PORT=<port> make up"
+        )
+    return int(given)
+
+
 def _other_choices(environment: str) -> list[MachineChoice]:
-    found = []
-    for path in home().glob("*/machine.json"):
-        if path.parent.name != environment:
-            found.append(MachineChoice(**json.loads(path.read_text())))
-    return found
+    others = [path.parent.name for path in home().glob("*/machine.json") if path.parent.name != environment]
+    return [load_choice(EnvironmentFolder(other)) for other in others if ENVIRONMENT_NAME.match(other)]
 
 
 def _check_free(choice: MachineChoice) -> None:

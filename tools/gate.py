@@ -63,6 +63,7 @@ def run_gate(
     outputs = outputs_of(engine)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     place = folder or engine.folder.root / "gate" / f"{stamp}-{scenario.name}"
+    place.mkdir(parents=True, exist_ok=True)  # refused before minutes of load
     with judging(engine, say):
         warning = _plan_warning(engine)
         if outputs.prometheus is None:

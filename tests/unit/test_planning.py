@@ -722,7 +722,7 @@ def test_without_an_environment_there_is_one_clear_message(words: list[str], sai
 
 
 def test_a_scenario_that_is_none_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.commands.planning.load_choice", lambda folder: None)
+    monkeypatch.setattr("tools.commands.arguments.load_choice", lambda folder: None)
     result = CliRunner().invoke(cli.app, ["plan", "test-plan", "--scenario", "festival"])
     assert isinstance(result.exception, StageError)
     assert "no scenario 'festival'; there are cell, launch" in result.exception.cause

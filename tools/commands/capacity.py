@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,16 +11,13 @@ from rich.console import Console
 from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
-from infra.engine import Engine, EngineError
+from infra.engine import Engine
 from infra.folder import EnvironmentFolder
-from infra.plan import PlanError
-from infra.registry import RegistryError
-from tools.stages import StageError
+from tools.commands.arguments import Environment
+from tools.refusals import explain
 
 EXIT_CODES = {"GO": 0, "NO-GO": 1, "UNSURE": 2}
 NOT_JUDGED = 3
-
-Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
 
 
 class Judging(TyperCommand):
@@ -57,26 +53,16 @@ def gate(
     """
     # libraries for statistics and charts take a second to load, which no other command should wait for
     from loadtests.gate import report
-    from loadtests.rehearsal import RehearsalError
-    from loadtests.run import LoadError
-    from loadtests.scenario import ScenarioError
     from loadtests.scenario import load as load_scenario
-    from monitoring.objectives import ObjectivesError
     from tools.gate import run_gate
 
     try:
         chosen = load_scenario(scenario).changed(rate=rate, hold_seconds=hold)
-        engine = Engine(EnvironmentFolder(environment))
-        judged = run_gate(engine, chosen, workers=workers, folder=folder, say=typer.echo)
-    except StageError as error:
-        _not_judged(f"{error.cause}\n        {error.way_out}")
-    except (
-        EngineError, LoadError, ObjectivesError, PlanError, RegistryError, RehearsalError, ScenarioError, ValueError
-    ) as error:  # fmt: skip
-        _not_judged(str(error))
+        judged = run_gate(
+            Engine(EnvironmentFolder(environment)), chosen, workers=workers, folder=folder, say=typer.echo
+        )
     except Exception as error:  # 1 would say NO-GO
-        traceback.print_exc()
-        _not_judged(repr(error))
+        _not_judged(explain(error))
     console = Console(highlight=False)
     report.show(console, judged.verdict, judged.load)
     if judged.unpublished:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-Environment = Annotated[str, typer.Argument(help="local or test-…")]
+from tools.commands.arguments import OwnEnvironment, engine_of
 
 
 def mount(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def demo_loop(
-    environment: Environment = "local",
+    environment: OwnEnvironment = "local",
     short: Annotated[bool, typer.Option("--short", help="short holds, and no second measurement")] = False,
 ) -> None:
     """Shows the loop on a cell: a launch above what it carries is refused, a host is planned and added, the same gate
@@ -28,6 +28,7 @@ def demo_loop(
     from tools.demo_loop import FULL, SHORT, Demonstration
     from tools.lifecycle import Lifecycle
 
+    engine_of(environment)
     console = Console(highlight=False)
     lengths = SHORT if short else FULL
     Demonstration(Lifecycle(environment), console, lengths, measure_after=not short).run()

@@ -13,17 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.engine import Engine
-from infra.folder import EnvironmentFolder, cache
+from infra.folder import cache
 from infra.local.cloud import Cloud
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
+from tools.commands.arguments import Environment, OwnEnvironment, engine_of
 from tools.demo import log_ins
 from tools.environment import load_choice
 from tools.logs import journal, stream
 from tools.stages import Run, StageError
 from tools.watch import firing
-
-Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
 
 
 def mount(app: typer.Typer) -> None:
@@ -41,7 +40,7 @@ def prepare() -> None:
         prepare_machine(stage)
 
 
-def up(environment: Environment = "local") -> None:
+def up(environment: OwnEnvironment = "local") -> None:
     """Brings the environment up, or heals it; run again it changes nothing."""
     from tools.lifecycle import Lifecycle
 
@@ -54,8 +53,13 @@ def up(environment: Environment = "local") -> None:
         console.print("Nothing was changed.")
 
 
-def onboard(environment: Environment, tenant: Annotated[str, typer.Argument(help="the tenant's code")]) -> None:
-    """Brings one planned tenant live and prints a one-time link for its first administrator."""
+def onboard(
+    environment: OwnEnvironment, tenant: Annotated[str, typer.Argument(help="the tenant's code, label or name")]
+) -> None:
+    """Brings one planned tenant live and prints a one-time link for its first administrator.
+
+    All is checked before anything is changed. Run again, it goes on where it was cut short.
+    """
     from tools.lifecycle import Lifecycle
 
     if not tenant:
@@ -69,14 +73,17 @@ def onboard(environment: Environment, tenant: Annotated[str, typer.Argument(help
 
 
 def down(
-    environment: Environment = "local",
+    environment: OwnEnvironment = "local",
     purge: Annotated[bool, typer.Option("--purge", help="remove data and state too")] = False,
 ) -> None:
     """Ends and removes everything that runs; data and state stay unless --purge."""
     from tools.lifecycle import Lifecycle
 
     console = Console(highlight=False)
-    console.print(Lifecycle(environment).down(purge, console).table())
+    life = Lifecycle(environment)
+    if not life.folder.root.exists():
+        load_choice(life.folder)  # says which there are: a name mistyped is not what was to go
+    console.print(life.down(purge, console).table())
 
 
 def status(
@@ -84,7 +91,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, log-ins included")] = False,
 ) -> None:
     """What was provisioned, where it answers, and how to log in."""
-    engine = _engine(environment)
+    engine = engine_of(environment)
     if as_json:
         typer.echo(json.dumps(describe(engine), ensure_ascii=False, indent=2))
     else:
@@ -100,7 +107,7 @@ def logs(
     follow: Annotated[bool, typer.Option(help="go on with the lines to come, until Ctrl-C")] = True,
 ) -> None:
     """Follows the logs of what runs on the hosts: services, gateways, pools, exporters, monitoring."""
-    engine = _engine(environment)
+    engine = engine_of(environment)
     found = _outputs(engine)
     names = [one.name for cell in found.cells for one in cell.hosts] if host is None else [host]
     command = journal(lines, follow)
@@ -119,15 +126,14 @@ def logs(
 
 def ssh(environment: Environment, host: Annotated[str, typer.Argument(help="the host's name")]) -> None:
     """A shell on a host."""
-    engine = _engine(environment)
+    engine = engine_of(environment)
     _exec_ssh(engine, _outputs(engine), host)
 
 
 def env(environment: Environment = "local") -> None:
     """Prints what pulumi, ansible-playbook and ansible-inventory need: eval "$(yiwang env local)"."""
-    engine = Engine(EnvironmentFolder(environment))
+    engine = engine_of(environment)
     if environment != "prod":
-        load_choice(engine.folder)
         for scope in engine.stacks():
             engine.link_settings(scope)
     for name, value in deployment.variables(engine).items():
@@ -136,7 +142,7 @@ def env(environment: Environment = "local") -> None:
 
 def outputs(environment: Environment = "local") -> None:
     """Prints the merged outputs of the environment's stacks as JSON, without secrets: what later stages read."""
-    typer.echo(_outputs(_engine(environment)).model_dump_json(indent=2))
+    typer.echo(_outputs(engine_of(environment)).model_dump_json(indent=2))
 
 
 def describe(engine: Engine) -> dict[str, Any]:
@@ -181,13 +187,6 @@ def _front_gateway(found: EnvironmentOutputs) -> dict[str, Any] | None:
     serving = {tenant.cell for tenant in found.tenants}
     gateways = [cell.gateway for cell in found.cells if cell.cell in serving]
     return gateways[0].model_dump(include={"name", "address", "port"}) if gateways else None
-
-
-def _engine(environment: str) -> Engine:
-    engine = Engine(EnvironmentFolder(environment))
-    if environment != "prod":
-        load_choice(engine.folder)
-    return engine
 
 
 def _outputs(engine: Engine) -> EnvironmentOutputs:

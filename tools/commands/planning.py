@@ -11,10 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.engine import Engine
-from infra.folder import EnvironmentFolder
 from loadtests.scenario import ScenarioError, load
-from tools.environment import load_choice
+from tools.commands.arguments import Environment, engine_of
 from tools.stages import StageError
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def plan(
-    environment: Annotated[str, typer.Argument(help="local, prod or test-…")] = "local",
+    environment: Environment = "local",
     scenario: Annotated[str, typer.Option(help="a name in loadtests/scenarios, or a file")] = "launch",
     rate: Annotated[float | None, typer.Option(help="journeys a second, instead of the scenario's")] = None,
     cell: Annotated[str | None, typer.Option(help="only this cell")] = None,
@@ -44,7 +42,7 @@ def plan(
     # the model's libraries take a second to load, which no other command should wait for
     from tools.planning import make_plan
 
-    engine = _engine(environment)
+    engine = engine_of(environment)
     console = Console(highlight=False)
     try:
         wanted = load(scenario)
@@ -113,13 +111,3 @@ def _say_next(proposal: Proposal, environment: str, console: Console) -> None:
         console.print("    (docs/production.md: pulumi up and the playbook)", markup=False)
     else:
         console.print(f"    make up{'' if environment == 'local' else f' ENVIRONMENT={environment}'}", markup=False)
-
-
-def _engine(environment: str) -> Engine:
-    try:
-        engine = Engine(EnvironmentFolder(environment))
-    except ValueError as error:
-        raise StageError(str(error), "see yiwang plan --help") from None
-    if environment != "prod":
-        load_choice(engine.folder)
-    return engine

@@ -6,18 +6,14 @@ from typing import Annotated
 
 import typer
 
-from infra.engine import Engine
-from infra.folder import EnvironmentFolder
 from loadtests.rehearsal import RehearsalError
 from loadtests.scenario import ScenarioError, load
 from tools import rehearsals
-from tools.environment import load_choice
+from tools.commands.arguments import Environment, engine_of
 from tools.lifecycle import holding
 from tools.stages import StageError
 
 app = typer.Typer(help="The people of load runs: made before, removed after.", no_args_is_help=True)
-
-Environment = Annotated[str, typer.Argument(help="local, prod or test-…")]
 
 
 @app.command()
@@ -26,7 +22,7 @@ def prepare(
     scenario: Annotated[str, typer.Option(help="a name in loadtests/scenarios, or a file")] = "launch",
 ) -> None:
     """Makes the people of a scenario and writes the kit; people that are there are used again."""
-    engine = _engine(environment)
+    engine = engine_of(environment)
     try:
         with holding(engine.folder):
             path = rehearsals.prepare(engine, load(scenario), typer.echo, kept=True)
@@ -38,7 +34,7 @@ def prepare(
 @app.command()
 def remove(environment: Environment = "local") -> None:
     """Removes the kit's people and their cases from every database, traces and audit included."""
-    engine = _engine(environment)
+    engine = engine_of(environment)
     try:
         with holding(engine.folder):
             counts = rehearsals.remove(engine, typer.echo)
@@ -47,10 +43,3 @@ def remove(environment: Environment = "local") -> None:
     for table, rows in sorted(counts.items()):
         typer.echo(f"{rows:>8}  {table}")
     typer.echo("nothing of a rehearsal is left" if counts else "there was nothing to remove")
-
-
-def _engine(environment: str) -> Engine:
-    engine = Engine(EnvironmentFolder(environment))
-    if environment != "prod":
-        load_choice(engine.folder)
-    return engine

@@ -1,0 +1,52 @@
+"""How a command that cannot go on says so: what is wrong and the way out, and nobody is shown a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import traceback
+
+import httpx
+
+from infra.engine import EngineError
+from infra.local.cloud import CloudError
+from infra.name_lookup import NameLookupError
+from infra.plan import PlanError
+from infra.registry import RegistryError
+from infra.settings import SettingsError
+from loadtests.rehearsal import RehearsalError
+from loadtests.run import LoadError
+from loadtests.scenario import ScenarioError
+from monitoring.objectives import ObjectivesError
+from monitoring.prometheus import PrometheusError
+from tools.stages import StageError
+
+EXPECTED = (
+    EngineError,
+    PlanError,
+    RegistryError,
+    SettingsError,
+    NameLookupError,
+    CloudError,
+    ScenarioError,
+    RehearsalError,
+    LoadError,
+    ObjectivesError,
+    PrometheusError,
+    httpx.HTTPError,
+    OSError,
+    subprocess.SubprocessError,
+)
+"""What a wrong word, a malformed file or a host out of reach ends in; each says by itself what is wrong."""
+OWN_FAULT = "a fault of yiwang's own"
+
+
+def explain(error: Exception) -> str:
+    """What a command says before it ends. An error that nobody foresaw leaves its traceback in a file."""
+    if isinstance(error, StageError):
+        return f"{error.cause}\n        {error.way_out}"
+    if isinstance(error, EXPECTED):
+        return str(error) or repr(error)
+    with tempfile.NamedTemporaryFile("w", prefix="yiwang-", suffix=".traceback", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    return f"{OWN_FAULT}: {error!r}\n        report it with {file.name}"
