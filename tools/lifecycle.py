@@ -6,7 +6,7 @@ import fcntl
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin
 from infra.outputs import EnvironmentOutputs, TenantOutputs
 from infra.recovery import mend_backend, recover
-from infra.registry import Registry, load_registry, set_status
+from infra.registry import Registry, load_registry
 from tools import environment as environments
-from tools import machine, stack_settings
+from tools import invitations, machine, onboarding, stack_settings
 from tools.deployment import play
 from tools.environment import RegistryOverlay
 from tools.operator_client import Operator
@@ -82,7 +82,7 @@ def prepare_machine(stage: Stage) -> None:
 
 
 def registry_of(folder: EnvironmentFolder) -> Registry:
-    return load_registry(overlay=folder.registry_overlay if folder.registry_overlay.exists() else None)
+    return load_registry(overlay=folder.registry_overlay)
 
 
 def scopes_of(folder: EnvironmentFolder) -> list[str]:
@@ -167,34 +167,34 @@ class Lifecycle:
                 stage.say(await_sight(outputs), changed=False)
         return run
 
-    def onboard(self, code: str, console: Console | None = None) -> tuple[Run, dict[str, str] | None]:
-        """Brings one planned tenant live: its stack alone, a playbook limited to what it needs, the catalogue, a smoke
-        check, and an invitation for its first administrator (None when the tenant was live already).
+    def onboard(self, word: str, console: Console | None = None) -> tuple[Run, dict[str, str] | None]:
+        """Brings the planned tenant of that code, name or label live: its stack alone, a playbook limited to what it
+        needs, the catalogue, a smoke check, and an invitation for its first administrator (None when it has one, or
+        was invited already).
 
         Raises:
-            StageError: no such tenant, or a stage cannot go on.
+            StageError: the tenant cannot come, and nothing was changed; or a stage cannot go on.
         """
         environments.load_choice(self.folder)
-        registry = registry_of(self.folder)
-        if code not in registry.divisions:
-            raise StageError(f"no tenant {code!r} in the registry", "see yiwang tenants list")
-        division = registry.divisions[code]
-        scope = registry.scope_of(code)
         run = Run("onboard", self.folder.logs, console or Console(highlight=False))
         with holding(self.folder):
-            fresh = not division.provisioned
-            with run.stage("registry") as stage:
-                set_status(self.folder.registry_overlay, code, "live")
-                stage.say(f"{division.name} is live" if fresh else f"{division.name} was live already", changed=fresh)
-            self._preview(scope, run)
-            with run.stage(scope) as stage:
-                self._update(scope, stage)
+            with run.stage("checks") as stage:
+                coming, outputs = onboarding.check(self.engine, word)
+                with closing(operator_of(self.engine, outputs)) as operator:
+                    onboarding.check_identity(operator)
+                state = "is to come" if coming.overlay else "is live already"
+                stage.say(f"{coming.tenant.name} {state}; its stack, every host and identity answer", changed=False)
+            with onboarding.joining(self.engine, coming, run) as joined:
+                self._preview(coming.scope, run)
+                joined.begun = True
+                with run.stage(coming.scope) as stage:
+                    self._update(coming.scope, stage)
             outputs = self.engine.merged_outputs()
-            tenant = next(one for one in outputs.tenants if one.code == code)
+            tenant = next(one for one in outputs.tenants if one.code == coming.tenant.code)
             with run.stage("deployment") as stage:
-                self._deploy(stage, "--tags", "tenants", tenant=code)
-            invitation = self._fill(run, outputs, [tenant], invite=division.name if fresh else None)
-        return run, invitation
+                self._deploy(stage, "--tags", "tenants", tenant=tenant.code)
+            self._fill(run, outputs, [tenant])
+            return run, self._invite(run, outputs, tenant)
 
     def down(self, purge: bool = False, console: Console | None = None) -> Run:
         """Ends and removes everything that runs. Data and state stay, unless `purge`.
@@ -292,20 +292,22 @@ class Lifecycle:
         self.cloud.configure(self._cloud_settings())
         self.cloud.start()
 
-    def _fill(
-        self, run: Run, outputs: EnvironmentOutputs, tenants: list[TenantOutputs], invite: str | None = None
-    ) -> dict[str, str] | None:
-        operator = operator_of(self.engine, outputs)
-        try:
+    def _fill(self, run: Run, outputs: EnvironmentOutputs, tenants: list[TenantOutputs]) -> None:
+        with closing(operator_of(self.engine, outputs)) as operator:
             with run.stage("people and items") as stage:
                 stage.say(*seed(operator, outputs, tenants, self.folder.demo, stage.log))
             with run.stage("smoke check") as stage:
                 stage.say(smoke(operator, outputs, tenants), changed=False)
-            if invite is None:
+
+    def _invite(self, run: Run, outputs: EnvironmentOutputs, tenant: TenantOutputs) -> dict[str, str] | None:
+        """An invitation if one is owed, whatever this run found to do: an earlier one may have been cut short."""
+        with closing(operator_of(self.engine, outputs)) as operator, run.stage("invitation") as stage:
+            if standing := invitations.standing(operator, tenant):
+                another = f"yiwang invitation give {self.environment} {tenant.code}"
+                stage.say(f"{standing}; another: {another}", changed=False)
                 return None
-            return operator.invite(tenants[0].code, f"{invite}管理员", "政务服务中心")
-        finally:
-            operator.close()
+            stage.say(f"for {tenant.name}'s first administrator")
+            return invitations.give(operator, tenant)
 
     def _purge(self, run: Run) -> None:
         """Destroys through the engine what it made, in the reverse order, then whatever is left of the cloud."""

@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 def _passing(error: BaseException) -> bool:
-    """Faults that another try may not meet: every call here is idempotent."""
+    """Faults that another try may not meet: every call here is idempotent but `invite`, which says so."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in (429, 502, 503, 504)
     return isinstance(error, httpx.TransportError)
@@ -42,6 +42,10 @@ class Operator:
     def close(self) -> None:
         self._client.close()
 
+    def check(self) -> None:
+        """Identity answers, and knows this client."""
+        self._access()
+
     def get(self, url: str) -> httpx.Response:
         """A page or document that anyone may read."""
         return self._send("GET", url)
@@ -62,10 +66,26 @@ class Operator:
         return made
 
     def invite(self, tenant: str, name: str, department: str) -> dict[str, str]:
-        """A one-time link for the tenant's administrator: `{"link", "expires_at"}`."""
+        """A one-time link for the tenant's administrator: `{"id", "link", "expires_at"}`. Where an answer was lost,
+        another invitation is open beside it."""
         wish = {"tenant": tenant, "name": name, "department": department, "role": "administrator"}
         invitation: dict[str, str] = self._ask("POST", f"{self.issuer}/api/identity/invitations", wish).json()
         return invitation
+
+    def invitations(self, tenant: str) -> dict[str, Any]:
+        """`{"administrators": how many, "open": invitations without their links, the oldest first}`."""
+        found: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/invitations?tenant={tenant}").json()
+        return found
+
+    def revoke(self, invitation: str) -> bool:
+        """Ends an open invitation; tells whether it was one."""
+        try:
+            self._ask("DELETE", f"{self.issuer}/api/identity/invitations/{invitation}")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 404:
+                return False
+            raise
+        return True
 
     def publish_standard(self, province_url: str, item: dict[str, Any]) -> None:
         """Publishes a standard item's version on the province's site; the same content again changes nothing."""

@@ -5,19 +5,56 @@ invited.
 from __future__ import annotations
 
 import io
+from contextlib import closing
+from typing import Any
 
 import httpx
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from infra.engine import EngineError
+from infra.recovery import recover
 from tests.e2e.clients import trust
 from tests.e2e.units import main_pids
 from tests.living import CHUNAN, Living, preview, touched
-from tools.lifecycle import scopes_of
+from tools import cli
+from tools.lifecycle import operator_of, scopes_of
+from tools.stages import StageError
 
 NEVER_RESTARTED = {"pgbouncer", "haproxy", "yiwang-affairs", "yiwang-portal", "yiwang-identity", "yiwang-query",
                    "yiwang-tenants-exporter", "yiwang-pgbouncer-exporter", "prometheus", "prometheus-alertmanager",
                    "yiwang-receiver"}  # fmt: skip
+
+
+@pytest.mark.timeout(120)
+def test_a_county_whose_stack_is_out_of_reach_leaves_what_was_found(living: Living) -> None:
+    before = living.life.folder.registry_overlay.read_bytes()
+    (state,) = living.life.folder.pulumi_backend.glob(f".pulumi/stacks/*/{living.engine.stack('hangzhou')}.json")
+    away = state.rename(state.with_suffix(".away"))
+    try:
+        with pytest.raises(StageError, match=r"stack \S+\.hangzhou, which 淳安县 would be in, is not there"):
+            living.life.onboard(CHUNAN, Console(file=io.StringIO()))
+    finally:
+        away.rename(state)
+    assert living.life.folder.registry_overlay.read_bytes() == before
+
+
+@pytest.mark.timeout(300)
+def test_what_a_failed_update_has_made_is_taken_back(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, ids = living.life.folder.registry_overlay.read_bytes(), _ids(living, "hangzhou")
+
+    def fail_at_the_end(*given: Any) -> Any:
+        recover(*given)
+        assert _ids(living, "hangzhou") != ids, "it had begun"
+        raise EngineError("the engine lost its cloud")
+
+    monkeypatch.setattr("tools.lifecycle.recover", fail_at_the_end)
+    with pytest.raises(StageError, match="lost its cloud"):
+        living.life.onboard(CHUNAN, Console(file=io.StringIO()))
+    assert living.life.folder.registry_overlay.read_bytes() == before
+    assert _ids(living, "hangzhou") == ids
+    assert not preview(living, "hangzhou")[0].any
 
 
 @pytest.mark.timeout(300)
@@ -51,6 +88,26 @@ def test_onboarding_a_living_county_changes_nothing_and_invites_nobody(living: L
     run, invitation = living.life.onboard(CHUNAN, Console(file=io.StringIO()))
     assert invitation is None
     assert not run.changed, run.rows
+
+
+def test_an_invitation_is_given_again_and_revoked(living: Living) -> None:
+    words = [living.name, CHUNAN]
+    former = _open(living)
+    given = CliRunner().invoke(cli.app, ["invitation", "give", *words])
+    assert given.exit_code == 0, given.output
+    (link,) = (word for word in given.output.split() if "/invitation/" in word)
+    with httpx.Client(verify=trust(living), timeout=30) as browser:
+        assert browser.get(link).status_code == 200
+        (open_now,) = _open(living)
+        assert open_now not in former, "the link that was given before has ended"
+        assert CliRunner().invoke(cli.app, ["invitation", "revoke", *words]).exit_code == 0
+        assert browser.get(link).status_code == 410
+    assert _open(living) == []
+
+
+def _open(living: Living) -> list[str]:
+    with closing(operator_of(living.engine, living.outputs)) as operator:
+        return [one["id"] for one in operator.invitations(CHUNAN)["open"]]
 
 
 def _ids(living: Living, scope: str) -> set[str]:

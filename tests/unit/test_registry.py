@@ -473,7 +473,7 @@ def test_set_status_keeps_the_rest_of_the_overlay(tmp_path: Path) -> None:
 def test_set_status_leaves_no_entry_that_would_mask_what_the_file_says_later(small: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "overlay" / "registry.yaml"
     for status in ("planned", "live"):
-        set_status(overlay, "330106", status, small)  # type: ignore[arg-type]
+        set_status(overlay, "330106", status, small)
     edit(XIHU, "status: live", "status: suspended")(small)
     assert load_registry(small, overlay).divisions["330106"].status == "suspended"
 

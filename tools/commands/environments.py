@@ -17,6 +17,7 @@ from infra.folder import cache
 from infra.local.cloud import Cloud
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
+from tools.commands import invitations
 from tools.commands.arguments import Environment, OwnEnvironment, engine_of
 from tools.demo import log_ins
 from tools.environment import load_choice
@@ -68,8 +69,7 @@ def onboard(
     run, invitation = Lifecycle(environment).onboard(tenant, console)
     console.print(run.table())
     if invitation is not None:
-        console.print(f"First administrator's link, shown once, until {invitation['expires_at']}:")
-        console.print(invitation["link"], soft_wrap=True)
+        invitations.show(console, invitation)
 
 
 def down(

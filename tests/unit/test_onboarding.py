@@ -1,0 +1,237 @@
+"""A tenant's coming: all is checked before anything is written, and a run that fails leaves what it found."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+
+from infra.engine import Changes, Engine, EngineError
+from infra.registry import load_registry
+from tests import provisioned
+from tools import invitations
+from tools.environment import MachineChoice, choice_path
+from tools.lifecycle import Lifecycle
+from tools.stages import StageError
+
+CHUNAN, XIHU, HAISHU, NINGBO = "330127", "330106", "330203", "330200"
+STACKS = ["foundation", "cell-core", "cell-a", "zhejiang", "hangzhou"]
+
+
+class Identity:
+    """Who was invited, who has come."""
+
+    def __init__(self) -> None:
+        self.administrators = self.given = 0
+        self.open: list[dict[str, str]] = []
+        self.fault: Exception | None = None
+
+    def check(self) -> None:
+        if self.fault:
+            raise self.fault
+
+    def invitations(self, tenant: str) -> dict[str, Any]:
+        return {"administrators": self.administrators, "open": list(self.open)}
+
+    def invite(self, tenant: str, name: str, department: str) -> dict[str, str]:
+        self.given += 1
+        made = {"id": f"{tenant}-{self.given}", "name": name, "role": "administrator", "expires_at": "tomorrow"}
+        self.open.append(made)
+        return made
+
+    def revoke(self, invitation: str) -> bool:
+        before, self.open = self.open, [one for one in self.open if one["id"] != invitation]
+        return self.open != before
+
+    def close(self) -> None:
+        pass
+
+
+class World:
+    """An environment whose engine, hosts and services do what a test wants."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.life = Lifecycle("test-onboard")
+        self.life.folder.root.mkdir(parents=True)
+        choice = MachineChoice("10.77.0.0/16", 8443, "zj.localhost", "local.yiwang.internal")
+        choice_path(self.life.folder).write_text(json.dumps(asdict(choice)))
+        self.overlay.write_text(f'statuses: {{"{CHUNAN}": planned}}\n')
+        self.done: list[str] = []
+        self.faults: dict[str, BaseException] = {}
+        self.identity = Identity()
+        self.stacks, self.running, self.silent = list(STACKS), True, False
+        self.printed = io.StringIO()
+        patch = monkeypatch.setattr
+        patch("tools.onboarding.Cloud.is_up", lambda _: self.running)
+        patch("tools.onboarding.socket.create_connection", self._connect)
+        patch("tools.lifecycle.operator_of", lambda *_: self.identity)
+        patch(Engine, "stacks", lambda _: self.stacks)
+        patch(Engine, "merged_outputs", lambda _: provisioned.outputs(CHUNAN))
+        patch(Engine, "preview", self._step("preview", Changes()))
+        patch("tools.lifecycle.recover", self._step("update", Changes({"create": 1})))
+        patch("tools.onboarding.recover", self._step("taking back", Changes({"delete": 1})))
+        patch(Lifecycle, "_deploy", self._step("deployment", None))
+        patch("tools.lifecycle.seed", self._step("seed", ("people", True)))
+        patch("tools.lifecycle.smoke", self._step("smoke", "it answers"))
+
+    def _step(self, name: str, answer: object) -> Callable[..., Any]:
+        def step(*_: object, **__: object) -> object:
+            self.done.append(name)
+            if name in self.faults:
+                raise self.faults[name]
+            return answer
+
+        return step
+
+    def _connect(self, *_: object) -> Any:
+        if self.silent:
+            raise TimeoutError
+        return io.BytesIO()
+
+    def onboard(self, word: str = CHUNAN) -> dict[str, str] | None:
+        return self.life.onboard(word, Console(file=self.printed, width=300))[1]
+
+    @property
+    def overlay(self) -> Path:
+        return self.life.folder.registry_overlay
+
+    def status(self, code: str = CHUNAN) -> str:
+        return load_registry(overlay=self.overlay).divisions[code].status
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    monkeypatch.setenv("YIWANG_HOME", str(tmp_path))
+    return World(monkeypatch)
+
+
+def change(name: str, value: object) -> Callable[[World], None]:
+    return lambda world: setattr(world, name, value)
+
+
+def refuse_the_operator(world: World) -> None:
+    world.identity.fault = httpx.ConnectError("connection refused")
+
+
+def suspend(world: World) -> None:
+    world.overlay.write_text(f'statuses: {{"{CHUNAN}": suspended}}\n')
+
+
+def out_of_reach(step: str) -> Callable[[World], None]:
+    return lambda world: world.faults.update({step: EngineError("pulumi: the backend does not answer")})
+
+
+REFUSED: dict[str, tuple[str, Callable[[World], None], str, str]] = {
+    "its city is not up": (
+        HAISHU,
+        lambda _: None,
+        "belongs to 宁波市 (330200), which is not on",
+        '"330200": live under',
+    ),
+    "its own stack is not there": (NINGBO, lambda _: None, "stack test-onboard.ningbo", '"330200": live under'),
+    "no such tenant": ("330199", lambda _: None, "no tenant '330199'", "yiwang tenants list"),
+    "it is suspended": (CHUNAN, suspend, "淳安县 (330127) is suspended", "make up"),
+    "its stack is gone": (CHUNAN, change("stacks", STACKS[:-1]), "stack test-onboard.hangzhou", "make up"),
+    "nothing runs": (CHUNAN, change("running", False), "does not run", "make up ENVIRONMENT=test-onboard"),
+    "hosts are silent": (CHUNAN, change("silent", True), "cell-a-application-1", "make up"),
+    "identity is silent": (CHUNAN, refuse_the_operator, "connection refused", "make up"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_come_is_refused_before_anything_is_changed(world: World, case: str) -> None:
+    word, prepare, cause, way_out = REFUSED[case]
+    prepare(world)
+    before = world.overlay.read_bytes()
+    with pytest.raises(StageError) as refused:
+        world.onboard(word)
+    assert cause in refused.value.cause
+    assert way_out in refused.value.way_out
+    assert world.overlay.read_bytes() == before
+    assert world.done == []
+
+
+def test_an_overlay_that_does_not_hold_is_refused(world: World) -> None:
+    world.overlay.write_text("statuses: []\n")
+    with pytest.raises(StageError, match="statuses"):
+        world.onboard()
+    assert (world.overlay.read_text(), world.done) == ("statuses: []\n", [])
+
+
+@pytest.mark.parametrize(
+    ("step", "done"),
+    [("preview", ["preview"]), ("update", ["preview", "update", "taking back"])],
+)
+@pytest.mark.parametrize("fault", [EngineError("out of reach"), KeyboardInterrupt()], ids=["out of reach", "ctrl-c"])
+def test_a_county_whose_stack_is_out_of_reach_leaves_what_it_found(
+    world: World, step: str, done: list[str], fault: BaseException
+) -> None:
+    world.overlay.write_text(f'# kept\nstatuses: {{"{CHUNAN}": planned}}\n')
+    before = world.overlay.read_bytes()
+    world.faults[step] = fault
+    with pytest.raises((StageError, KeyboardInterrupt)):
+        world.onboard()
+    assert world.overlay.read_bytes() == before
+    assert world.done == done, "what the update had begun is taken back, and nothing where it had not"
+    world.faults.clear()
+    assert world.onboard() is not None, "the next run brings it"
+    assert world.status() == "live"
+
+
+def test_what_cannot_be_taken_back_is_said(world: World) -> None:
+    out_of_reach("update")(world)
+    out_of_reach("taking back")(world)
+    with pytest.raises(StageError, match="does not answer"):
+        world.onboard()
+    assert world.status() == "planned"
+    assert "stack test-onboard.hangzhou is out of reach" in world.printed.getvalue()
+
+
+@pytest.mark.parametrize("step", ["deployment", "seed", "smoke"])
+def test_a_run_cut_short_gives_its_invitation_at_the_next(world: World, step: str) -> None:
+    out_of_reach(step)(world)
+    with pytest.raises(StageError):
+        world.onboard()
+    assert world.status() == "live", "its database and its site are there: nothing of it is taken away"
+    world.faults.clear()
+    assert world.onboard() is not None
+
+
+def test_who_was_invited_or_has_come_is_not_invited_again(world: World) -> None:
+    assert world.onboard() is not None
+    assert world.onboard() is None
+    assert "yiwang invitation give test-onboard 330127" in world.printed.getvalue()
+    world.identity.open.clear()
+    assert world.onboard() is not None, "the invitation has expired and nobody has come"
+    world.identity.open.clear()
+    world.identity.administrators = 1
+    assert world.onboard() is None
+
+
+def test_an_invitation_given_again_takes_the_place_of_the_former_alone(world: World) -> None:
+    tenant = next(one for one in provisioned.outputs(CHUNAN).tenants if one.code == CHUNAN)
+    clerk = {"id": "clerk", "name": "王芳", "role": "clerk", "expires_at": "tomorrow"}
+    world.identity.open = [clerk]
+    for _ in range(3):
+        given = invitations.give(world.identity, tenant)  # type: ignore[arg-type]
+        assert world.identity.open == [clerk, given]
+
+
+def test_onboarding_the_living_writes_nothing_that_would_mask_a_later_suspension(world: World) -> None:
+    before = world.overlay.read_bytes()
+    world.onboard("西湖区")
+    assert world.overlay.read_bytes() == before
+    assert XIHU not in world.overlay.read_text()
+
+
+def test_a_county_that_comes_has_no_entry_where_the_registry_says_live_by_itself(world: World) -> None:
+    world.onboard("chunan")
+    assert world.status() == "live"
+    assert CHUNAN not in world.overlay.read_text()

@@ -1,0 +1,79 @@
+"""`yiwang invitation`: a tenant's first administrator is invited again, or no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.outputs import TenantOutputs
+from tools.commands.arguments import Environment, engine_of
+from tools.operator_client import Operator
+from tools.stages import StageError
+
+app = typer.Typer(help="Invitations of tenants' first administrators.", no_args_is_help=True)
+
+Tenant = Annotated[str, typer.Argument(help="code, label or name of a live tenant")]
+
+
+@app.command("list")
+def list_open(environment: Environment, tenant: Tenant) -> None:
+    """Lists the tenant's open invitations; links are told once, when they are given."""
+    with _at(environment, tenant) as (operator, found):
+        known = operator.invitations(found.code)
+    table = Table("id", "for", "office", "until", title=f"{found.name}: {known['administrators']} administrators")
+    for one in known["open"]:
+        table.add_row(one["id"], one["name"], f"{one['department']}, {one['role']}", one["expires_at"])
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def give(environment: Environment, tenant: Tenant) -> None:
+    """Prints a new link for the tenant's administrator; the link that was given before ends."""
+    from tools.invitations import give as give_again
+
+    with _at(environment, tenant) as (operator, found):
+        show(Console(highlight=False), give_again(operator, found))
+
+
+@app.command()
+def revoke(
+    environment: Environment,
+    tenant: Tenant,
+    invitation: Annotated[str | None, typer.Argument(help="its id; without it every open one")] = None,
+) -> None:
+    """Ends open invitations of a tenant: their links are gone from now on."""
+    with _at(environment, tenant) as (operator, found):
+        known = [one["id"] for one in operator.invitations(found.code)["open"]]
+        chosen = [one for one in known if invitation in (None, one)]
+        if not chosen:
+            what = f"no open invitation {invitation!r}" if invitation else "no open invitation"
+            there = f"open are {', '.join(known)}" if known else "give one: yiwang invitation give"
+            raise StageError(f"{found.name} has {what}", there)
+        for one in chosen:
+            done = operator.revoke(one)
+            typer.echo(f"{one}: revoked" if done else f"{one}: was taken up or has ended meanwhile")
+
+
+def show(console: Console, invitation: dict[str, str]) -> None:
+    """An invitation as it is told once."""
+    console.print(f"First administrator's link, shown once, until {invitation['expires_at']}:")
+    console.print(invitation["link"], soft_wrap=True)
+
+
+@contextmanager
+def _at(environment: str, word: str) -> Iterator[tuple[Operator, TenantOutputs]]:
+    from tools.lifecycle import operator_of
+
+    engine = engine_of(environment)
+    outputs = engine.merged_outputs()
+    found = [one for one in outputs.tenants if word in (one.code, one.label, one.name)]
+    if not found:
+        live = ", ".join(f"{one.code} {one.name}" for one in outputs.tenants)
+        raise StageError(f"no tenant {word!r} in {environment}", f"one of {live}")
+    with closing(operator_of(engine, outputs)) as operator:
+        yield operator, found[0]

@@ -1,0 +1,30 @@
+"""The invitation of a tenant's first administrator: owed until somebody holds the office, given again, revoked."""
+
+from __future__ import annotations
+
+from infra.outputs import TenantOutputs
+from tools.operator_client import Operator
+
+DEPARTMENT = "政务服务中心"
+
+
+def standing(operator: Operator, tenant: TenantOutputs) -> str:
+    """How far the tenant has come by what identity knows; empty when an invitation is owed."""
+    found = operator.invitations(tenant.code)
+    if found["administrators"]:
+        return f"{tenant.name} has {found['administrators']} administrators"
+    if found["open"]:
+        return f"{len(found['open'])} open, the last until {found['open'][-1]['expires_at']}"
+    return ""
+
+
+def give(operator: Operator, tenant: TenantOutputs) -> dict[str, str]:
+    """A new link. It takes the place of the former: what was given to the same one before is revoked, and so is what
+    was made by a request whose answer was lost.
+    """
+    given = operator.invite(tenant.code, f"{tenant.name}管理员", DEPARTMENT)
+    for other in operator.invitations(tenant.code)["open"]:
+        same = (other["name"], other["role"]) == (f"{tenant.name}管理员", "administrator")
+        if same and other["id"] != given["id"]:
+            operator.revoke(other["id"])
+    return given
