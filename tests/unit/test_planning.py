@@ -712,7 +712,6 @@ def test_a_kept_plan_whose_hosts_are_too_few_can_be_planned_again(engine: FakeEn
     ("words", "said"),
     [
         (["plan", "test-none"], "environment test-none does not exist on this machine"),
-        (["plan", "nowhere"], "expected local, prod or test-"),
     ],
 )
 def test_without_an_environment_there_is_one_clear_message(words: list[str], said: str, home: Path) -> None:
