@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Page, Response, expect
 from services.portal.app import PortalSettings
 from tests.e2e.browser import launched, part, vouched_key
 from tests.integration.backends import Postgres
-from tests.integration.identity_site import PASSWORD, IdentitySite
+from tests.integration.identity_site import PASSWORD, IdentitySite, RelyingParty
 from tests.integration.network import REPOSITORY
 from tests.integration.portal_site import CITIZEN, CLERK, HERE, THERE, Person, site
 from tests.integration.served_portal import DOMAIN, ServedPortal
@@ -284,3 +285,18 @@ AT_IDENTITY: dict[str, Callable[[Page, IdentitySite], None]] = {
 @pytest.mark.parametrize("form", AT_IDENTITY)
 def test_identity_takes_what_a_browser_sends(identity_site: IdentitySite, gate: Page, form: str) -> None:
     AT_IDENTITY[form](gate, identity_site)
+
+
+def test_long_request_for_a_fresh_log_in_finds_its_way_back(identity_site: IdentitySite, gate: Page) -> None:
+    """A browser tells each address where it came from, so that a long way is carried twice."""
+    name, party = fresh_name(), RelyingParty(identity_site, state="x" * 4500)
+    identity_site.person(name)
+    gate.route("https://t330106.test/**", lambda route: route.fulfill(body="西湖区"))
+    for _ in range(2):  # without a session, and with one that is too old
+        gate.goto(party.authorize_path(max_age="0"))
+        part(gate, "login").fill(name)
+        part(gate, "password").fill(PASSWORD)
+        with sent(gate):
+            part(gate, "login-button").click()
+            gate.wait_for_url("https://t330106.test/callback?**")
+        assert parse_qs(urlsplit(gate.url).query)["state"] == [party.state]

@@ -15,7 +15,8 @@ from services.pages.forms import SESSION_COOKIE
 DEVICE = "__Host-yiwang-device"
 DEVICE_SECONDS = 180 * 24 * 3600
 LONGEST_WAY = 8000
-"""As a parameter of another address. A gateway takes 15 KiB of address and headers; browsers cut `Referer` at 4 KiB."""
+"""As a parameter of another address: the narrowest proxy takes 15 KiB of address and headers, and browsers send up to
+4 KiB of `Referer`."""
 
 
 def browser_of(request: Request, trusted_proxies: int) -> Browser:
