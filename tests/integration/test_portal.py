@@ -16,7 +16,7 @@ import pytest
 
 from services.identity.settings import IdentitySettings
 from services.kernel.calendar import today
-from services.portal import renewal
+from services.portal import renewal, sessions
 from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres
 from tests.integration.network import COUNTY, NEIGHBOUR, Network
@@ -348,6 +348,30 @@ async def test_renewal_whose_answer_was_lost_is_tried_on_without_a_visit(
         assert len(set(sites.world.spent)) == 1, "the same token each time"
         sites.world.out = {"identity"}
         assert (await browser.get(f"/cases/{NUMBER}")).status_code == 200, "the new tokens were kept"
+
+
+async def test_new_tokens_that_could_not_be_kept_are_asked_for_again(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The site's own database hangs when identity has answered already."""
+    monkeypatch.setattr(renewal, "PAUSES", (0.05,))
+    portal = sites.app.api.state.portal
+    keep = portal.sessions.keep
+
+    async def hang_once(*_: object) -> None:
+        monkeypatch.setattr(portal.sessions, "keep", keep)
+        raise TimeoutError
+
+    sites.world.access_seconds = 30
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        monkeypatch.setattr(portal.sessions, "keep", hang_once)
+        monkeypatch.setattr(sessions, "RENEWAL", timedelta(0))
+        assert (await browser.get("/")).status_code == 503
+        sites.world.access_seconds = 600
+        await asyncio.wait_for(portal.renewals.settled(), 20)
+        sites.world.out = {"identity"}
+        assert (await browser.get(f"/cases/{NUMBER}")).status_code == 200
 
 
 async def test_trying_on_ends_and_gives_no_session_up(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
