@@ -35,14 +35,19 @@ BY_STATUS: dict[int, tuple[str, str]] = {
     404: ("没有找到这个页面", "网址可能有误，请从政务服务网进入。"),
     405: ("页面已过期", "请返回后重新打开页面。"),
     413: ("内容太多", "提交的内容超过了限制。"),
-    422: ("提交的内容有误", "请返回检查填写的内容。"),
+    422: ("有一项内容没有被接受", "请用浏览器的“后退”回到填写的页面，改好后再提交。"),
     503: ("服务正在恢复", "请稍后刷新页面。"),
 }
+BROKEN_LINK = ("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从政务服务网重新进入。")
+REFUSED = ("这个请求没有被接受", "请返回上一页，或从政务服务网重新进入。")
 OTHERWISE = ("服务出了点问题", "我们已经记录下来，请稍后再试。")
 
 
-def words_for(problem: Problem) -> tuple[str, str]:
-    return WORDS.get(problem.kind) or BY_STATUS.get(problem.status, OTHERWISE)
+def words_for(problem: Problem, method: str) -> tuple[str, str]:
+    if problem.status == 422 and method in ("GET", "HEAD") and problem.kind not in WORDS:
+        return BROKEN_LINK  # nothing was filled in
+    otherwise = OTHERWISE if problem.status >= 500 else REFUSED
+    return WORDS.get(problem.kind) or BY_STATUS.get(problem.status, otherwise)
 
 
 class PageRoute(APIRoute):

@@ -41,7 +41,7 @@ class Site:
         return self.pages.page(request, template, self.frame(person), status=status, **words)
 
     def problem(self, request: Request, problem: Problem) -> HTMLResponse:
-        heading, advice = words_for(problem)
+        heading, advice = words_for(problem, request.method)
         response = self.pages.error(request, self.frame(), problem.status, heading, advice, request_id=request_id.get())
         response.headers.update(problem.headers)
         return response

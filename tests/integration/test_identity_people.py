@@ -339,7 +339,8 @@ def test_every_session_is_on_a_page_of_the_account_and_all_are_counted(site: Ide
         onward = re.search(r'href="([^"]+)" rel="next"', first)
         assert onward, person
         second = browser.get(onward[1]).text
-        assert browser.get("/?after=rubbish").status_code == 422
+        broken = browser.get("/?after=rubbish")
+    assert broken.status_code == 422 and "这个链接打不开" in broken.text
     pages = [re.findall(r"<strong>(browser \d+)</strong>", page) for page in (first, second)]
     assert [len(page) for page in pages] == [PAGE - 1, 1]
     assert {*pages[0], *pages[1]} == {f"browser {serial}" for serial in range(1, PAGE + 1)}

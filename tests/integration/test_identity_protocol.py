@@ -428,6 +428,15 @@ def test_end_session_without_proof_asks_first(site: IdentitySite, party: Relying
     assert party.refresh(tokens["refresh_token"]).status_code == 400
 
 
+def test_a_log_out_says_when_the_last_site_has_noticed_it(site: IdentitySite) -> None:
+    """Other sites ask when their access token has ended: not at once."""
+    with logged_in(site) as browser:
+        asked, left = browser.get("/end-session"), submit(browser, "/end-session")
+    assert left.status_code == 200
+    for page in (asked, left):
+        assert "最迟在 10 分钟内随之退出" in page.text
+
+
 @pytest.mark.parametrize("uri", ["https://thief.test/", "https://t330112.test/", "javascript:alert(1)"])
 def test_log_out_never_leads_to_an_unregistered_address(site: IdentitySite, party: RelyingParty, uri: str) -> None:
     with logged_in(site) as browser:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
+from math import ceil
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -173,7 +175,8 @@ async def _end_session(
     strange = session is not None and claims.get("sub") != str(session.person)
     if strange and not confirmed:
         kept = {name: fields[name] for name in HINTED if fields.get(name)}
-        return identity.site.page(request, "end_session.html", person=session.name if session else "", fields=kept)
+        person = session.name if session else ""
+        return identity.site.page(request, "end_session.html", person=person, fields=kept, minutes=_lag(identity))
     if claims.get("sid"):
         await identity.sessions.end(uuid.UUID(claims["sub"]), uuid.UUID(claims["sid"]), claims["sub"])
     if session:
@@ -183,7 +186,14 @@ async def _end_session(
 
 def _logged_out(request: Request, identity: Identity, onward: str | None = None) -> Response:
     response: Response = (
-        RedirectResponse(onward, status_code=303) if onward else identity.site.page(request, "logged_out.html")
+        RedirectResponse(onward, status_code=303)
+        if onward
+        else identity.site.page(request, "logged_out.html", minutes=_lag(identity))
     )
     forget_session(response)
     return response
+
+
+def _lag(identity: Identity) -> int:
+    """After so many minutes the last site has noticed a log-out: it asks when its access token has ended."""
+    return ceil(identity.settings.access_token / timedelta(minutes=1))
