@@ -89,3 +89,25 @@ def test_the_check_catches_a_menu_that_has_another_name() -> None:
         "办件工作台",
         "办件进度",
     }
+
+
+def commands_out_of_reach(text: str) -> list[str]:
+    """Lines to be typed that call `yiwang` by its bare name before anything has put it on the PATH."""
+    found = []
+    reachable = False
+    for line in text.splitlines():
+        reachable |= 'eval "$(.venv/bin/yiwang env' in line
+        if not reachable and re.match(r"    (?:.*[;|(] ?)?yiwang [a-z]", line):
+            found.append(line.strip())
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_command_can_be_typed_where_it_stands(document: Path) -> None:
+    assert commands_out_of_reach(document.read_text()) == []
+
+
+def test_the_check_catches_a_command_that_is_not_on_the_path() -> None:
+    before, after = '    yiwang plan local\n    eval "$(yiwang env local)"\n', "    yiwang outputs\n"
+    text = f'{before}    eval "$(.venv/bin/yiwang env local)"\n{after}'
+    assert commands_out_of_reach(text) == ["yiwang plan local", 'eval "$(yiwang env local)"']
