@@ -105,6 +105,9 @@ async def read_anybodys_form(request: Request) -> dict[str, str]:
 
 async def receive_form(request: Request) -> Form:
     """The form, once it is proved to be ours. Raises ForgedForm when it is not."""
+    known: Form | None = getattr(request.state, "form", None)
+    if known is not None:
+        return known
     _check_sender(request)
     fields: dict[str, str] = {}
     async with request.form(max_files=0, max_fields=100) as form:
@@ -116,7 +119,9 @@ async def receive_form(request: Request) -> Form:
     if not browser or not hmac.compare_digest(_proof(browser, "browser").encode(), proof):
         raise ForgedForm("no form token")
     here = _proof(browser, "log-in", request.cookies.get(SESSION_COOKIE, ""))
-    return Form(fields, browser, writer.decode("ascii", "replace"), hmac.compare_digest(here.encode(), log_in))
+    own = hmac.compare_digest(here.encode(), log_in)
+    request.state.form = received = Form(fields, browser, writer.decode("ascii", "replace"), own)
+    return received
 
 
 def _check_sender(request: Request) -> None:

@@ -9,7 +9,6 @@ from starlette.responses import HTMLResponse, Response
 
 from services.affairs.schema import Item
 from services.kernel.problems import Problem
-from services.pages.forms import read_form
 from services.portal import forms
 from services.portal.addresses import CodeInPath
 from services.portal.visit import AdministratorVisit, Visit, go
@@ -33,12 +32,13 @@ async def implementation(visit: AdministratorVisit, code: CodeInPath) -> HTMLRes
         "fee_note": item.fee_note,
         "offered": "yes" if item.offered else "no",
     }
-    return _page(visit, item, values, {})
+    draft = await visit.draft()
+    return _page(visit, item, values | dict(draft.fields if draft else {}), {}, restored=draft is not None)
 
 
 @router.post("/administration/{code}")
 async def implement(visit: AdministratorVisit, code: CodeInPath) -> Response:
-    typed = await read_form(visit.request)
+    typed = await visit.read_form()
     item = await visit.portal.affairs.item(visit.tenant, code)
     request, errors = forms.implementation(item, typed)
     if request is not None:
@@ -58,5 +58,14 @@ def _own_promise(item: Item) -> str:
     return "" if same else str(item.promised_working_days)
 
 
-def _page(visit: Visit, item: Item, values: Mapping[str, str], errors: forms.Errors, status: int = 200) -> HTMLResponse:
-    return visit.page("implementation.html", item=item, values=dict(values), errors=errors, status=status)
+def _page(
+    visit: Visit,
+    item: Item,
+    values: Mapping[str, str],
+    errors: forms.Errors,
+    *,
+    status: int = 200,
+    restored: bool = False,
+) -> HTMLResponse:
+    words = {"item": item, "values": dict(values), "errors": errors, "restored": restored}
+    return visit.page("implementation.html", status=status, **words)

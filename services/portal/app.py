@@ -18,9 +18,11 @@ from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.pages.assets import Assets
+from services.pages.forms import StrangeForm
 from services.pages.render import Pages
 from services.portal import administration, cases, catalogue, desk, errors, log_in
 from services.portal.affairs import Affairs
+from services.portal.drafts import Drafts
 from services.portal.query import Query
 from services.portal.relying_party import RelyingParty
 from services.portal.renewal import Renewals
@@ -63,6 +65,7 @@ def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
         kernel=kernel,
         pages=pages,
         sessions=sessions,
+        drafts=Drafts(kernel.doors),
         relying_party=relying_party,
         renewals=renewals,
         affairs=Affairs(kernel.http),
@@ -72,4 +75,5 @@ def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
     for error in SHOWN_AS_PAGES:
         service.api.add_exception_handler(error, errors.show)
     service.api.add_exception_handler(LogInNeeded, errors.log_in_first)
+    service.api.add_exception_handler(StrangeForm, errors.strange_form)
     return service

@@ -22,7 +22,7 @@ from services.kernel.tenancy import Directory, Tenant
 from services.kernel.typed import CASE_NUMBER, CHECK_CODE, case_number
 from services.kernel.typed import check_code as check_code_of
 from services.pages.cases import CASE_WORDS
-from services.pages.forms import read_anybodys_form, read_form
+from services.pages.forms import read_anybodys_form
 from services.portal import forms
 from services.portal.addresses import CodeInPath, NumberInPath
 from services.portal.visit import AnyVisit, PersonVisit, Visit, go
@@ -68,14 +68,17 @@ async def filing_form(visit: PersonVisit, code: CodeInPath) -> HTMLResponse:
     if not item.offered:
         raise Problem(404, "item-not-offered")
     assert visit.session is not None
-    who = visit.session.who
-    return _filing_page(visit, item, secrets.token_urlsafe(18), {"name": who.name, "phone": who.phone}, {})
+    who, draft = visit.session.who, await visit.draft()
+    values = {"name": who.name, "phone": who.phone} | dict(draft.fields if draft else {})
+    # with its own key, what may have been filed all the same is not filed twice
+    key = values.get("key") or secrets.token_urlsafe(18)
+    return _filing_page(visit, item, key, values, {}, restored=draft is not None)
 
 
 @router.post("/items/{code}/filing")
 async def file(visit: PersonVisit, code: CodeInPath) -> Response:
     """The form carries its idempotency key: sent twice, it is one case and the same receipt."""
-    typed = await read_form(visit.request)
+    typed = await visit.read_form()
     item = await visit.portal.affairs.item(visit.tenant, code)
     key = typed.get("key", "")
     request, errors = forms.filing(item, typed)
@@ -99,7 +102,14 @@ def _refused(problem: Problem) -> forms.Errors:
 
 
 def _filing_page(
-    visit: Visit, item: Item, key: str, values: Mapping[str, str], errors: forms.Errors, status: int = 200
+    visit: Visit,
+    item: Item,
+    key: str,
+    values: Mapping[str, str],
+    errors: forms.Errors,
+    *,
+    status: int = 200,
+    restored: bool = False,
 ) -> HTMLResponse:
     options = {field.name: [(option, option) for option in field.options] for field in item.fields}
     return visit.page(
@@ -110,6 +120,7 @@ def _filing_page(
         options=options,
         values={"name": "", "phone": "", **values},
         errors=errors,
+        restored=restored,
         status=status,
     )
 

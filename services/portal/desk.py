@@ -25,10 +25,10 @@ from services.affairs.schema import (
 )
 from services.kernel.problems import Problem
 from services.kernel.tenancy import Tenant
-from services.pages.forms import read_form
 from services.portal import forms
 from services.portal.addresses import NumberInPath
 from services.portal.cases import case_facts, own_form, place_name, timeline, where, words_at_the_end
+from services.portal.drafts import Draft
 from services.portal.visit import ClerkVisit, Visit, go
 from services.portal.words import OPEN_STATUSES, Due, day, due, lasted, moment
 
@@ -61,6 +61,8 @@ class Attempt:
     panel: str = ""
     typed: Mapping[str, str] = field(default_factory=dict)
     errors: forms.Errors = field(default_factory=dict)
+    restored: bool = False
+    """Not refused: it could not be taken when it was sent, and waits to be sent again."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,14 @@ def _following(name: DeskList, found: Desk) -> str | None:
 
 @router.get("/desk/{number}")
 async def desk_case(visit: ClerkVisit, number: NumberInPath) -> HTMLResponse:
-    return await _case_page(visit, number, Attempt())
+    draft = await visit.draft()
+    return await _case_page(visit, number, _restored(draft) if draft else Attempt())
 
 
 @router.post("/desk/{number}/acceptance")
 async def accept(visit: ClerkVisit, number: NumberInPath) -> Response:
-    typed = await read_form(visit.request)
-    panel = "acceptance" if typed.get("accepted") == "true" else "decline"
+    typed = await visit.read_form()
+    panel = _panel(visit.request.url.path, typed)
     try:
         request = AcceptanceRequest(accepted=panel == "acceptance", reason=typed.get("reason", "").strip())
         await visit.portal.affairs.accept(visit.tenant, number, request, visit.token)
@@ -132,7 +135,7 @@ async def accept(visit: ClerkVisit, number: NumberInPath) -> Response:
 
 @router.post("/desk/{number}/hand-over")
 async def hand_over(visit: ClerkVisit, number: NumberInPath) -> Response:
-    typed = await read_form(visit.request)
+    typed = await visit.read_form()
     try:
         request = HandOverRequest(to=typed.get("to", ""), reason=typed.get("reason", "").strip())
         await visit.portal.affairs.hand_over(visit.tenant, number, request, visit.token)
@@ -143,7 +146,7 @@ async def hand_over(visit: ClerkVisit, number: NumberInPath) -> Response:
 
 @router.post("/desk/{number}/outcome")
 async def give_outcome(visit: ClerkVisit, number: NumberInPath) -> Response:
-    typed = await read_form(visit.request)
+    typed = await visit.read_form()
     try:
         request = OutcomeRequest.model_validate(
             {"result": typed.get("result", ""), "text": typed.get("text", "").strip()}
@@ -152,6 +155,16 @@ async def give_outcome(visit: ClerkVisit, number: NumberInPath) -> Response:
     except (ValidationError, Problem) as error:
         return await _not_done(visit, number, error, "outcome", typed)
     return go(f"/desk/{number}")
+
+
+def _panel(sent_to: str, typed: Mapping[str, str]) -> str:
+    """The panel of a form, by where it is sent; two stand for acceptance."""
+    act = sent_to.rpartition("/")[2]
+    return "decline" if act == "acceptance" and typed.get("accepted") != "true" else act
+
+
+def _restored(draft: Draft) -> Attempt:
+    return Attempt(_panel(draft.sent_to, draft.fields), draft.fields, restored=True)
 
 
 async def _not_done(visit: Visit, number: str, error: Exception, panel: str, typed: Mapping[str, str]) -> Response:

@@ -12,12 +12,18 @@ from starlette.responses import Response
 from services.kernel import telemetry
 from services.kernel.http import as_problem
 from services.kernel.problems import Problem, Unavailable
-from services.pages.forms import SESSION_COOKIE
+from services.pages.forms import SESSION_COOKIE, StrangeForm, receive_form
 from services.pages.frame import Frame
+from services.portal.drafts import DRAFT_COOKIE, KEPT
 from services.portal.log_in import send_to_identity
-from services.portal.visit import Visit, portal_of, visit_of
+from services.portal.visit import Visit, go, page_of_form, portal_of, visit_of
 
 log = structlog.get_logger(__name__)
+
+DRAFTS, DRAFT_SECONDS = 60, 600
+"""So many drafts may be left from one address in so many seconds."""
+KEEPING = frozenset({"items", "desk", "administration"})
+"""Parts of the site whose pages show again what was typed into their forms."""
 
 # kind → (heading, advice)
 WORDS: dict[str, tuple[str, str]] = {
@@ -44,7 +50,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "strange-form": (
         "登录的人已经变了，这张表没有提交",
-        "填写这张表以后，同一浏览器里换了登录。请看清页面上方登录的是谁，再重新打开页面办理。",
+        "填写这张表以后，同一浏览器里换了登录，所以没有以现在登录的人的名义提交。请看清登录的是谁，再重新打开页面办理。",
     ),
     "too-many": ("操作过于频繁", "请稍等片刻再试。"),
 }
@@ -85,25 +91,67 @@ BY_STATUS: dict[int, tuple[str, str]] = {
     503: ("服务正在恢复", "请稍后刷新页面。已提交的申请不会丢失。"),
 }
 REFUSED = ("这个请求没有被接受", "请返回上一页，或从首页重新进入。仍不成功的，请拨打服务电话并告知请求编号。")
+KEPT_WORDS = "填写的内容为填写的人保留一小时：由本人登录、再打开填写的页面，就能接着办理。"
 BROKEN_LINK = ("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从列表里重新打开。")
 OTHERWISE = ("服务出了点问题", "我们已经记录下来。请稍后再试，已提交的申请不会丢失。")
 
 
 async def log_in_first(request: Request, _: Exception) -> Response:
+    """To identity and back to the page; what was typed into its form will be there again."""
     portal = portal_of(request)
     visit = Visit(portal, request, portal.kernel.tenant_of(request.headers.get("host", "")))
     try:
-        return await send_to_identity(visit, visit.here())
+        response = await send_to_identity(visit, visit.here())
     except Unavailable as out:
         return await show(request, out)
+    return remind(response, await _keep_draft(request))
 
 
-async def show(request: Request, error: Exception) -> Response:
-    """Any error as a page; programs' paths (`/api/…`, health) are not here."""
+async def strange_form(request: Request, error: Exception) -> Response:
+    """A form of another log-in acts for nobody. Its writer finds it again, at once if it is they who are here."""
+    assert isinstance(error, StrangeForm)
+    visit: Visit = request.state.visit
+    kept = await _keep_draft(request)
+    if kept and visit.session and error.form.written_by(visit.session.who.sub):
+        return remind(go(visit.here()), kept)
+    return await show(request, error, kept)
+
+
+async def _keep_draft(request: Request) -> bool:
+    """Keep what was typed into the form that cannot be taken now. Whether it is there again."""
+    try:
+        if request.method != "POST" or request.url.path.split("/")[1] not in KEEPING:
+            return False
+        form = await receive_form(request)
+        tenant = portal_of(request).kernel.directory.by_host(request.headers.get("host", ""))
+        if tenant is None or form.written_by(""):
+            return False
+        place = Visit(portal_of(request), request, tenant)
+        allowed = await place.portal.kernel.cache.allow(f"draft:{place.address}", DRAFTS, DRAFT_SECONDS)
+        return allowed and await place.portal.drafts.keep(tenant.code, place.here(), request.url.path, form)
+    except Exception as error:  # a courtesy: without it, the answer is what it would have been
+        log.warning("draft.not_kept", error=repr(error))
+        return False
+
+
+def remind(response: Response, kept: bool) -> Response:
+    """The browser tells by a cookie that it has left a draft."""
+    if kept:
+        seconds = int(KEPT.total_seconds())
+        response.set_cookie(DRAFT_COOKIE, "1", max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
+    return response
+
+
+async def show(request: Request, error: Exception, kept: bool = False) -> Response:
+    """Any error as a page; programs' paths (`/api/…`, health) are not here. `kept`: what was typed is there again."""
     problem = as_problem(error)
     if problem.status >= 500:
         log.error("request.problem", kind=problem.kind, exc_info=error)
     heading, advice, back, back_label = _words(request, problem)
+    kept = (problem.status >= 500 and await _keep_draft(request)) or kept
+    if kept:
+        advice = f"{advice}{KEPT_WORDS}"
+        back, back_label = page_of_form(request), "回到填写的页面"
     response = portal_of(request).pages.error(
         request,
         await _frame(request, known=problem.status < 500),
@@ -115,7 +163,7 @@ async def show(request: Request, error: Exception) -> Response:
         back_label=back_label,
     )
     response.headers.update(problem.headers)
-    return response
+    return remind(response, kept)
 
 
 def _words(request: Request, problem: Problem) -> tuple[str, str, str, str]:

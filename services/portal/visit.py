@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import structlog
 from fastapi import Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.routing import Match
 
 from services.kernel.http import CurrentTenant
 from services.kernel.problems import NotAuthenticated, Problem, Unavailable
@@ -16,10 +17,11 @@ from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal, Role
 from services.kernel.visitors import visitor_address
-from services.pages.forms import SESSION_COOKIE
+from services.pages.forms import SESSION_COOKIE, browser_of, read_form, writer_of
 from services.pages.frame import Frame, Link
 from services.pages.render import Pages
 from services.portal.affairs import Affairs
+from services.portal.drafts import DRAFT_COOKIE, Draft, Drafts, Place
 from services.portal.query import Query
 from services.portal.relying_party import RelyingParty
 from services.portal.renewal import Renewals
@@ -39,6 +41,7 @@ class Portal:
     kernel: Kernel
     pages: Pages
     sessions: Sessions
+    drafts: Drafts
     relying_party: RelyingParty
     renewals: Renewals
     affairs: Affairs
@@ -72,6 +75,25 @@ class Visit:
     def address(self) -> str:
         return visitor_address(self.request, self.portal.trusted_proxies)
 
+    async def read_form(self) -> dict[str, str]:
+        """What was typed into a form that acts for this person; see `services.pages.forms.read_form`."""
+        fields = await read_form(self.request)
+        if place := self._place_of_draft():
+            await self.portal.drafts.forget(self.tenant.code, place)
+        return fields
+
+    async def draft(self) -> Draft | None:
+        """What this person typed into a form of this page when it could not be taken."""
+        place = self._place_of_draft()
+        return await self.portal.drafts.find(self.tenant.code, place) if place else None
+
+    def _place_of_draft(self) -> Place | None:
+        """None where this browser has left no draft, so that hardly anybody's request looks for one."""
+        if self.session is None or DRAFT_COOKIE not in self.request.cookies:
+            return None
+        browser = browser_of(self.request)
+        return Place(browser, writer_of(browser, self.session.who.sub), self.here())
+
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         writer = self.session.who.sub if self.session else ""
         words = {"visit": self, "tenant": self.tenant, **context}
@@ -96,11 +118,10 @@ class Visit:
         )
 
     def here(self) -> str:
-        """The page to come back to: this one, or the one with the form that was sent."""
+        """The page to come back to: this one, or the one on which the form stands that was sent."""
         url = self.request.url
         if self.request.method != "GET":
-            sender = urlsplit(self.request.headers.get("referer", ""))
-            return local_path(sender.path) if sender.netloc == self.request.headers.get("host") else "/"
+            return local_path(page_of_form(self.request))
         return local_path(url.path + (f"?{url.query}" if url.query else ""))
 
     def _links(self) -> list[Link]:
@@ -183,6 +204,17 @@ def local_path(path: str) -> str:
     if astray or "\\" in path or any(ord(character) < 0x20 for character in path):
         return "/"
     return path
+
+
+def page_of_form(request: Request) -> str:
+    """The nearest address upwards of a form's own that is a page: `/desk/1` for `/desk/1/acceptance`."""
+    path = request.url.path
+    while path:
+        wanted = {**request.scope, "method": "GET", "path": path}
+        if any(route.matches(wanted)[0] == Match.FULL for route in request.app.router.routes):
+            return path
+        path = path.rpartition("/")[0]
+    return "/"
 
 
 def go(path: str) -> RedirectResponse:

@@ -183,6 +183,32 @@ def test_the_portal_takes_what_a_browser_sends(portal: ServedPortal, page: Page,
     ON_THE_PORTAL[form](page, portal)
 
 
+def test_who_comes_next_neither_sends_nor_sees_what_somebody_typed(portal: ServedPortal, page: Page) -> None:
+    portal.person = CITIZEN
+    page.goto("/items/XK-SPJY/filing")
+    part(page, "form-place").fill("翠苑街道 7 号")
+    portal.person = Person("citizen-2", "林小满")
+    with page.expect_popup() as opened:
+        page.evaluate("window.open('/login')")
+    expect(part(opened.value, "person-name")).to_have_text("林小满")
+    filed = len(filings(portal))
+    part(page, "submit-filing").click()
+    expect(part(page, "error-status")).to_have_text("409")
+    assert len(filings(portal)) == filed
+    page.goto("/items/XK-SPJY/filing")
+    expect(part(page, "form-place")).to_have_value("")
+    portal.person = CITIZEN
+    page.goto("/login?next=/items/XK-SPJY/filing")
+    expect(part(page, "form-place")).to_have_value("翠苑街道 7 号")
+    part(page, "submit-filing").click()
+    expect(part(page, "receipt")).to_be_visible()
+    assert len(filings(portal)) == filed + 1
+
+
+def filings(portal: ServedPortal) -> list[str]:
+    return [call.method for call in portal.sites.world.calls if call.url.path == "/api/affairs/cases"]
+
+
 # --- identity ------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,21 @@
+"""Forms that could not be taken when they were sent, for an hour."""
+
+from __future__ import annotations
+
+from alembic import context, op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    role = context.config.attributes["application_role"]
+    op.execute(
+        """
+        CREATE TABLE portal.draft (
+            id bytea PRIMARY KEY,
+            sealed bytea NOT NULL,
+            kept_until timestamptz NOT NULL)"""
+    )
+    op.execute("CREATE INDEX draft_by_end ON portal.draft (kept_until)")
+    op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON portal.draft TO "{role}"')
