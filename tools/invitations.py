@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra.outputs import TenantOutputs
 from tools.operator_client import Operator
+from tools.times import local_time
 
 DEPARTMENT = "政务服务中心"
 
@@ -14,7 +15,7 @@ def standing(operator: Operator, tenant: TenantOutputs) -> str:
     if found["administrators"]:
         return f"{tenant.name} has {found['administrators']} administrators"
     if found["open"]:
-        return f"{len(found['open'])} open, the last until {found['open'][-1]['expires_at']}"
+        return f"{len(found['open'])} open, the last until {local_time(found['open'][-1]['expires_at'])}"
     return ""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from infra.engine import Changes, Engine, EngineError
 from infra.registry import load_registry
 from tests import provisioned
-from tools import invitations
+from tools import cli, invitations
 from tools.environment import MachineChoice, choice_path
 from tools.lifecycle import Lifecycle
 from tools.stages import StageError
@@ -42,7 +44,13 @@ class Identity:
 
     def invite(self, tenant: str, name: str, department: str) -> dict[str, str]:
         self.given += 1
-        made = {"id": f"{tenant}-{self.given}", "name": name, "role": "administrator", "expires_at": "tomorrow"}
+        made = {
+            "id": f"{tenant}-{self.given}",
+            "name": name,
+            "role": "administrator",
+            "expires_at": "2026-12-02T11:00:00Z",
+        }
+        made["link"] = f"https://id.zj.localhost:8443/invitation/{made['id']}"
         self.open.append(made)
         return made
 
@@ -217,7 +225,7 @@ def test_who_was_invited_or_has_come_is_not_invited_again(world: World) -> None:
 
 def test_an_invitation_given_again_takes_the_place_of_the_former_alone(world: World) -> None:
     tenant = next(one for one in provisioned.outputs(CHUNAN).tenants if one.code == CHUNAN)
-    clerk = {"id": "clerk", "name": "王芳", "role": "clerk", "expires_at": "tomorrow"}
+    clerk = {"id": "clerk", "name": "王芳", "role": "clerk", "expires_at": "2026-12-02T11:00:00Z"}
     world.identity.open = [clerk]
     for _ in range(3):
         given = invitations.give(world.identity, tenant)  # type: ignore[arg-type]
@@ -235,3 +243,23 @@ def test_a_county_that_comes_has_no_entry_where_the_registry_says_live_by_itself
     world.onboard("chunan")
     assert world.status() == "live"
     assert CHUNAN not in world.overlay.read_text()
+
+
+@pytest.fixture
+def in_shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_shanghai")
+def test_whoever_onboards_reads_the_address_and_until_when_the_link_is_good(world: World) -> None:
+    shown = CliRunner().invoke(cli.app, ["onboard", world.life.environment, "淳安县"], env={"COLUMNS": "60"})
+    assert shown.exit_code == 0, shown.output
+    url = next(one.url for one in provisioned.outputs(CHUNAN).tenants if one.code == CHUNAN)
+    assert f"淳安县 answers at {url}\n" in shown.output
+    assert "until 2026-12-02 19:00 CST:\n" in shown.output
+    again = CliRunner().invoke(cli.app, ["onboard", world.life.environment, "淳安县"], env={"COLUMNS": "300"})
+    assert f"淳安县 answers at {url}\n" in again.output and "until 2026-12-02 19:00 CST" in again.output

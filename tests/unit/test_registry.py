@@ -510,7 +510,8 @@ def test_the_command_lists_shows_and_checks(small: Path) -> None:
     run = CliRunner().invoke
     listed = json.loads(run(app, ["list", "--city", "杭州市", "--level", "county", "--json"]).stdout)
     assert len(listed) == 13
-    assert "西湖区" in run(app, ["list", "--status", "live"]).stdout
+    live = run(app, ["list", "--status", "live"], env={"COLUMNS": "200"}).stdout
+    assert "西湖区" in live and "by the registry, which is production's" in live, "it says whose statuses these are"
     shown = json.loads(run(app, ["show", "xihu", "--json"]).stdout)
     assert shown["settings"]["service_phone"] == {"value": "0571-12345", "origin": "330100"}
     assert "杭州市" in run(app, ["show", "330106"]).stdout

@@ -57,17 +57,23 @@ def up(environment: OwnEnvironment = "local") -> None:
 def onboard(
     environment: OwnEnvironment, tenant: Annotated[str, typer.Argument(help="the tenant's code, label or name")]
 ) -> None:
-    """Brings one planned tenant live and prints a one-time link for its first administrator.
+    """Brings one planned tenant live; prints its address and a one-time link for its first administrator.
 
     All is checked before anything is changed. Run again, it goes on where it was cut short.
     """
     from tools.lifecycle import Lifecycle
 
     if not tenant:
-        raise StageError("no tenant named", "make onboard TENANT=330127; yiwang tenants list --status planned")
+        raise StageError(
+            "no tenant named", f"make onboard TENANT=330127; yiwang tenants list -e {environment} --status planned"
+        )
     console = Console(highlight=False)
-    run, invitation = Lifecycle(environment).onboard(tenant, console)
+    life = Lifecycle(environment)
+    run, invitation = life.onboard(tenant, console)
     console.print(run.table())
+    division = life.registry.find(tenant)
+    url = next(one.url for one in life.engine.merged_outputs().tenants if one.code == division.code)
+    console.print(f"{division.name} answers at {url}", soft_wrap=True)
     if invitation is not None:
         invitations.show(console, invitation)
 

@@ -14,6 +14,7 @@ from infra.outputs import TenantOutputs
 from tools.commands.arguments import Environment, engine_of
 from tools.operator_client import Operator
 from tools.stages import StageError
+from tools.times import local_time
 
 app = typer.Typer(help="Invitations of tenants' first administrators.", no_args_is_help=True)
 
@@ -27,7 +28,7 @@ def list_open(environment: Environment, tenant: Tenant) -> None:
         known = operator.invitations(found.code)
     table = Table("id", "for", "office", "until", title=f"{found.name}: {known['administrators']} administrators")
     for one in known["open"]:
-        table.add_row(one["id"], one["name"], f"{one['department']}, {one['role']}", one["expires_at"])
+        table.add_row(one["id"], one["name"], f"{one['department']}, {one['role']}", local_time(one["expires_at"]))
     Console(highlight=False).print(table)
 
 
@@ -61,7 +62,8 @@ def revoke(
 
 def show(console: Console, invitation: dict[str, str]) -> None:
     """An invitation as it is told once."""
-    console.print(f"First administrator's link, shown once, until {invitation['expires_at']}:")
+    until = local_time(invitation["expires_at"])
+    console.print(f"First administrator's link, shown once, until {until}:", soft_wrap=True)
     console.print(invitation["link"], soft_wrap=True)
 
 

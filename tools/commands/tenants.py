@@ -37,7 +37,7 @@ def list_tenants(
     as_json: JsonOption = False,
     root: RootOption = ROOT,
 ) -> None:
-    """Lists divisions, by code."""
+    """Lists divisions, by code: as the registry says, or with -e as it is in an environment."""
     registry = _load(root, environment)
     scope = _city(registry, city) if city else None
     chosen = [
@@ -59,7 +59,8 @@ def list_tenants(
         table.add_row(*row, registry.scope_of(division.code), f"{division.residents:,}")
     console = Console()
     console.print(table)
-    console.print(f"{len(chosen)} divisions, {sum(division.status == 'live' for division in chosen)} live")
+    view = f"in {environment}" if environment else "by the registry, which is production's; -e local: as it is there"
+    console.print(f"{len(chosen)} divisions, {sum(division.status == 'live' for division in chosen)} live ({view})")
 
 
 @app.command()
