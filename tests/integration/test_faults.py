@@ -41,7 +41,7 @@ class Ledger:
                 with self.lock:
                     self.receipts[key] = answer.json()["number"]
                 return True
-            assert answer.status_code in (500, 502, 503), answer.text
+            assert answer.status_code == 503 and answer.headers["retry-after"], answer.text
             return False
 
         wait_until(acknowledged, 60, "a filing is acknowledged", every=0.05)
