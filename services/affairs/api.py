@@ -20,7 +20,6 @@ from services.affairs.schema import (
     Item,
     ItemCode,
     Items,
-    Line,
     Material,
     Name,
     OutcomeRequest,
@@ -29,6 +28,7 @@ from services.affairs.schema import (
     Snapshot,
     Standard,
     StandardRequest,
+    Words,
 )
 from services.kernel.cursors import LONGEST_CURSOR
 from services.kernel.http import CurrentTenant
@@ -64,7 +64,7 @@ ProvinceSite = Annotated[Tenant, Depends(province_site)]
 async def list_items(
     tenant: CurrentTenant,
     affairs: CurrentAffairs,
-    q: Annotated[Line, Query(max_length=100, description="words that the item's name, code or basis must hold")] = "",
+    q: Annotated[Words, Query(max_length=100, description="words that the item's name, code or basis must hold")] = "",
     every: Annotated[bool, Query(description="also the items that the tenant does not offer")] = False,
 ) -> Items:
     """The items that this tenant offers."""

@@ -17,7 +17,7 @@ from services.kernel.database import Connection
 from services.kernel.outbox import Relay, add_message
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tenancy import Directory, Doors, Tenant
-from services.kernel.typed import KEPT
+from services.kernel.typed import KEPT, words
 
 IN_FORCE = """
 SELECT DISTINCT ON (code) standard.body AS standard, implementation.body AS implementation
@@ -54,11 +54,11 @@ class Catalogue:
         self._relay = relay
         self._remembered: dict[tuple[str, str], tuple[float, Item | None]] = {}
 
-    async def items(self, tenant: Tenant, words: str = "", every: bool = False) -> list[Item]:
+    async def items(self, tenant: Tenant, sought: str = "", every: bool = False) -> list[Item]:
         """The items that the tenant offers (or every item), those whose name, code or basis holds every word."""
         async with self._doors.connection(tenant.code) as connection:
             rows = await connection.fetch(IN_FORCE, None)
-        wanted = words.lower().split()
+        wanted = words(sought).split()
         items = [in_force(row, tenant) for row in rows]
         return [item for item in items if (every or item.offered) and all(word in _searchable(item) for word in wanted)]
 
@@ -169,4 +169,4 @@ def _shorter(standard: int, own: int | None) -> int:
 
 
 def _searchable(item: Item) -> str:
-    return f"{item.code} {item.name} {item.kind} {item.basis}".lower()
+    return words(f"{item.code} {item.name} {item.kind} {item.basis}")

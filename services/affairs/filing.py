@@ -23,7 +23,7 @@ from services.affairs import forms, numbers
 from services.affairs.catalogue import Catalogue
 from services.affairs.schema import FilingReceipt, FilingRequest, Item
 from services.kernel.calendar import SHANGHAI, after_working_days
-from services.kernel.database import Batches, CommitSlots
+from services.kernel.database import Batches, CommitSlots, Row
 from services.kernel.http import answer_json, bearer, invalid
 from services.kernel.outbox import Relay
 from services.kernel.problems import Problem
@@ -37,6 +37,10 @@ KEY = re.compile(KEY_PATTERN.encode())
 COMMITS_AT_ONCE = 3
 FILE_CASES = """
 SELECT * FROM affairs.file_cases($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
+
+FILED_BEFORE = """
+SELECT number, filed_at FROM affairs.cases WHERE applicant = $1 AND idempotency_key = $2
+    AND item = $3 AND applicant_name = $4 AND applicant_phone = $5 AND form = $6::jsonb"""
 
 
 class Filing:
@@ -58,24 +62,47 @@ class Filing:
         """
         if not person.is_person:
             raise Problem(403, "people-only", "Only people may file.")
-        item = await self._catalogue.offered_item(tenant, request.item)
-        form = check_form(item, request)
+        try:
+            item = await self._catalogue.offered_item(tenant, request.item)
+            form = check_form(item, request)
+        except Problem:
+            # what was filed stays filed, whatever the item asks or whoever offers it by now
+            known = await self._filed_before(tenant, person, key, request, to_json(request.form))
+            if known is None:
+                raise
+            return self._receipt(known)
         now = datetime.now(UTC)
         number = await self._new_number(tenant, now)
         code = self.check_code(number)
         draft = Draft(tenant, person, key, request, form, item, number, numbers.check_code_hash(code), now)
         row = await self._batches_of(tenant.code).call(*draft.arguments())
         if not row["same_request"]:
-            raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
+            known = await self._filed_before(tenant, person, key, request, form)
+            if known is None:
+                raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
+            return self._receipt(known)
         if row["fresh"]:
             self._relay.wake(tenant.code, "query")
+        return self._receipt(row, code if row["fresh"] else "")
+
+    def _receipt(self, row: Row, fresh_code: str = "") -> FilingReceipt:
         return FilingReceipt.model_construct(
             number=row["number"],
-            check_code=code if row["fresh"] else self.check_code(row["number"]),
+            check_code=fresh_code or self.check_code(row["number"]),
             status="filed",
             filed_at=row["filed_at"],
-            duplicate=not row["fresh"],
+            duplicate=not fresh_code,
         )
+
+    async def _filed_before(
+        self, tenant: Tenant, person: Principal, key: str, request: FilingRequest, form: bytes
+    ) -> Row | None:
+        """The case of this content under this key, where the digest cannot tell: another release may have made it."""
+        applicant = request.applicant
+        async with self._kernel.doors.connection(tenant.code) as connection:
+            return await connection.fetchrow(
+                FILED_BEFORE, person.sub, key, request.item, applicant.name, applicant.phone, form.decode()
+            )
 
     async def answer(self, kernel: Kernel, scope: Scope, receive: Receive, send: Send) -> None:
         """The lean route for `POST /api/affairs/cases`: what `api.file_case` documents, without FastAPI's machinery."""

@@ -17,7 +17,7 @@ from pydantic import (
 
 from services.kernel.calendar import is_provisional
 from services.kernel.tenancy import Level
-from services.kernel.typed import VISIBLE, CaseNumber, CheckCode, Phone, compact, line, lines, reading
+from services.kernel.typed import VISIBLE, CaseNumber, CheckCode, Phone, compact, line, lines, reading, words
 
 Status = Literal["filed", "accepted", "declined", "in_transit", "granted", "refused"]
 
@@ -27,7 +27,7 @@ MOST_MATERIALS = 50
 
 SEEN = {"pattern": VISIBLE}  # for the document; `reading` makes a blank empty, whatever it is made of
 
-Line = Annotated[str, reading(line)]
+Words = Annotated[str, reading(words)]
 Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=SEEN), reading(line)]
 Sentence = Annotated[str, Field(max_length=2000), reading(lines)]
 Reason = Annotated[str, Field(min_length=1, max_length=2000, json_schema_extra=SEEN), reading(lines)]

@@ -158,6 +158,11 @@ def number(text: str) -> str:
     return _MINUS.sub("-", compact(text))
 
 
+def words(text: str) -> str:
+    """What somebody searches for, and what is searched, in one form."""
+    return " ".join(_signs(text).split()).lower()
+
+
 def user_name(text: str) -> str:
     return _signs(text).strip().lower()
 

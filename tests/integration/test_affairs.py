@@ -250,6 +250,37 @@ def test_the_same_key_gives_the_same_case_and_another_body_conflicts(catalogue: 
     assert other_person.status_code == 201 and other_person.json()["number"] != first.json()["number"]
 
 
+def test_what_was_filed_is_answered_again_whatever_the_item_asks_by_now(catalogue: Network) -> None:
+    citizen, key = catalogue.issuer.citizen("citizen-later"), fresh_key()
+    first = file(catalogue, NEIGHBOUR, citizen, key)
+    with catalogue.client(NEIGHBOUR, catalogue.issuer.officer("chief", NEIGHBOUR.code, "administrator")) as chief:
+        assert chief.put(f"/implementations/{ITEM}", json={"offered": False}).status_code == 200
+        again = file(catalogue, NEIGHBOUR, citizen, key)
+        assert (again.status_code, again.json()) == (200, first.json() | {"duplicate": True})
+        assert file(catalogue, NEIGHBOUR, citizen, key, shop_name="另一家").status_code == 422
+        assert file(catalogue, NEIGHBOUR, citizen).status_code == 422
+        assert chief.put(f"/implementations/{ITEM}", json={}).status_code == 200
+
+
+def test_a_request_whose_digest_another_release_made_is_known_by_its_content(catalogue: Network) -> None:
+    citizen, key = catalogue.issuer.citizen("citizen-release"), fresh_key()
+    first = file(catalogue, COUNTY, citizen, key)
+    catalogue.postgres.run(
+        f"UPDATE affairs.cases SET request_digest = 'other' WHERE number = '{first.json()['number']}'",
+        f"t{COUNTY.code}",
+    )
+    again = file(catalogue, COUNTY, citizen, key)
+    assert (again.status_code, again.json()) == (200, first.json() | {"duplicate": True})
+    assert file(catalogue, COUNTY, citizen, key, shop_name="另一家").status_code == 409
+
+
+def test_words_are_found_in_any_width(catalogue: Network) -> None:
+    with catalogue.client(COUNTY) as anybody:
+        for words in ("０００１０１", "公共场所　卫生", "\u200b公共", "《公共场所卫生管理条例》", "公共场所\u202e"):
+            found = anybody.get("/items", params={"q": words})
+            assert [item["code"] for item in found.json()["items"]] == [ITEM], words
+
+
 def test_a_hundred_filings_at_once_under_twenty_keys_make_twenty_cases(catalogue: Network) -> None:
     citizen = catalogue.issuer.citizen("citizen-many")
     keys = [fresh_key() for _ in range(20)]

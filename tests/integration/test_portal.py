@@ -463,6 +463,18 @@ async def test_a_case_that_has_closed_is_with_nobody_any_more(sites: Sites) -> N
     assert "决定单位" in pages[0].text and "决定单位" in pages[1].text
 
 
+async def test_a_limit_that_holidays_may_still_move_is_told_as_provisional(sites: Sites) -> None:
+    running = CASE | {"status": "accepted", "due": "2090-01-09", "actions": ["outcome"]}
+    for case, provisional in ((running, True), (running | {"due": "2026-12-01"}, False)):
+        sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, case)
+        sites.world.says("GET", f"/api/query/cases/{NUMBER}", 200, INDEXED | {"status": "accepted", "due": case["due"]})
+        async with sites.browser() as browser, sites.browser() as clerk:
+            await sites.log_in(browser)
+            await sites.log_in(clerk, CLERK)
+            pages = [await browser.get(f"/cases/{NUMBER}"), await clerk.get(f"/desk/{NUMBER}")]
+        assert [f"{case['due']}（暂定" in page.text for page in pages] == [provisional, provisional]
+
+
 async def test_a_case_that_was_declined_says_why_to_its_applicant(sites: Sites) -> None:
     steps = [*CASE["steps"], step(2, HERE, "declined", "不属于本机关职权范围")]
     declined = CASE | {"status": "declined", "actions": [], "steps": steps}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from services.affairs.schema import (
     FormField,
     HandOverRequest,
     Item,
+    Limits,
     OutcomeRequest,
     Snapshot,
     Standard,
@@ -304,6 +305,12 @@ def test_what_a_tenant_promises_is_never_longer_than_the_standard(
     found = in_force(row, Tenant.model_validate(TENANT))
     assert (found.promised_working_days, found.standard_promised_working_days) == (promised, standard)
     assert found.fields == USUAL_FIELDS
+
+
+def test_a_case_says_which_of_its_limits_holidays_may_still_move() -> None:
+    limits = Limits(accept_by=date(2026, 12, 1), due=date(2090, 1, 9)).model_dump()
+    assert (limits["accept_by_provisional"], limits["due_provisional"]) == (False, True)
+    assert not Limits(accept_by=date(2026, 12, 1), due=None).due_provisional
 
 
 def test_levels_are_a_set() -> None:
