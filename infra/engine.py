@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -126,10 +127,17 @@ class Engine:
             return
         name = f"Pulumi.{self.stack(scope)}.yaml"
         target, link = self.folder.stacks / name, stacks.FOLDER / name
+        if link.is_symlink() and link.readlink() == target:
+            target.touch()
+            return
+        found = link.resolve()
+        # The engine's own `stack init` writes a file here; its `stack rename` renames our link to the old settings.
+        native = link.is_file() and (not link.is_symlink() or found.parent == self.folder.stacks.resolve())
+        if native and not (target.exists() and target.stat().st_size):
+            shutil.move(found, target)
         target.touch()
-        if not link.is_symlink() or link.readlink() != target:
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
     def unlink_settings(self) -> None:
         """Removes the clone's links to settings of this environment."""

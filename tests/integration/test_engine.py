@@ -11,7 +11,6 @@ import pytest
 from infra.engine import EngineError
 from infra.local.cloud import Cloud, Owner
 from infra.local.cloud.buckets import UserSpec
-from infra.local.cloud.kept import KeptSpec
 from infra.local.plugin.inventory import things
 from infra.recovery import cancel_stale_lock, compare, read_state, recover
 from tests.integration.small_project import SmallProject
@@ -161,19 +160,6 @@ def test_a_torn_side_file_of_the_state_is_taken_away(project: SmallProject) -> N
     with pytest.raises(EngineError, match="EOF"):
         project.exported()
     assert not recover(project.engine, project.scope, StringIO()).any
-
-
-def test_drift_by_hand_is_seen_and_repaired(project: SmallProject) -> None:
-    project.program(TWO.format(name="yw-logs", description="one"))
-    project.up()
-    cloud = Cloud(project.folder.cloud, project.environment)
-    record = next(one for one in cloud.kept.list() if one.spec.unique_name == "yw-logs")
-    cloud.kept.update(record.id, KeptSpec(PROJECT, {**record.spec.inputs, "description": "by hand"}, {}, "yw-logs"))
-    store = next(one for one in cloud.kept.list() if one.spec.unique_name == "yw-logs:flow")
-    cloud.kept.delete(store.id)
-    assert project.refresh().by_kind == {"update": 1, "delete": 1}
-    assert project.up().by_kind == {"create": 1, "update": 1}
-    assert not project.up("--expect-no-changes").any
 
 
 def test_what_is_left_over_is_taken_away(project: SmallProject) -> None:
