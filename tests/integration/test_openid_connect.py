@@ -395,6 +395,24 @@ def test_switches_of_the_discovery_document_are_the_tables() -> None:
     assert set(" ".join(supported("Authorization request", "scope")).split()) <= set(document["scopes_supported"])
 
 
+def test_claims_of_the_discovery_document_are_what_comes(party: RelyingParty) -> None:
+    party.site.person("asking-by-phone", phone="13800007777")
+    with party.site.client() as browser:
+        log_in(browser, "asking-by-phone")
+        tokens = party.tokens_for(browser)
+    with party.site.client(headers={"authorization": f"Bearer {tokens['access_token']}"}) as api:
+        told = api.get("/userinfo").json()
+    assert set(claims_of(tokens["id_token"])) | set(told) == set(metadata("https://id.test")["claims_supported"])
+
+
+@pytest.mark.parametrize("prompt", ["login", "none", "consent"])
+def test_no_answer_is_cached_or_told_on(party: RelyingParty, stranger: httpx.Client, prompt: str) -> None:
+    stranger.cookies.clear()
+    answer = stranger.get(party.authorize_path(prompt=prompt))
+    assert answer.headers["cache-control"] == "no-store"
+    assert prompt == "login" or answer.headers["referrer-policy"] == "no-referrer"
+
+
 def test_every_parameter_and_member_has_a_line() -> None:
     for section, known in (
         ("Authorization request", AUTHORIZATION),

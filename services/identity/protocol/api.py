@@ -126,8 +126,8 @@ async def _fulfil(request: Request, identity: Identity, wanted: ProtocolRequest,
     if wish.hint and hinted is None:
         raise wish.asker.refusal("invalid_request", "The 'id_token_hint' is no ID token of this site.")
     if session is None:
-        again = {"again": "1"} if known else {}
-        return RedirectResponse(f"/login?{urlencode({'next': wish.onward, **again})}", status_code=303)
+        to = {"next": wish.onward, **({"again": "1"} if known else {})}
+        return RedirectResponse(f"/login?{urlencode(to)}", status_code=303, headers={"cache-control": "no-store"})
     if hinted not in (None, str(session.person)):
         raise wish.asker.refusal("login_required", "Somebody else has logged in.")
     answer: Answer = identity.provider.create_authorization_response(wanted, wanted.user, grant=grant)
