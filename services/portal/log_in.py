@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
 from services.pages.forms import SESSION_COOKIE, read_anybodys_form
-from services.portal.relying_party import ATTEMPT_SECONDS, LogInFailed, attempt_cookie
+from services.portal.relying_party import ATTEMPT_SECONDS, CodeRefused, LogInFailed, attempt_cookie
 from services.portal.sessions import LONGEST
 from services.portal.visit import AnyVisit, Visit, local_path
 
@@ -36,10 +36,10 @@ async def log_in(
     return await send_to_identity(visit, local_path(next_path), quiet=quiet)
 
 
-async def send_to_identity(visit: Visit, next_path: str, *, quiet: bool = False) -> Response:
+async def send_to_identity(visit: Visit, next_path: str, *, quiet: bool = False, again: bool = False) -> Response:
     """Raises Unavailable when identity is out: a page of ours says more than a browser's own error."""
     await visit.portal.relying_party.require_identity()
-    departure = visit.portal.relying_party.depart(visit.tenant, next_path, quiet=quiet)
+    departure = visit.portal.relying_party.depart(visit.tenant, next_path, quiet=quiet, again=again)
     response = RedirectResponse(departure.url, status_code=303, headers={"cache-control": "no-store"})
     # Lax, since the way back begins on identity's site.
     response.set_cookie(
@@ -67,7 +67,13 @@ async def come_back(visit: AnyVisit, state: str = "", code: str = "", error: str
         return response
     if error or not code:
         raise LogInFailed(f"identity answered {error or 'without a code'}")
-    arrival = await visit.portal.relying_party.arrive(visit.tenant, attempt, code)
+    try:
+        arrival = await visit.portal.relying_party.arrive(visit.tenant, attempt, code)
+    except CodeRefused:
+        # the page was loaded anew after an answer that was lost: identity knows the person by now
+        if attempt.get("again"):
+            raise
+        return await send_to_identity(visit, local_path(attempt["next"]), quiet=bool(attempt.get("quiet")), again=True)
     if visit.session:
         await visit.portal.sessions.end(visit.tenant.code, visit.session)
     secret = await visit.portal.sessions.begin(visit.tenant.code, arrival.who, arrival.tokens)

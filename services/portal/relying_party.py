@@ -37,6 +37,10 @@ class LogInFailed(Problem):
         super().__init__(400, "log-in-failed", detail)
 
 
+class CodeRefused(LogInFailed):
+    """Identity takes the code no more: it is too old, or was redeemed before and the answer was lost."""
+
+
 class SessionOver(Exception):
     """Identity no longer renews these tokens: the person logged out, or was away too long."""
 
@@ -72,8 +76,11 @@ class RelyingParty:
             raise Unavailable("identity") from error
         self._seen_until = time.monotonic() + SEEN_SECONDS
 
-    def depart(self, tenant: Tenant, next_path: str, *, quiet: bool = False) -> Departure:
-        """A log-in begins. `quiet` asks identity to answer at once, without a page, whether it knows the browser."""
+    def depart(self, tenant: Tenant, next_path: str, *, quiet: bool = False, again: bool = False) -> Departure:
+        """A log-in begins. `quiet` asks identity to answer at once, without a page, whether it knows the browser.
+
+        `again` is remembered: the log-in has been begun anew by itself, which happens once.
+        """
         state, nonce, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_urlsafe(48)
         parameters = {
             "response_type": "code",
@@ -92,6 +99,8 @@ class RelyingParty:
             "nonce": nonce,
             "verifier": verifier,
             "next": _short(next_path),
+            "quiet": quiet,
+            "again": again,
             "until": time.time() + ATTEMPT_SECONDS,
         }
         return Departure(
@@ -113,7 +122,8 @@ class RelyingParty:
         """The code becomes tokens, and the ID token proves who came.
 
         Raises:
-            LogInFailed: identity refuses the code, or the ID token is not for this log-in.
+            CodeRefused: identity refuses the code.
+            LogInFailed: the ID token is not for this log-in.
             Unavailable: identity does not answer.
         """
         answer = await self._token(
@@ -124,7 +134,7 @@ class RelyingParty:
             code_verifier=attempt["verifier"],
         )
         if answer.is_client_error:
-            raise LogInFailed("identity refused the code")
+            raise CodeRefused("identity refused the code")
         document = _document(answer)
         claims = await self._check(tenant, str(document.get("id_token", "")), attempt["nonce"])
         phone = str(claims.get("phone_number", "")).removeprefix("+86")

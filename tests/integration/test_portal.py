@@ -198,6 +198,28 @@ async def test_a_code_that_another_browser_asked_for_is_refused(sites: Sites) ->
         assert (await attacker.get(back)).status_code == 303
 
 
+async def test_a_log_in_whose_answer_was_lost_goes_through_when_the_page_is_loaded_anew(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        sent = await browser.get("/login", params={"next": "/cases"})
+        back = sites.world.grant(sent.headers["location"], CITIZEN)
+        sites.world.loses_answers = True
+        assert (await browser.get(back)).status_code == 503
+        sites.world.loses_answers = False
+        anew = await browser.get(back)
+        assert anew.status_code == 303 and anew.headers["location"].startswith(f"{ISSUER}/authorize?")
+        came = await browser.get(sites.world.grant(anew.headers["location"], CITIZEN))
+        assert came.headers["location"] == "/cases" and "__Host-yiwang-session" in browser.cookies
+
+
+async def test_a_log_in_is_begun_anew_once(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        sites.world.trouble = lambda _: httpx.Response(400, json={"error": "invalid_grant"})
+        sent = await browser.get("/login")
+        anew = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
+        assert anew.status_code == 303
+        assert (await browser.get(sites.world.grant(anew.headers["location"], CITIZEN))).status_code == 400
+
+
 @pytest.mark.parametrize(
     "claims",
     [{"nonce": "another"}, {"aud": THERE}, {"iss": "https://id.evil.example"}, {"exp": 1}],
