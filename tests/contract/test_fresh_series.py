@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 from tests.watched import watched
 
 BURST = 60
+AFFAIRS = 'service="affairs", objective="latency"'
 OF_TENANTS = ("affairs", "portal")
 COUNTED = re.compile(r"\b(?:rate|increase|resets|changes)\(\s*([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?\[")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
@@ -130,6 +131,13 @@ def test_a_fresh_process_tells_as_many_series_as_are_worked_out(told: Told, job:
             assert found == metric.series(sizes), metric.name
 
 
+def test_requests_give_birth_to_no_series(told: Told) -> None:
+    for job in SERVICES:
+        late = {name for metric in KEPT[job] if metric.late for name in metric.names} | {"yiwang_dependency_up"}
+        known = {one.series for one in told.before[job]}
+        assert {one.series for one in told.after[job] if one.name in set(names(job)) - late} <= known, job
+
+
 # --- a burst counts whole
 
 
@@ -183,7 +191,12 @@ def rule_test(timelines: list[Timeline], failures: int, alerted: bool) -> str:
                             "exp_samples": [{"labels": f'{{cell="cell-a", tenant="{FIRST}"}}', "value": failures}]
                             if failures
                             else [],
-                        }
+                        },
+                        {
+                            "expr": "round(service:events:increase5m{" + AFFAIRS + "})",
+                            "eval_time": "5m",
+                            "exp_samples": [{"labels": f'{{cell="cell-a", {AFFAIRS}}}', "value": failures}],
+                        },
                     ],
                     "alert_rule_test": [
                         {"eval_time": "50s", "alertname": "TenantFailing"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 import structlog
+from rich.console import Console
 
 from monitoring import render
 from monitoring.objectives import load
@@ -24,6 +26,7 @@ from monitoring.operators.pages import Watch
 from monitoring.prometheus import Prometheus
 from monitoring.receiver import create
 from tests.watched import watched
+from tools.commands.environments import _show_sight
 
 PAGE = "http://10.0.1.16:9095"
 SILENCE = "0e5b3c1a-6f6e-4f63-9d8c-1f5f3f0a9b11"
@@ -275,6 +278,18 @@ def test_nothing_that_was_sent_runs(operator: Operator, neighbours: Neighbours) 
     assert "form-action 'self'" in page.headers["content-security-policy"]
     assert page.headers["referrer-policy"] == "same-origin", "with no-referrer a browser sends `Origin: null`"
     assert "<script" not in operator.get(f"/silences/new?alert={ALERT['fingerprint']}").text
+
+
+@pytest.mark.parametrize(
+    "alerts", [[], [{"name": "TargetDown", "summary": "host does not answer", "labels": {}}], None]
+)
+def test_status_names_the_page_whatever_fires(alerts: list[dict[str, Any]] | None) -> None:
+    console = Console(width=200, file=io.StringIO(), highlight=False)
+    _show_sight(console, {"prometheus": "http://10.0.1.16:9090", "receiver": PAGE, "alerts": alerts})
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert f"see and silence: {PAGE} " in told and "http://10.0.1.16:9090/classic/graph" in told
+    assert (f"{PAGE}/runbooks/TargetDown" in told) == bool(alerts)
 
 
 def test_matchers_are_read_line_by_line() -> None:
