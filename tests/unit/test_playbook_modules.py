@@ -254,5 +254,8 @@ def test_definitions_that_prometheus_cannot_read_are_refused(files_made: dict[st
 def test_definitions_are_rendered_from_the_outputs() -> None:
     made = definitions.checked(definitions.rendered(provisioned.outputs().model_dump_json()))
     assert "cell-a-application-2" in made["targets/affairs.json"]
+    laid = (Path("playbooks/roles/monitoring/templates") / "files.json.j2").read_text()
+    assert {str(Path(name).parent) for name in made} - {"."} == set(definitions.FOLDERS)
+    assert all(f"'{folder}'" in laid for folder in definitions.FOLDERS), "the role lays down every folder"
     with pytest.raises(AnsibleError, match=r"monitoring\.render failed"):
         definitions.rendered("{}")

@@ -31,7 +31,7 @@ options:
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "monitoring.render"]
 NEEDED = ("prometheus.yml", "alertmanager.yml")
-FOLDERS = ("rules", "targets")
+FOLDERS = ("rules", "targets", "runbooks")
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -52,7 +52,7 @@ def checked(answer: str, origin: str | None = None) -> dict[str, str]:
     """The answer, if it is one.
 
     Raises:
-        AnsibleLookupError: a file is missing, or in no folder that Prometheus reads, or holds no targets.
+        AnsibleLookupError: a file is missing, or in no folder of the monitoring host, or holds no targets.
     """
     origin = origin or "python -m monitoring.render"
     files: dict[str, str] = json.loads(answer)
