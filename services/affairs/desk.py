@@ -25,15 +25,21 @@ HOLDS: dict[DeskList, str] = {
     "closed": f"{CLOSED} AND $1::text IS NOT NULL",
 }
 COLUMNS = "number, item, item_name, status, holder, applicant_name, filed_at, changed_at, accept_by, due"
+# What is only filed has never left its tenant and comes in the order of its limits: index cases_on_desk has it so.
+BY_FILING = """
+SELECT {columns} FROM affairs.cases WHERE {holds} AND (filed_at, number) > ($2::timestamptz, $3)
+ORDER BY filed_at, number LIMIT $4"""
+# Index cases_open finds them; they are sorted, since a limit is one column's or the other's.
 BY_LIMIT = """
 SELECT {columns} FROM affairs.cases WHERE {holds} AND ({limit}, number) > ($2::date, $3)
 ORDER BY {limit}, number LIMIT $4"""
+# Index cases_closed has what has closed in this order.
 BY_CHANGE = """
 SELECT {columns} FROM affairs.cases WHERE {holds} AND (changed_at, number) < ($2::timestamptz, $3)
 ORDER BY changed_at DESC, number DESC LIMIT $4"""
+ORDERS: dict[DeskList, str] = {"filed": BY_FILING, "moved": BY_CHANGE, "closed": BY_CHANGE}
 PAGES = {
-    name: (BY_CHANGE if name in ("moved", "closed") else BY_LIMIT).format(columns=COLUMNS, holds=holds, limit=LIMIT)
-    for name, holds in HOLDS.items()
+    name: ORDERS.get(name, BY_LIMIT).format(columns=COLUMNS, holds=holds, limit=LIMIT) for name, holds in HOLDS.items()
 }
 
 # Index cases_open alone, which holds nothing but open cases and all that is asked of them.
@@ -45,27 +51,29 @@ SELECT count(*) FILTER (WHERE {HOLDS["filed"]}) AS filed,
     count(*) FILTER (WHERE {HOLDS["open"]} AND {LIMIT} < $2) AS overdue
 FROM affairs.cases WHERE {OPEN}"""  # noqa: S608
 
-END_OF_TIME = (datetime(9999, 1, 1, tzinfo=UTC), "")
+BEGINNINGS: dict[str, tuple[date, str]] = {
+    BY_FILING: (datetime(1, 1, 1, tzinfo=UTC), ""),
+    BY_LIMIT: (date.min, ""),
+    BY_CHANGE: (datetime(9999, 1, 1, tzinfo=UTC), ""),
+}
 
 
 async def page(
     connection: Connection, tenant: str, name: DeskList, cursor: str | None
 ) -> tuple[list[DeskCase], str | None]:
     """A page of a list, and the cursor of the next one. Raises a Problem for what is no cursor of ours."""
-    after: tuple[date, str]
-    if name in ("moved", "closed"):
-        after = read_moment(cursor) if cursor else END_OF_TIME
-    else:
-        after = read_day(cursor) if cursor else (date.min, "")
+    order = ORDERS.get(name, BY_LIMIT)
+    read = read_day if order == BY_LIMIT else read_moment
+    after = read(cursor) if cursor else BEGINNINGS[order]
     rows = await connection.fetch(PAGES[name], tenant, *after, PAGE + 1)
     cases = [DeskCase(**row) for row in rows[:PAGE]]
-    return cases, write_cursor(_place(name, cases[-1]), cases[-1].number) if len(rows) > PAGE else None
+    return cases, write_cursor(_place(order, cases[-1]), cases[-1].number) if len(rows) > PAGE else None
 
 
-def _place(name: DeskList, case: DeskCase) -> date:
-    if name in ("moved", "closed"):
-        return case.changed_at
-    return (case.accept_by if case.status == "filed" else case.due) or date.max
+def _place(order: str, case: DeskCase) -> date:
+    if order == BY_LIMIT:
+        return (case.accept_by if case.status == "filed" else case.due) or date.max
+    return case.filed_at if order == BY_FILING else case.changed_at
 
 
 async def figures(connection: Connection, tenant: str, today: date) -> DeskFigures:

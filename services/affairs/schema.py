@@ -311,7 +311,9 @@ class DeskFigures(BaseModel):
 
 
 class Desk(BaseModel):
-    cases: list[DeskCase] = Field(description="what waits: the most urgent first; else the latest change first")
+    cases: list[DeskCase] = Field(
+        description="what waits: by its limit, or as it was filed; else the latest change first"
+    )
     next: str | None = Field(description="cursor of the next page, or null at the end")
     figures: DeskFigures
 
