@@ -239,7 +239,7 @@ def _not_shown(problem: Problem) -> forms.Errors:
     if isinstance(problem, Unavailable):
         raise problem
     if problem.status == 429:
-        return {"": "尝试次数过多，请一小时后再试。"}
+        return {"": "从您的网络输错的次数过多，最迟一小时后恢复。申请人登录后在“我的办件”中查看不受限制。"}
     return {"": "没有找到。请核对办件编号和查询码。"}
 
 
