@@ -11,6 +11,7 @@ import io
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -181,7 +182,8 @@ class Registry:
         Raises:
             KeyError: there is none.
         """
-        return self.divisions.get(word) or self._by_name[word]
+        plain = _plain_word(word)
+        return self.divisions.get(plain) or self._by_name[plain]
 
     def lineage(self, code: str) -> list[Division]:
         """The province first, the division itself last."""
@@ -219,6 +221,12 @@ class Registry:
         """Scopes with a provisioned tenant, the province's first."""
         provisioned = (division for division in self.divisions.values() if division.provisioned)
         return list(dict.fromkeys(self.scope_of(division.code) for division in provisioned))
+
+
+def _plain_word(word: str) -> str:
+    """A word as it was meant by who typed or pasted it: without width, and without what nobody sees around it."""
+    plain = unicodedata.normalize("NFKC", word)
+    return "".join(sign for sign in plain if unicodedata.category(sign) not in ("Cc", "Cf")).strip()
 
 
 def load_registry(root: Path = ROOT, overlay: Path | None = None) -> Registry:
@@ -407,6 +415,7 @@ class _Loader:
         for entry in entries.values():
             self._check_alone(entry, standard)
             self._check_parent(entry, entries)
+            self._check_promise(entry, entries)
         self._check_twins(list(entries.values()))
         for entry in entries.values():
             parent = entries.get(entry.parent_file) if entry.parent_file else None
@@ -524,6 +533,17 @@ class _Loader:
         prefix = parent.content.code[: 2 if parent.level == "province" else 4]
         if not entry.content.code.startswith(prefix):
             entry.document.refuse(("code",), f"is not in {parent.content.name}, whose codes begin with {prefix}")
+
+    def _check_promise(self, entry: _Entry, entries: dict[Path, _Entry]) -> None:
+        """What is promised to people above may be shortened below, never lengthened."""
+        own = entry.content.settings.acceptance_working_days
+        above = entries.get(entry.parent_file) if entry.parent_file else None
+        while own is not None and above is not None:
+            promised = above.content.settings.acceptance_working_days
+            if promised is not None and own > promised:
+                rule = f"may only shorten the {promised} working days of {above.content.name}"
+                entry.document.refuse(("settings", "acceptance_working_days"), rule)
+            above = entries.get(above.parent_file) if above.parent_file else None
 
     def _check_twins(self, entries: list[_Entry]) -> None:
         for field in ("code", "label"):

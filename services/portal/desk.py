@@ -126,7 +126,7 @@ async def accept(visit: ClerkVisit, number: NumberInPath) -> Response:
     typed = await visit.read_form()
     panel = _panel(visit.request.url.path, typed)
     try:
-        request = AcceptanceRequest(accepted=panel == "acceptance", reason=typed.get("reason", "").strip())
+        request = AcceptanceRequest(accepted=panel == "acceptance", reason=typed.get("reason", ""))
         await visit.portal.affairs.accept(visit.tenant, number, request, visit.token)
     except (ValidationError, Problem) as error:
         return await _not_done(visit, number, error, panel, typed)
@@ -137,7 +137,7 @@ async def accept(visit: ClerkVisit, number: NumberInPath) -> Response:
 async def hand_over(visit: ClerkVisit, number: NumberInPath) -> Response:
     typed = await visit.read_form()
     try:
-        request = HandOverRequest(to=typed.get("to", ""), reason=typed.get("reason", "").strip())
+        request = HandOverRequest(to=typed.get("to", ""), reason=typed.get("reason", ""))
         await visit.portal.affairs.hand_over(visit.tenant, number, request, visit.token)
     except (ValidationError, Problem) as error:
         return await _not_done(visit, number, error, "hand-over", typed)
@@ -148,9 +148,7 @@ async def hand_over(visit: ClerkVisit, number: NumberInPath) -> Response:
 async def give_outcome(visit: ClerkVisit, number: NumberInPath) -> Response:
     typed = await visit.read_form()
     try:
-        request = OutcomeRequest.model_validate(
-            {"result": typed.get("result", ""), "text": typed.get("text", "").strip()}
-        )
+        request = OutcomeRequest.model_validate({"result": typed.get("result", ""), "text": typed.get("text", "")})
         await visit.portal.affairs.give_outcome(visit.tenant, number, request, visit.token)
     except (ValidationError, Problem) as error:
         return await _not_done(visit, number, error, "outcome", typed)

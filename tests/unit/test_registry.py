@@ -147,6 +147,11 @@ def test_readings_that_are_easily_got_wrong(registry: Registry, name: str, label
     assert registry.find(label).name == name
 
 
+@pytest.mark.parametrize("word", ["３３０１０６", " 330106\u200b", "\u3000西湖区", "ｘｉｈｕ", "西\ufeff湖区\n"])
+def test_a_division_is_found_however_its_word_was_typed(registry: Registry, word: str) -> None:
+    assert registry.find(word).code == "330106"
+
+
 def test_no_label_is_kept_for_a_service(registry: Registry) -> None:
     assert not {division.label for division in registry.divisions.values()} & RESERVED_LABELS
 
@@ -226,10 +231,14 @@ KNOWN_BAD: dict[str, tuple[Break, str, int, str, object, str]] = {
     "code without quotes": (
         edit(XIHU, '"330106"', "330106"), XIHU, 2, "code", 330106, "must be text: put it in quotes",
     ),
+    "longer promise": (
+        edit(XIHU, "settings:", "settings:\n  acceptance_working_days: 6"),
+        XIHU, 10, "settings.acceptance_working_days", 6, "may only shorten the 5 working days of 浙江省",
+    ),
     "unknown field": (edit(XIHU, "label:", "parent: x\nlabel:"), XIHU, 4, "parent", "x", "no such field"),
     "unknown setting": (
-        edit(XIHU, "residents:", "settings:\n  colour: red\nresidents:"),
-        XIHU, 7, "settings.colour", "red", "no such field",
+        edit(XIHU, "settings:", "settings:\n  colour: red"),
+        XIHU, 10, "settings.colour", "red", "no such field",
     ),
     "missing field": (edit(XIHU, "label: xihu\n", ""), XIHU, 1, "label", None, "must be given"),
     "wrong type": (
