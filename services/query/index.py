@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 PAGE = 20
 TAKEN_AT_ONCE = 25
-# Decision 11: the guesser is limited, not the case. See there before changing a number.
+# Decision 14: the guesser is limited, not the case. See there before changing a number.
 ATTEMPTS_AT_ADDRESS = 60
 ATTEMPTS_AT_NUMBER = 600
 ATTEMPTS_WHEN_GUESSED_AT = 5
