@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from services.affairs.forms import USUAL_FIELDS
 from services.affairs.numbers import check_code_hash
 from services.affairs.schema import (
     AcceptanceRequest,
+    Applicant,
     FilingRequest,
     FormField,
     HandOverRequest,
@@ -69,6 +72,27 @@ FULL_ITEM = ITEM.model_copy(
 )
 
 
+BLANKS = ["", " ", "\u3000", "\u200b", "\u200b \ufeff", "\u3164", "\n\t"]
+TYPED = st.text(max_size=12) | st.sampled_from(
+    [
+        "",
+        "　",
+        "宾馆",
+        " 宾馆",
+        "餐馆",
+        "１２",
+        "-3.50",
+        "1e3",
+        "2026-11-24",
+        "２０２６-１１-２４",
+        "a\r\nb",
+        "a\u202eb",
+        "长" * 130,
+    ]
+)
+PHONES = st.sampled_from(["138０0000000", "+86 138 0000 0000", "0571-87654321", "00852 9123 4567"])
+
+
 def request(spaced: bool = False, name: str = "张三", phone: str = "13800000000", **form: Any) -> FilingRequest:
     body = {"item": "000101", "form": form, "applicant": {"name": name, "phone": phone}}
     return FilingRequest.model_validate_json(json.dumps(body, indent=4 if spaced else None))
@@ -93,6 +117,18 @@ def test_the_message_to_the_index_is_a_snapshot_and_tells_nothing_of_the_form() 
     assert (snapshot.status, snapshot.holder, snapshot.applicant) == ("filed", "330106", "person")
     assert "湖畔" not in arguments[-1] and "13800000000" not in arguments[-1]
     assert arguments[13].isoformat() == "2026-12-02"
+
+
+@given(name=TYPED, phone=TYPED | PHONES, reason=TYPED)
+def test_what_is_taken_fits_the_document_and_a_blank_does_not(name: str, phone: str, reason: str) -> None:
+    applicant, hand_over = Applicant.model_json_schema(), HandOverRequest.model_json_schema()
+    with suppress(ValidationError):
+        jsonschema.validate(Applicant(name=name, phone=phone).model_dump(), applicant)
+    with suppress(ValidationError):
+        jsonschema.validate(HandOverRequest(to="330100", reason=reason).model_dump(), hand_over)
+    for blank in BLANKS:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"to": "330100", "reason": blank}, hand_over)
 
 
 def told_apart_by(sent: FilingRequest, item: Item = FULL_ITEM) -> bytes:
@@ -148,9 +184,6 @@ def test_what_the_item_does_not_ask_for_is_refused_rather_than_kept_unread() -> 
     with pytest.raises(Problem) as refused:
         check_form(ITEM, request(shop_name="a", more="unread"))
     assert refused.value.errors == [{"where": "body.form.more", "what": "is not a field of this item"}]
-
-
-BLANKS = ["", " ", "\u3000", "\u200b", "\u200b \ufeff", "\u3164", "\n\t"]
 
 
 @pytest.mark.parametrize("blank", BLANKS, ids=ascii)
@@ -210,29 +243,10 @@ def test_a_name_deceives_nobody(name: str) -> None:
         request(name=name)
 
 
-TYPED = st.text(max_size=12) | st.sampled_from(
-    [
-        "",
-        "　",
-        "宾馆",
-        " 宾馆",
-        "餐馆",
-        "１２",
-        "-3.50",
-        "1e3",
-        "2026-11-24",
-        "２０２６-１１-２４",
-        "a\r\nb",
-        "a\u202eb",
-        "长" * 130,
-    ]
-)
-
-
 @given(
     form=st.dictionaries(st.sampled_from([field.name for field in FULL_ITEM.fields]), TYPED),
     name=TYPED,
-    phone=TYPED | st.sampled_from(["138０0000000", "+86 138 0000 0000", "0571-87654321"]),
+    phone=TYPED | PHONES,
 )
 def test_page_and_api_take_the_same_and_make_the_same_of_it(form: dict[str, str], name: str, phone: str) -> None:
     page, errors = filing_form(FULL_ITEM, {"name": name, "phone": phone} | {f"form-{key}": form[key] for key in form})
