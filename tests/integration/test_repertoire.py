@@ -263,6 +263,12 @@ def test_imports(hands: Hands) -> None:
     assert "a-secret-text" not in said and kept < hands.there() and len(beside) == 2
 
 
+DELETED_WITH = """
+logs = alicloud.log.Project("logs", project_name="yw-logs", opts=options())
+alicloud.log.Store("flow", project_name=logs.project_name, logstore_name="flow", opts=options(deleted_with=logs))
+"""
+
+
 def test_states(hands: Hands, project: SmallProject) -> None:
     hands.three()
     hands.types("update")
@@ -272,6 +278,12 @@ def test_states(hands: Hands, project: SmallProject) -> None:
     hands.types("update")
     hands.types("import of a state", FILE=saved.name)
     assert hands.types("refresh").changes == {"update": 1} and not hands.types("preview").changes
+
+    hands.project.program(DELETED_WITH)
+    hands.types("update")
+    hands.project.program("")
+    hands.refused("deleted with another", r"Project 'logs': DependencyViolation: .*::flow.* uses it")
+    hands.types("taken out of the state", URN=hands.urn(LOGS, "logs"))
 
     hands.project.program("".join(f'alicloud.kms.Key("k{n}", opts=options())\n' for n in range(12)))
     assert hands.project.kill_after(14), "in the midst of the creations"

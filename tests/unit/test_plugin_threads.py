@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from infra.local.plugin import classes, services
 from infra.local.plugin.classes import resource_class, tokens
+from infra.local.plugin.inventory import things
 from infra.local.plugin.logs import EngineLog
 
 THREADS = 32
@@ -88,3 +91,17 @@ def test_tracebacks_are_written_while_classes_are_read(impatient: None) -> None:
 
     hammer(work)
     assert len(said) == 40 * THREADS / 2 and all("len(wanted) // 0" in one for one in said)
+
+
+def test_two_fresh_plugins_serve_many_threads_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules are loaded, the stores opened and keys made by whoever comes first, in any thread of any process."""
+    command = [sys.executable, "-m", "tests.unit.hammered_plugin"]
+    monkeypatch.setenv("YIWANG_HOME", str(tmp_path))
+    running = [
+        subprocess.Popen([*command, f"test-hammer.{stack}"], stdout=subprocess.PIPE, text=True)
+        for stack in ("one", "two")
+    ]
+    made = [process.communicate(timeout=120)[0].split() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert len({*made[0], *made[1]}) == 2 * THREADS
+    assert {thing.id for thing in things("test-hammer", "test-hammer.one")} == set(made[0])
