@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleParserError
+from ansible.inventory.manager import split_host_pattern
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from pydantic import ValidationError
 
@@ -45,6 +50,9 @@ outputs: /srv/yiwang/prod.outputs.json
 """
 
 
+SUBSCRIPT = re.compile(r"\[[^\]]*\]$")
+
+
 class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
     NAME = "yiwang"
 
@@ -61,6 +69,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
             inventory.add_child(environment, inventory.add_group(group_name(cell.cell)))
             for name, variables in cell_hosts(outputs, cell).items():
                 self._add_host(cell.cell, name, variables)
+        check_limit(context.CLIARGS.get("subset"), inventory.hosts, inventory.groups)
 
     def _add_host(self, cell: str, name: str, variables: dict[str, Any]) -> None:
         role = variables["yiwang_role"]
@@ -74,6 +83,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
+
+
+def check_limit(limit: str | None, hosts: Iterable[str], groups: Iterable[str]) -> None:
+    """Ansible goes on without the terms of `--limit` that match nothing, and so may do nothing at all.
+
+    Raises:
+        AnsibleParserError: a term names neither a host nor a group.
+    """
+    there = [*hosts, *groups]
+    for term in split_host_pattern(limit or ""):
+        name = SUBSCRIPT.sub("", term.lstrip("!&"))
+        if not name.startswith(("@", "~")) and not fnmatch.filter(there, name):
+            raise AnsibleParserError(f"--limit {term}: no such host or group; there are {', '.join(there)}")
 
 
 def group_name(name: str) -> str:
