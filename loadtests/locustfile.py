@@ -33,7 +33,7 @@ def _number(variable: str) -> float | None:
 try:
     if not os.environ.get("YIWANG_REHEARSAL"):
         raise RehearsalError(
-            'YIWANG_REHEARSAL names no kit: yiwang rehearsal prepare local; eval "$(yiwang env local)"'
+            'YIWANG_REHEARSAL names no kit: eval "$(.venv/bin/yiwang env local)"; yiwang rehearsal prepare local'
         )
     kit = load_kit(Path(os.environ["YIWANG_REHEARSAL"]))
     scenario = load(os.environ.get("YIWANG_SCENARIO") or "launch").changed(

@@ -36,9 +36,13 @@ class Recap:
 
 
 def variables(engine: Engine) -> dict[str, str]:
-    """What the native Ansible commands need in their environment, beside the engine's own."""
+    """What the native commands need in their environment: the engine's, Ansible's and Locust's."""
     folder = engine.folder
-    needed = {**engine.variables(), "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}
+    needed = {
+        **engine.variables(),
+        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+        "YIWANG_REHEARSAL": str(folder.rehearsal),
+    }
     if engine.environment != "prod":
         needed |= {
             "ANSIBLE_PRIVATE_KEY_FILE": str(folder.ssh_key),

@@ -63,7 +63,7 @@ def _tenant(registry: Registry, word: str) -> Division:
     try:
         tenant = registry.find(word)
     except KeyError:
-        raise StageError(f"no tenant {word!r} in the registry", "see yiwang tenants list --status planned") from None
+        raise StageError(f"no tenant {word!r} in the registry", "see yiwang tenants list") from None
     if tenant.status == "suspended":
         raise StageError(
             f"{tenant.name} ({tenant.code}) is suspended: it has been on the network, and its data is there",

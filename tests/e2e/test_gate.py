@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra.engine import REPOSITORY
 from loadtests.gate.verdict import Verdict
 from loadtests.scenario import Scenario
 from loadtests.scenario import load as load_scenario
@@ -250,3 +252,15 @@ def test_prometheus_down_during_a_gate_is_a_no_go_and_before_it_no_load_is_sent(
         assert living.outputs.prometheus in judged.verdict.reasons[0].sentence
     assert during.load is not None
     assert before.load is None
+
+
+def test_the_documented_native_command_works_as_typed(living: Living, people: None, tmp_path: Path) -> None:
+    file = tmp_path / "short.json"
+    file.write_text(short(10.0).model_dump_json())
+    typed = f"""
+        eval "$(.venv/bin/yiwang env {living.name})"
+        YIWANG_SCENARIO={file} YIWANG_RATE=1 locust -f loadtests/locustfile.py --headless --only-summary
+    """
+    done = subprocess.run(["sh", "-ec", typed], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "citizen.file" in done.stdout + done.stderr

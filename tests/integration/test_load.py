@@ -15,6 +15,8 @@ import httpx
 import psutil
 import pytest
 
+from infra.engine import Engine
+from infra.folder import EnvironmentFolder
 from loadtests import rehearsal
 from loadtests.rehearsal import RehearsalError
 from loadtests.result import LoadResult, Operation
@@ -24,6 +26,7 @@ from tests.integration import load_province
 from tests.integration.backends import free_port, listening, start, stop
 from tests.integration.network import REPOSITORY
 from tests.waiting import wait_until
+from tools import deployment
 
 ENVIRONMENT = "test-load"
 SHARES = [
@@ -192,18 +195,21 @@ def test_a_rate_that_no_generator_makes_is_called_so(small: Small) -> None:
 
 
 def test_the_native_command_knows_the_same_run(small: Small) -> None:
-    """Headless with workers, as `yiwang env` sets it up; without the kit's variable it says what is missing."""
-    kit = small.folder / ENVIRONMENT / "rehearsal.json"
+    """Headless, as typed after `yiwang env` has set it up; without a kit, and without the variable, it says what is
+    missing."""
     path = small.folder / "scenario.json"
     path.write_text(scenario().model_dump_json())
-    variables = {**os.environ, "YIWANG_REHEARSAL": str(kit), "YIWANG_SCENARIO": str(path), "YIWANG_RATE": "5"}
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary"]
-    done = subprocess.run(
-        [*command, "--json"], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
-    )
+    prepared = deployment.variables(Engine(EnvironmentFolder(ENVIRONMENT)))
+    variables = {**os.environ, **prepared, "YIWANG_SCENARIO": str(path), "YIWANG_RATE": "5"}
+    typed = "locust -f loadtests/locustfile.py --headless --only-summary --json"
+    command = ["sh", "-c", typed]
+    done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout[done.stdout.index("[\n") :])
     assert {"citizen.file", "clerk.accept"} <= {one["name"] for one in told}
+    variables["YIWANG_REHEARSAL"] = str(small.folder / "nowhere.json")
+    done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "nowhere.json: yiwang rehearsal prepare" in done.stderr
     del variables["YIWANG_REHEARSAL"]
     done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "yiwang rehearsal prepare" in done.stderr

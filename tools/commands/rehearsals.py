@@ -29,6 +29,8 @@ def prepare(
     except (ScenarioError, RehearsalError) as error:
         raise StageError(str(error), "nothing was made") from None
     typer.echo(f"kit: {path}")
+    chosen = "" if scenario == "launch" else f"YIWANG_SCENARIO={scenario} "
+    typer.echo(f'eval "$(.venv/bin/yiwang env {environment})"; {chosen}locust -f loadtests/locustfile.py')
 
 
 @app.command()
