@@ -26,7 +26,7 @@ def main() -> None:
 
     registry = load_registry(overlay=EnvironmentFolder(name.environment).registry_overlay)
     capacity, warnings = plan.load(name.environment, registry, cells_in_use(name.environment))
-    for warning in warnings:
+    for warning in [*warnings, *(f"{file}: is no division, and not read" for file in registry.unread)]:
         pulumi.warn(warning)
 
     if name.kind == "cell":

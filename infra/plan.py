@@ -188,14 +188,14 @@ class Plan(PlanModel):
 def path_of(environment: str) -> Path:
     """
     Raises:
-        PlanError: a file lies there that was meant to be the environment's own plan and is not called so.
+        PlanError: a file lies there that was meant to be the environment's plan and is not called so.
     """
-    own = EnvironmentFolder(environment).plan
-    for other in mistaken_for(own):
-        raise PlanError(f"{other}: is not read: the plan's name is {own.name}; rename it or take it away")
+    own, tracked = EnvironmentFolder(environment).plan, TRACKED / f"{environment}.json"
+    for path in (own, tracked):
+        for other in mistaken_for(path):
+            raise PlanError(f"{other}: is not read: the plan's name is {path.name}; rename it or take it away")
     if own.exists():
         return own
-    tracked = TRACKED / f"{environment}.json"
     return TRACKED / "local.json" if not tracked.exists() and environment.startswith("test-") else tracked
 
 

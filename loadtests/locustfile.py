@@ -50,6 +50,9 @@ conductors: list[Conductor] = []
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def take_parts(environment: Environment, **_: Any) -> None:
     """Each process plays its part: generators on workers, the conductor on the master, both without workers."""
+    given = environment.parsed_options
+    if given is not None and (given.tags or given.exclude_tags):
+        sys.exit("locustfile: --tags and --exclude-tags select nothing here: the scenario says who does what")
     result = os.environ.get("YIWANG_RESULT")
     if isinstance(environment.runner, WorkerRunner | LocalRunner):
         players.append(Player(environment, kit, scenario))

@@ -166,7 +166,7 @@ def main() -> int:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario.name}"
         folder = given.folder or EnvironmentFolder(given.environment).root / "load" / stamp
         result = run(scenario, given.environment, folder, workers=given.workers, rate=given.rate)
-    except (ScenarioError, RehearsalError, LoadError, ValueError) as error:
+    except (ScenarioError, RehearsalError, LoadError, ValueError, OSError) as error:
         print(f"loadtests.run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

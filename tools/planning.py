@@ -74,6 +74,8 @@ def make_plan(
         StageError: nothing could be measured, or no plan follows from it; nothing was written.
         PlanError: today's plan does not hold.
     """
+    if write is not None and write.is_dir():
+        raise StageError(f"{write} is a folder", "name a file; nothing was measured")
     outputs = engine.merged_outputs()
     registry = registry_of(engine.folder)
     plans.consistent(engine.environment, registry, cells_in_use(engine.environment))  # refused before minutes of load

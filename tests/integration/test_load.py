@@ -207,6 +207,9 @@ def test_the_native_command_knows_the_same_run(small: Small) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout[done.stdout.index("[\n") :])
     assert {"citizen.file", "clerk.accept"} <= {one["name"] for one in told}
+    tagged = ["sh", "-c", f"{typed} --tags nosuch"]
+    done = subprocess.run(tagged, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "--tags and --exclude-tags select nothing here" in done.stderr
     variables["YIWANG_REHEARSAL"] = str(small.folder / "nowhere.json")
     done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "nowhere.json: yiwang rehearsal prepare" in done.stderr

@@ -252,6 +252,14 @@ def test_a_scenario_that_does_not_hold_says_why(tmp_path: Path, change: dict[str
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["morning.yml", "Morning.yaml", "MORNING.YAML", "morning.yaml.txt"])
+def test_a_scenario_by_another_name_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("loadtests.scenario.FOLDER", tmp_path)
+    (tmp_path / name).write_text("x")
+    with pytest.raises(ScenarioError, match=rf"{name} is not read: rename it to morning\.yaml"):
+        load("morning")
+
+
 def test_an_unknown_scenario_is_answered_with_those_there_are() -> None:
     with pytest.raises(ScenarioError, match="no scenario 'luanch'; there are cell, launch"):
         load("luanch")

@@ -12,6 +12,8 @@ from infra import plan as plans
 from infra.folder import EnvironmentFolder
 from infra.plan import Plan, PlanError
 from infra.registry import Registry, load_registry
+from infra.settings import SettingsError
+from infra.stacks import cells_in_use
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -113,6 +115,35 @@ def test_malformed_and_missing_plans_are_refused(registry: Registry, home: Path)
         plans.load("test-plan", registry)
     with pytest.raises(PlanError, match="has no plan"):
         plans.read(home / "nowhere.json")
+
+
+@pytest.mark.parametrize("name", ["Plan.json", "plan.JSON", "plan.yaml", "plan.json.txt"])
+def test_a_plan_by_another_name_is_refused_and_not_passed_over(name: str, registry: Registry, home: Path) -> None:
+    target = EnvironmentFolder("test-plan").plan
+    target.parent.mkdir(parents=True)
+    (target.parent / name).write_text("{}")
+    with pytest.raises(PlanError, match=rf"{name}: is not read: the plan's name is plan\.json"):
+        plans.load("test-plan", registry)
+
+
+@pytest.mark.parametrize("name", ["plan.json~", ".plan.json.swp", "plan-20261129T080000.json", "plan.json.orig"])
+def test_what_else_lies_beside_a_plan_hinders_nobody(name: str, registry: Registry, home: Path) -> None:
+    target = EnvironmentFolder("test-plan").plan
+    target.parent.mkdir(parents=True)
+    (target.parent / name).write_text("{}")
+    assert plans.load("test-plan", registry)[1] == []
+
+
+@pytest.mark.parametrize("name", ["Pulumi.test-plan.cell-b.yml", "pulumi.test-plan.cell-b.yaml", "Pulumi.cell-b.yaml"])
+def test_settings_by_a_name_that_the_engine_does_not_read_are_refused(name: str, home: Path) -> None:
+    folder = EnvironmentFolder("test-plan").stacks
+    folder.mkdir(parents=True)
+    (folder / "Pulumi.test-plan.cell-a.yaml").write_text("")
+    (folder / "Pulumi.test-plan.cell-a.yaml~").write_text("")
+    assert cells_in_use("test-plan") == {"cell-a"}
+    (folder / name).write_text("")
+    with pytest.raises(SettingsError, match=rf"{name}: is not read"):
+        cells_in_use("test-plan")
 
 
 def test_a_tenant_takes_its_own_cell_then_its_citys_then_its_provinces(registry: Registry) -> None:
