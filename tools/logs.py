@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 
 # Whatever runs ours on any host. A plain name beside the patterns: where no pattern fits, journalctl would refuse.
 UNITS = ("yiwang-*", "haproxy.service", "pgbouncer.service", "prometheus*")
+
+# The exporter's look at the pooler's console, every few seconds: PgBouncer has no switch for that line.
+NOISE = re.compile(r"C-0x\w+: \(nodb\)/pgbouncer@unix\S* pgbouncer access from unix socket")
 
 Say = Callable[[str, str], None]
 
@@ -54,4 +58,5 @@ def _running(commands: Mapping[str, Sequence[str]]) -> Iterator[dict[str, subpro
 def _read(host: str, process: subprocess.Popen[str], say: Say) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        say(host, line.rstrip("\n"))
+        if not NOISE.search(line):
+            say(host, line.rstrip("\n"))

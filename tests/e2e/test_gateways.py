@@ -167,9 +167,10 @@ def test_without_any_service_the_gateway_says_when_to_come_again(living: Living)
 
 def test_the_logs_of_gateways_are_among_every_hosts(living: Living) -> None:
     """As `make logs` shows them: each line after its host's name, and no line of a journal that has no such unit."""
-    told = CliRunner().invoke(cli.app, ["logs", living.name, "--no-follow", "--lines", "5"])
+    told = CliRunner().invoke(cli.app, ["logs", living.name, "--no-follow", "--lines", "200"])
     assert told.exit_code == 0, told.output
     assert {line.split()[0] for line in told.output.splitlines()} == {
         host.name for cell in living.outputs.cells for host in cell.hosts
     }
-    assert "Failed" not in told.output and "No entries" not in told.output
+    for complaint in ("Failed to add filter", "No entries", "(metrics/HTTP)", "pgbouncer access from unix socket"):
+        assert complaint not in told.output

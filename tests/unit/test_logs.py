@@ -22,7 +22,7 @@ def test_lines_of_every_host_come_with_its_name_and_who_failed_is_told() -> None
     commands = {
         "gateway": shell("echo one; echo two"),
         "application": shell("echo out of reach >&2; exit 255"),
-        "silent": shell("true"),
+        "silent": shell("echo 'C-0x55ab063fbc70: (nodb)/pgbouncer@unix(1370):6432 pgbouncer access from unix socket'"),
     }
     assert stream(commands, lambda host, line: said.append((host, line))) == ["application"]
     assert sorted(said) == [("application", "out of reach"), ("gateway", "one"), ("gateway", "two")]
