@@ -235,7 +235,7 @@ def test_imports(hands: Hands) -> None:
     assert hands.there() == kept and hands.agreed(), "our own tools do not take it for a left-over either"
     hands.project.program(RETAINED)
     hands.refused(
-        "declared again", r"Project 'logs': EntityAlreadyExists: 'yw-kept' exists, declared by .*::logs; choose"
+        "declared again", r"Project 'logs': EntityAlreadyExists: 'yw-kept' exists, declared .*::logs; declare it once"
     )
 
     hands.project.program("")

@@ -344,6 +344,18 @@ def test_a_forced_replacement_is_another_thing(engine: Caller) -> None:
     assert later.read(KEY, "key", second, {"description": "a"}).id == second
 
 
+def test_a_replacement_that_finds_what_it_should_replace_does_not_lose_it(engine: Caller) -> None:
+    """The engine saved its state and was killed before it ended us; then `pulumi up --replace` is the next command."""
+    first, _ = engine.create(KEY, "key", {"description": "a"})
+    later = Caller()
+    assert later.create(KEY, "key", {"description": "a"})[0] == first
+    later.delete(KEY, "key", first)
+    assert later.read(KEY, "key", first, {"description": "a"}).id == first
+    last = later.end()
+    last.delete(KEY, "key", first)
+    assert last.read(KEY, "key", first, {"description": "a"}).id == ""
+
+
 def test_an_answer_that_the_engine_does_not_wait_for_does_not_count(
     engine: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

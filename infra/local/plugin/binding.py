@@ -19,7 +19,7 @@ class Refused(Exception):
         self.code = code
 
 
-TAKEN = "choose another name, or take it over: pulumi import"
+TAKEN = "declare it once, choose another name, or take it over: pulumi import"
 
 
 class Gone(Refused):

@@ -44,6 +44,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._log = log
         self._environments = Environments()
         self._answered: list[tuple[DeclaredStore, int]] = []
+        self._adopted: set[tuple[str, str]] = set()
         self._own_urn = ""
         self._settings: Values = {}
 
@@ -149,6 +150,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.UpdateResponse(properties=to_struct(_outputs(token, made, news)))
 
     def Delete(self, request: Any, context: Any) -> Any:
+        if (token_of(request.urn), request.id) in self._adopted:
+            return empty_pb2.Empty()  # a replacement was asked for and found what it was to replace: that is it now
         with self._answering(context, request.urn):
             references.refuse_held(self._store(request.urn), token_of(request.urn), request.id)
             self._binding(request.urn).delete(request.id)
@@ -174,6 +177,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             if any(change.replaces for change in changes):
                 binding.delete(found.id)
                 creation = store.begin(urn)
+            else:
+                self._adopted.add((token, found.id))
         return binding.create(creation, inputs), creation.number
 
     def _warn_of_old(self, urn: str, definition: ResourceClass, news: Values) -> None:
