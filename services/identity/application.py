@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
-from starlette.routing import Match
 
 from services.identity.housekeeping import keep_house
 from services.identity.invitations import api as invitations_api
@@ -16,11 +15,10 @@ from services.identity.invitations import pages as invitations_pages
 from services.identity.people import api as people_api
 from services.identity.people import pages as people_pages
 from services.identity.protocol import api as protocol
-from services.identity.runtime import CurrentIdentity, Identity
+from services.identity.runtime import Identity
 from services.identity.sessions import pages as sessions_pages
 from services.identity.settings import IdentitySettings
-from services.kernel.http import Check, Service, create_app
-from services.kernel.problems import NotFound, Problem
+from services.kernel.http import Check, Service, as_problem, create_app, problem_response
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 
@@ -57,7 +55,8 @@ def create(service_settings: ServiceSettings, settings: IdentitySettings | None 
     )
     service.api.state.identity = identity
     service.api.router.routes.append(identity.site.pages.assets.route())
-    service.api.include_router(_otherwise())
+    for status in (404, 405):
+        service.api.add_exception_handler(status, _no_such_page)
     return service
 
 
@@ -69,16 +68,9 @@ def _database_answers(kernel: Kernel) -> Check:
     return database
 
 
-def _otherwise() -> APIRouter:
-    """Last of all: an address that nobody knows, or not for reading. People get a page, programs a document."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.get("/{path:path}")
-    async def unknown(path: str, request: Request, identity: CurrentIdentity) -> Response:
-        others = [route for route in request.app.router.routes if route.matches(request.scope)[0] == Match.PARTIAL]
-        problem = Problem(405, "http", "Method Not Allowed") if others else NotFound()
-        if path.startswith("api/"):
-            raise problem
-        return identity.site.problem(request, problem)
-
-    return router
+async def _no_such_page(request: Request, error: Exception) -> Response:
+    """An address that nobody knows, or not for this. People get a page, programs a document."""
+    if request.url.path.startswith("/api/"):
+        return problem_response(error)
+    identity: Identity = request.app.state.identity
+    return identity.site.problem(request, as_problem(error))

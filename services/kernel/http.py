@@ -25,9 +25,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from services.kernel import telemetry
+from services.kernel.encoding import check_address, decoded
 from services.kernel.outages import OUTAGES, dependency_out
 from services.kernel.problems import NotAuthenticated, Problem, ProblemDocument, Unavailable
 from services.kernel.runtime import Kernel
@@ -42,6 +44,7 @@ Check = Callable[[], Awaitable[bool]]
 Lifespan = Callable[[Kernel], AbstractAsyncContextManager[None]]
 
 CHECK_SECONDS = 1.0
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 LARGEST_BODY = 1024 * 1024
 WATCHED = frozenset({"/healthz", "/readyz", "/metrics"})
 REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
@@ -67,6 +70,8 @@ class Service:
         if scope["type"] != "http":
             await self.api(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # as GET, of which the head alone is sent
+            scope, send = {**scope, "method": "GET"}, _head_of(send)
         if scope["path"] in WATCHED:  # as often as every second, by several hosts: no work of anybody's
             await self._answer(scope, receive, send)
             return
@@ -76,19 +81,25 @@ class Service:
         code = tenant.code if tenant else ""
         telemetry.request_id.set(identifier)
         telemetry.tenant_code.set(code)
-        status = 500
+        scope["scheme"] = self.kernel.directory.issuer.partition(":")[0]  # behind our own proxies it says http
+        status = 0
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", identifier.encode())]
+                told = message.get("headers", ())
+                if status == 405:
+                    told = [*(pair for pair in told if pair[0] != b"allow"), (b"allow", self._allowed(scope).encode())]
+                message["headers"] = [*told, (b"x-request-id", identifier.encode())]
             await send(message)
 
         started = time.perf_counter()
         telemetry.IN_FLIGHT.inc()
         try:
-            route = await self._answer(scope, self._limited(receive, scope), send_marked)
+            route = await self._answer(scope, decoded(self._limited(receive, scope), headers), send_marked)
+            if not status:  # the page of an error failed as well
+                await problem_response(RuntimeError("no answer"))(scope, receive, send_marked)
         finally:
             telemetry.IN_FLIGHT.dec()
         seconds = time.perf_counter() - started
@@ -96,6 +107,17 @@ class Service:
         telemetry.requests_of(code, status).inc()
         telemetry.seconds_of(code).inc(seconds)
         self._access.write(route, scope["path"], status, seconds, code, identifier)
+
+    def _allowed(self, scope: Scope) -> str:
+        """The methods of a path, of whichever route; for `*`, of the server."""
+        if scope["path"] == "*":
+            return ", ".join(METHODS)
+        found = {method for method, path in self._lean if path == scope["path"]}
+        for method in METHODS:
+            wanted = {**scope, "method": method}
+            if any(route.matches(wanted)[0] == Match.FULL for route in self.api.router.routes):
+                found |= {method, "HEAD"} if method == "GET" else {method}
+        return ", ".join(sorted(found))
 
     def flush_log(self) -> None:
         self._access.flush()
@@ -112,6 +134,9 @@ class Service:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Answer the request and name its route: a template, so that the metrics stay bounded."""
+        if scope["method"] == "OPTIONS" and (allowed := self._allowed(scope)):
+            await Response(status_code=204, headers={"allow": allowed})(scope, receive, send)
+            return "unmatched"
         lean = self._lean.get((scope["method"], scope["path"]))
         if lean is None:
             try:
@@ -127,7 +152,7 @@ class Service:
         try:
             await answer(self.kernel, scope, receive, send)
         except Exception as error:
-            await _problem_response(error)(scope, receive, send)
+            await problem_response(error)(scope, receive, send)
         return name
 
 
@@ -168,7 +193,10 @@ def create_app(
         await kernel.close()
         service.flush_log()
 
-    api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
+    dependencies = [Depends(_address_is_text)]
+    api = FastAPI(
+        title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS, dependencies=dependencies
+    )
     api.state.kernel = kernel
     for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *OUTAGES, *UNKEEPABLE):
         api.add_exception_handler(error, _handle)
@@ -190,6 +218,17 @@ def _expect_all(kernel: Kernel, api: FastAPI) -> None:
     kernel.directory.changed.append(of_tenants)
     known = ((method, route.path) for route in iter_route_contexts(api.routes) for method in route.methods or ())
     telemetry.expect_routes(f"{method} {path}" for method, path in known if path not in WATCHED)
+
+
+async def _address_is_text(request: Request) -> None:
+    check_address(request.scope)
+
+
+def _head_of(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send(message if message["type"] != "http.response.body" else {**message, "body": b""})
+
+    return send_head
 
 
 def _document(api: FastAPI) -> dict[str, Any]:
@@ -275,10 +314,10 @@ async def _passes(check: Check) -> bool:
 
 
 async def _handle(_: Request, error: Exception) -> Response:
-    return _problem_response(error)
+    return problem_response(error)
 
 
-def _problem_response(error: Exception) -> Response:
+def problem_response(error: Exception) -> Response:
     problem = as_problem(error)
     if isinstance(problem, Unavailable):
         log.warning("request.unavailable", kind=problem.kind, error=repr(error.__cause__ or error))

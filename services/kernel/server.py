@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.kernel.http import Service
+from services.kernel.problems import Problem
 from services.kernel.telemetry import configure_logging
 
 
@@ -41,9 +42,31 @@ class GatheringTransport:
         return getattr(self._transport, name)
 
 
+MALFORMED = Problem(400, "malformed-request", "This is no HTTP request that is understood here.").document("")
+
+
 class GatheringProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, GatheringTransport(transport, self.loop)))
+
+    def on_headers_complete(self) -> None:
+        self.url = with_path(self.url)
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        body = MALFORMED.model_dump_json(exclude_defaults=True).encode()
+        head = f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + body)
+        self.transport.close()
+
+
+def with_path(target: bytes) -> bytes:
+    """A request's target; a host without a path is its root (RFC 9112, 3.2.2)."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or not scheme.isalpha() or b"/" in rest.partition(b"?")[0]:
+        return target
+    host, query, asked = rest.partition(b"?")
+    return scheme + found + host + b"/" + query + asked
 
 
 def serve(service: Service) -> None:

@@ -16,6 +16,7 @@ from tests.integration.identity_site import IdentitySite
 from tests.integration.issuer import Issuer
 from tests.integration.network import Network
 from tests.integration.portal_site import prepare
+from tests.integration.served_portal import ServedPortal
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +84,15 @@ def identity_site(backend_folder: Path, postgres: Postgres) -> Iterator[Identity
 def portal_settings(backend_folder: Path, postgres: Postgres) -> PortalSettings:
     """Databases of two sites with the portal's schema."""
     return prepare(backend_folder, postgres)
+
+
+@pytest.fixture(scope="session")
+def served_portal(portal_settings: PortalSettings, postgres: Postgres) -> Iterator[ServedPortal]:
+    """The portal's sites behind balancer and gateway."""
+    served = ServedPortal(portal_settings, postgres)
+    served.start()
+    yield served
+    served.stop()
 
 
 @pytest.fixture

@@ -12,9 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from services.portal.app import PortalSettings
 from tests.e2e.browser import launched, part, vouched_key
-from tests.integration.backends import Postgres
 from tests.integration.identity_site import PASSWORD, IdentitySite, RelyingParty
 from tests.integration.network import REPOSITORY
 from tests.integration.portal_site import CITIZEN, CLERK, HERE, THERE, Person, site
@@ -58,10 +56,8 @@ def sent(page: Page, method: str = "POST") -> Iterator[list[Response]]:
 
 
 @pytest.fixture(scope="module")
-def portal(portal_settings: PortalSettings, postgres: Postgres) -> Iterator[ServedPortal]:
-    served = ServedPortal(portal_settings, postgres)
-    served.start()
-    world = served.sites.world
+def portal(served_portal: ServedPortal) -> ServedPortal:
+    world = served_portal.sites.world
     snapshot = CASE | {"applicant": CITIZEN.sub, "check_code_hash": "0" * 64}
     case = CASE | {"path": [THERE, HERE], "actions": ["acceptance", "outcome", "hand-over"]}
     steps = [step | {"tenant_name": "滨江区"} for step in CASE["steps"]]
@@ -74,8 +70,7 @@ def portal(portal_settings: PortalSettings, postgres: Postgres) -> Iterator[Serv
     world.says("GET", "/api/query/progress", 200, found)
     for act in ("acceptance", "outcome", "hand-over"):
         world.says("POST", f"/api/affairs/cases/{NUMBER}/{act}", 200, snapshot)
-    yield served
-    served.stop()
+    return served_portal
 
 
 @pytest.fixture(scope="module")

@@ -320,7 +320,7 @@ def _parts(context: Context, balancer: Record[Any]) -> Parts:
 
 
 def render(parts: Parts, gateway: str) -> str:
-    blocks = [_GLOBAL.replace("GATEWAY", gateway)]
+    blocks = [_GLOBAL.replace("GATEWAY", gateway).replace("ERRORS", "\n".join(_errors()))]
     for listener in sorted(parts.listeners, key=lambda one: one.spec.port):
         rules = [rule for rule in parts.rules if rule.spec.listener_id == listener.id]
         blocks.append("\n".join(_frontend(listener, rules, parts.groups)))
@@ -349,10 +349,29 @@ defaults
   option redispatch
   retries 2
   http-reuse safe
+ERRORS
 
 frontend alive
   bind 127.0.0.1:8404
   http-request return status 200"""
+
+
+# What the balancer answers by itself, where the cloud's has pages of its own: status → title.
+ERRORS = {
+    400: "The request is malformed.",
+    408: "The request took too long to arrive.",
+    500: "The balancer failed.",
+    502: "The gateway gave no valid answer.",
+    503: "The site is not available just now.",
+    504: "The gateway took too long to answer.",
+}
+
+
+def _errors() -> Iterator[str]:
+    for status, title in ERRORS.items():
+        told = json.dumps({"type": "urn:yiwang:problem:balancer", "title": title, "status": status})
+        retry = " hdr Retry-After 2" if status == 503 else ""
+        yield f"  http-error status {status} content-type application/problem+json{retry} string '{told}'"
 
 
 def _frontend(
