@@ -87,7 +87,8 @@ class Kit(KitModel):
         again = f"yiwang rehearsal prepare {self.environment} --scenario {scenario.name}"
         found = [one for one in self.tenants if scenario.cell in (None, one.cell)]
         if not found:
-            raise RehearsalError(f"no tenant of {self.environment} is on cell {scenario.cell}; see yiwang outputs")
+            cells = ", ".join(sorted({one.cell for one in self.tenants}))
+            raise RehearsalError(f"no tenant of {self.environment} is on cell {scenario.cell}; they are on {cells}")
         if len(self.citizens) < scenario.people:
             raise RehearsalError(f"the kit has {len(self.citizens)} people, the scenario {scenario.people}: {again}")
         unknown = [one.code for one in found if one.code not in self.clerks]

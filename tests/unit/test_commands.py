@@ -24,9 +24,8 @@ from infra import stacks as stack_settings
 from infra.engine import Engine, EngineError
 from infra.folder import EnvironmentFolder
 from infra.local.cloud import CloudError
-from infra.registry import ROOT, Division, load_registry
-from infra.registry import _Loader as registry_files
 from tests import provisioned
+from tests.registered import read_once
 from tools import cli
 from tools.environment import MachineChoice, choice_path
 from tools.refusals import OWN_FAULT
@@ -146,19 +145,8 @@ def telling_outputs() -> Callable[..., subprocess.CompletedProcess[str]]:
 TELLING_OUTPUTS, ASKING_PULUMI = telling_outputs(), Engine.run
 
 
-@pytest.fixture(scope="module")
-def divisions() -> dict[str, Division]:
-    """The registry's, read once: its hundred files are not what is tried here."""
-    return load_registry().divisions
-
-
 @pytest.fixture
-def machine(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    divisions: dict[str, Division],
-) -> Machine:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Machine:
     monkeypatch.setenv("YIWANG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("YIWANG_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "500")
@@ -170,8 +158,7 @@ def machine(
     choice_path(folder).write_text(json.dumps(asdict(choice)))
     _keep_off(tmp_path / "stacks", monkeypatch)
     monkeypatch.setattr(Engine, "run", TELLING_OUTPUTS)
-    loaded = registry_files.load
-    monkeypatch.setattr(registry_files, "load", lambda self: dict(divisions) if self.root == ROOT else loaded(self))
+    read_once(monkeypatch)
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(os, "execvp", _instead_of_this_process)
     return Machine(folder, tmp_path / "cache", capsys, monkeypatch)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from infra.engine import Changes, Engine, EngineError
 from infra.registry import load_registry
 from tests import provisioned
+from tests.registered import read_once
 from tools import cli, invitations
 from tools.environment import MachineChoice, choice_path
 from tools.lifecycle import Lifecycle
@@ -117,6 +118,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setenv("YIWANG_HOME", str(tmp_path))
+    read_once(monkeypatch)
     return World(monkeypatch)
 
 
