@@ -61,6 +61,10 @@ def choice_path(folder: EnvironmentFolder) -> Path:
     return folder.root / "machine.json"
 
 
+def environments_here() -> list[str]:
+    return sorted(path.parent.name for path in home().glob("*/machine.json"))
+
+
 def load_choice(folder: EnvironmentFolder) -> MachineChoice:
     """The environment's choice.
 
@@ -69,10 +73,9 @@ def load_choice(folder: EnvironmentFolder) -> MachineChoice:
     """
     path = choice_path(folder)
     if not path.exists():
-        there = sorted(other.parent.name for other in home().glob("*/machine.json"))
+        there = ", ".join(environments_here()) or "none"
         raise StageError(
-            f"environment {folder.environment} does not exist on this machine (no {path}); "
-            + (f"there are {', '.join(there)}" if there else "there is none"),
+            f"environment {folder.environment} does not exist on this machine (no {path}); there is {there}",
             f"bring it up first: make up ENVIRONMENT={folder.environment}",
         )
     try:
@@ -157,8 +160,8 @@ def _chosen_port() -> int | None:
 
 
 def _other_choices(environment: str) -> list[MachineChoice]:
-    others = [path.parent.name for path in home().glob("*/machine.json") if path.parent.name != environment]
-    return [load_choice(EnvironmentFolder(other)) for other in others if ENVIRONMENT_NAME.match(other)]
+    others = [other for other in environments_here() if other != environment and ENVIRONMENT_NAME.match(other)]
+    return [load_choice(EnvironmentFolder(other)) for other in others]
 
 
 def _check_free(choice: MachineChoice) -> None:

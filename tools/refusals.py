@@ -45,6 +45,8 @@ def explain(error: Exception) -> str:
     """What a command says before it ends. An error that nobody foresaw leaves its traceback in a file."""
     if isinstance(error, StageError):
         return f"{error.cause}\n        {error.way_out}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, EXPECTED):
         return str(error) or repr(error)
     with tempfile.NamedTemporaryFile("w", prefix="yiwang-", suffix=".traceback", delete=False) as file:

@@ -20,7 +20,7 @@ from tools import deployment
 from tools.commands import invitations
 from tools.commands.arguments import Environment, OwnEnvironment, engine_of
 from tools.demo import log_ins
-from tools.environment import load_choice
+from tools.environment import environments_here
 from tools.logs import journal, stream
 from tools.stages import Run, StageError
 from tools.watch import firing
@@ -87,8 +87,9 @@ def down(
 
     console = Console(highlight=False)
     life = Lifecycle(environment)
-    if not life.folder.root.exists():
-        load_choice(life.folder)  # says which there are: a name mistyped is not what was to go
+    if not life.folder.root.exists():  # a name mistyped is not what was to go
+        there = ", ".join(environments_here()) or "none"
+        raise StageError(f"environment {environment} does not exist on this machine", f"there is {there}")
     console.print(life.down(purge, console).table())
 
 

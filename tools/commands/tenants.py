@@ -113,7 +113,8 @@ def _load(root: Path, environment: str | None) -> Registry:
     except RegistryError as error:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
-        typer.echo(f"{len(error.problems)} problems in the registry: mend the lines above", err=True)
+        several = "s" if error.problems[1:] else ""
+        typer.echo(f"{len(error.problems)} problem{several} in the registry: mend what stands above", err=True)
         raise typer.Exit(1) from error
     for file in registry.unread:
         typer.echo(f"not read: {file}", err=True)
