@@ -10,6 +10,7 @@ from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
 from fastapi import APIRouter, Depends, Request
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -40,6 +41,8 @@ CLIENTS = OAuth2(
 PUBLIC = {"cache-control": "public, max-age=300"}
 LARGEST_FORM = 16 * 1024
 FORM = "application/x-www-form-urlencoded"
+UNREADABLE = b""
+"""A body that is too large or no text: as if nothing had come, which is `invalid_request` to a client."""
 TOKEN_FORM = {
     "requestBody": {
         "required": True,
@@ -201,7 +204,11 @@ async def _redeem(identity: Identity, code: str, refresh_token: str) -> None:
 
 @router.post("/token", openapi_extra=TOKEN_FORM, operation_id="token", dependencies=[Depends(CLIENTS)])
 async def token(request: Request, identity: CurrentIdentity) -> Response:
-    answer = await token_answer(identity, _token_request(identity, dict(request.headers), await request.body()))
+    try:
+        body = await request.body()
+    except HTTPException:
+        body = UNREADABLE
+    answer = await token_answer(identity, _token_request(identity, dict(request.headers), body))
     return answer.response()
 
 
@@ -210,14 +217,16 @@ def lean_token(identity: Identity) -> LeanRoute:
 
     async def answer_token(_: Kernel, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body, more = b"", True
+        try:
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+        except HTTPException:
+            body = UNREADABLE
         answer = await token_answer(identity, _token_request(identity, headers, body))
         await answer.response()(scope, receive, send)
 

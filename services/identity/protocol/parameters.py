@@ -71,8 +71,7 @@ SECRETS_IN_FORM = {"client_secret", "client_assertion"}
 Wrong = tuple[str, str]
 """The error's word in the standards, and a sentence."""
 AGE = re.compile(r"[0-9]{1,9}")
-NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
-"""Control characters, and what stands for bytes that are no text."""
+NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
