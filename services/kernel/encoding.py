@@ -22,11 +22,11 @@ CHARSET = re.compile(rb"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 ADVICE = "Text must be UTF-8."
 
 
-def check_address(scope: Scope) -> None:
-    """Raises Problem when path or query hold escaped bytes that are no text."""
-    for part in (scope.get("raw_path") or b"", scope["query_string"]):
-        if b"%" in part and not _is_text(part):
-            raise Problem(400, "not-utf-8", ADVICE)
+def misaddressed(scope: Scope) -> Problem | None:
+    """What to say of a request whose path or query holds escaped bytes that are no text."""
+    parts = (scope.get("raw_path") or b"", scope["query_string"])
+    is_text = all(_is_text(part) for part in parts if b"%" in part)
+    return None if is_text else Problem(400, "not-utf-8", ADVICE)
 
 
 def decoded(receive: Receive, headers: Sequence[tuple[bytes, bytes]]) -> Receive:

@@ -29,7 +29,7 @@ from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from services.kernel import telemetry
-from services.kernel.encoding import check_address, decoded
+from services.kernel.encoding import decoded, misaddressed
 from services.kernel.outages import OUTAGES, dependency_out
 from services.kernel.problems import NotAuthenticated, Problem, ProblemDocument, Unavailable
 from services.kernel.runtime import Kernel
@@ -119,6 +119,12 @@ class Service:
                 found |= {method, "HEAD"} if method == "GET" else {method}
         return ", ".join(sorted(found))
 
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the service shows its problems: a page, or a document."""
+        show: Any = self.api.exception_handlers[Problem]
+        response: Response = await show(Request({**scope, "app": self.api}, receive), problem)
+        await response(scope, receive, send)
+
     def flush_log(self) -> None:
         self._access.flush()
 
@@ -140,7 +146,10 @@ class Service:
         lean = self._lean.get((scope["method"], scope["path"]))
         if lean is None:
             try:
-                await self.api(scope, receive, send)
+                if problem := misaddressed(scope):
+                    await self._refuse(problem, scope, receive, send)
+                else:
+                    await self.api(scope, receive, send)
             except Exception:  # the handler for Exception has answered; this is for the log
                 log.exception("request.failed", path=scope["path"])
             route = scope.get("route")
@@ -193,10 +202,7 @@ def create_app(
         await kernel.close()
         service.flush_log()
 
-    dependencies = [Depends(_address_is_text)]
-    api = FastAPI(
-        title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS, dependencies=dependencies
-    )
+    api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
     api.state.kernel = kernel
     for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *OUTAGES, *UNKEEPABLE):
         api.add_exception_handler(error, _handle)
@@ -218,10 +224,6 @@ def _expect_all(kernel: Kernel, api: FastAPI) -> None:
     kernel.directory.changed.append(of_tenants)
     known = ((method, route.path) for route in iter_route_contexts(api.routes) for method in route.methods or ())
     telemetry.expect_routes(f"{method} {path}" for method, path in known if path not in WATCHED)
-
-
-async def _address_is_text(request: Request) -> None:
-    check_address(request.scope)
 
 
 def _head_of(send: Send) -> Send:

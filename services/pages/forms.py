@@ -22,6 +22,8 @@ COOKIE = "__Host-yiwang-form"
 SESSION_COOKIE = "__Host-yiwang-session"
 """The cookie of a log-in, on every site of the network."""
 BROWSER_LENGTH = 43
+COOKIE_SECONDS = 12 * 3600
+"""As long as a log-in, from the last page on: a telephone that puts its browser away keeps the form that it shows."""
 
 
 class ForgedForm(Problem):
@@ -82,7 +84,9 @@ def browser_of(request: Request) -> str:
 
 
 def keep_form_token(response: Response, token: FormToken) -> None:
-    response.set_cookie(COOKIE, token.browser, path="/", secure=True, httponly=True, samesite="lax")
+    response.set_cookie(
+        COOKIE, token.browser, max_age=COOKIE_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
+    )
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -502,6 +502,29 @@ def test_invited_one_with_an_account_takes_the_office_up_as_themselves(site: Ide
         assert operator.get("/api/identity/people/already").json()["roles"][0]["role"] == "administrator"
 
 
+def test_what_one_began_another_who_logged_in_meanwhile_does_not_finish(site: IdentitySite) -> None:
+    """Neither an office taken up nor a session ended; a form that names its person by a password goes on."""
+    site.person("began.it", name="陈建国")
+    site.person("came.next", name="林小满")
+    path = invite(site)
+    with site.browser() as browser, site.browser() as elsewhere:
+        log_in(elsewhere, "came.next")
+        log_in(browser, "began.it")
+        pages = {name: browser.get(where).text for name, where in (("office", path), ("account", "/"))}
+        token = {name: re.findall(r'name="csrf" value="([^"]+)"', text)[-1] for name, text in pages.items()}
+        log_in(browser, "came.next", path="/login?again=1")
+        taken = browser.post(path, data={"as": "myself", "csrf": token["office"]})
+        ended = browser.post("/sessions/end", data={"session": "all", "csrf": token["account"]})
+        assert (taken.status_code, ended.status_code) == (409, 409)
+        assert "登录的人已经变了" in taken.text
+        assert elsewhere.get("/").status_code == 200, "whose sessions go on"
+        again = browser.post("/login", data={"login": "began.it", "password": PASSWORD, "csrf": token["account"]})
+        assert again.status_code == 303
+    with site.operator() as operator:
+        people = [operator.get(f"/api/identity/people/{name}").json() for name in ("began.it", "came.next")]
+        assert [person["roles"] for person in people] == [[], []]
+
+
 # ---- what is kept ----
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from urllib.parse import urlencode
 
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message
 
 from services.pages.forms import (
@@ -16,6 +18,8 @@ from services.pages.forms import (
     ForgedForm,
     Form,
     StrangeForm,
+    form_token,
+    keep_form_token,
     read_anybodys_form,
     read_form,
     receive_form,
@@ -98,3 +102,13 @@ def test_a_token_tells_nothing_that_it_was_made_of() -> None:
     text = token_text(BROWSER, "the-session", "citizen-1")
     assert not any(secret in text for secret in (BROWSER, "the-session", "citizen-1"))
     assert len({token_text(BROWSER, *made) for made in (("a", "b"), ("b", "a"), ("a", ""), ("", "a"))}) == 4
+
+
+def test_the_browsers_secret_is_kept_as_long_as_a_log_in() -> None:
+    """A telephone puts its browser away and brings the page back: its form is still ours."""
+    response = Response()
+    keep_form_token(response, form_token(request({}, browser="")))
+    [cookie] = response.headers.getlist("set-cookie")
+    assert re.fullmatch(
+        rf"{COOKIE}=[\w-]{{{BROWSER_LENGTH}}}; HttpOnly; Max-Age=43200; Path=/; SameSite=lax; Secure", cookie
+    )
