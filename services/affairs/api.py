@@ -43,7 +43,7 @@ router = APIRouter(prefix=PREFIX)
 SEARCHES_A_MINUTE = 600
 
 
-def affairs_of(request: Request) -> Affairs:
+async def affairs_of(request: Request) -> Affairs:
     affairs: Affairs = request.app.state.affairs
     return affairs
 
@@ -51,7 +51,7 @@ def affairs_of(request: Request) -> Affairs:
 CurrentAffairs = Annotated[Affairs, Depends(affairs_of)]
 
 
-def province_site(tenant: CurrentTenant) -> Tenant:
+async def province_site(tenant: CurrentTenant) -> Tenant:
     if tenant.level != "province":
         raise NotFound("Standards are published on the province's site.")
     return tenant

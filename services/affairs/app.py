@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import gethostname
 
-from services.affairs import messages, store
+from services.affairs import store
 from services.affairs.cases import Cases
 from services.affairs.catalogue import Catalogue
 from services.affairs.filing import Filing
 from services.affairs.materials import Materials
-from services.affairs.messages import Inbox
+from services.affairs.messages import Courier, Inbox
 from services.affairs.schema import LARGEST_MATERIAL
 from services.kernel import telemetry
 from services.kernel.http import Service, create_app
-from services.kernel.outbox import Answer, Envelope, Relay
+from services.kernel.outbox import Relay
 from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
@@ -30,6 +30,7 @@ class Affairs:
 
     kernel: Kernel
     relay: Relay
+    courier: Courier
     catalogue: Catalogue
     filing: Filing
     cases: Cases
@@ -38,18 +39,17 @@ class Affairs:
 
 
 def assemble(kernel: Kernel) -> Affairs:
-    async def post(sender: str, destination: str, envelope: Envelope) -> Answer:
-        return await messages.post(kernel, materials, sender, destination, envelope)
-
     materials = Materials(kernel)
+    courier = Courier(kernel, materials)
     directory, doors = kernel.directory, kernel.doors
     name = f"{gethostname()}:{kernel.settings.port}"
-    relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], post, name)
+    relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], courier.post, name)
     catalogue = Catalogue(directory, doors, relay)
     cases = Cases(directory, doors, relay)
     return Affairs(
         kernel=kernel,
         relay=relay,
+        courier=courier,
         catalogue=catalogue,
         filing=Filing(kernel, catalogue, relay),
         cases=cases,
@@ -74,6 +74,7 @@ def create(settings: ServiceSettings) -> Service:
         affairs.relay.start()
         yield
         await affairs.relay.close()
+        await affairs.courier.close()
         await affairs.materials.close()
 
     service = create_app(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from services.affairs import store
@@ -14,6 +14,7 @@ from services.affairs.catalogue import Catalogue
 from services.affairs.materials import Materials
 from services.affairs.schema import Case, MaterialOffer, Snapshot, Standard
 from services.kernel.database import Connection
+from services.kernel.machine import trust
 from services.kernel.outbox import (
     Answer,
     Envelope,
@@ -36,42 +37,76 @@ class Undelivered(Exception):
     """The receiver did not take the messages; they stay in the outbox."""
 
 
-async def post(kernel: Kernel, materials: Materials, sender: str, destination: str, envelope: Envelope) -> Answer:
-    """Hand messages to another tenant's site or to the index, in the name of the sender.
+class Courier:
+    """Hands messages to other tenants' sites and to the index, in the name of their senders.
 
-    Raises:
-        Undelivered, Unavailable: they stay in the outbox; nothing is known of what the receiver did.
-        Postponed: the receiver took none of them, since others' messages come first.
+    Over connections of its own, which are kept: people's calls never wait for one. A post costs a third of what it
+    does with the client for everything else, and most of what a relay does is posts.
     """
-    tokens = kernel.machine(sender)
-    await _sign_links(kernel, materials, sender, envelope)
-    try:
-        answer = await kernel.http.post(
-            _inbox_url(kernel, destination),
-            content=envelope.model_dump_json(),
-            headers={"Authorization": f"Bearer {await tokens.token()}", "Content-Type": "application/json"},
-            timeout=Relay.POST_SECONDS,
+
+    CONNECT_SECONDS = 2.0
+    KEEP_SECONDS = 30.0
+    CONNECTIONS = 64
+
+    def __init__(self, kernel: Kernel, materials: Materials) -> None:
+        self._kernel = kernel
+        self._materials = materials
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def post(self, sender: str, destination: str, envelope: Envelope) -> Answer:
+        """Hand over an envelope.
+
+        Raises:
+            Undelivered, Unavailable: they stay in the outbox; nothing is known of what the receiver did.
+            Postponed: the receiver took none of them, since others' messages come first.
+        """
+        tokens = self._kernel.machine(sender)
+        await self._sign_links(sender, envelope)
+        status, content = await self._send(
+            _inbox_url(self._kernel, destination), await tokens.token(), envelope.model_dump_json().encode()
         )
-    except httpx.HTTPError as error:
-        raise Undelivered(repr(error)) from error
-    if answer.status_code == 401:
-        tokens.forget()
-    if answer.status_code == 503 and b"urn:yiwang:messages-busy" in answer.content:
-        raise Postponed()
-    if answer.status_code != 200:
-        raise Undelivered(f"{answer.status_code} from {destination}")
-    return Answer.model_validate_json(answer.content)
+        if status == 401:
+            tokens.forget()
+        if status == 503 and b"urn:yiwang:messages-busy" in content:
+            raise Postponed()
+        if status != 200:
+            raise Undelivered(f"{status} from {destination}")
+        return Answer.model_validate_json(content)
 
+    async def _send(self, url: str, token: str, content: bytes) -> tuple[int, bytes]:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        try:
+            async with self._session().post(url, data=content, headers=headers, allow_redirects=False) as answer:
+                return answer.status, await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise Undelivered(repr(error)) from error
 
-async def _sign_links(kernel: Kernel, materials: Materials, sender: str, envelope: Envelope) -> None:
-    """Links to the materials of cases handed over are signed when they are sent, for they soon expire."""
-    tenant = kernel.directory.by_code(sender)
-    assert tenant is not None, "a relay sends for tenants of its cell alone"
-    for message in envelope.messages:
-        if message.kind == "hand-over" and message.body.get("materials"):
-            offers = [MaterialOffer.model_validate(offer) for offer in message.body["materials"]]
-            await materials.sign(tenant, message.key, offers)
-            message.body["materials"] = [offer.model_dump() for offer in offers]
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            connections = aiohttp.TCPConnector(
+                ssl=trust(self._kernel.directory.network.ca_file),
+                limit=self.CONNECTIONS,
+                keepalive_timeout=self.KEEP_SECONDS,
+            )
+            limits = aiohttp.ClientTimeout(total=Relay.POST_SECONDS, sock_connect=self.CONNECT_SECONDS)
+            self._opened = aiohttp.ClientSession(
+                connector=connections, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._opened
+
+    async def close(self) -> None:
+        if self._opened:
+            await self._opened.close()
+
+    async def _sign_links(self, sender: str, envelope: Envelope) -> None:
+        """Links to the materials of cases handed over are signed when they are sent, for they soon expire."""
+        tenant = self._kernel.directory.by_code(sender)
+        assert tenant is not None, "a relay sends for tenants of its cell alone"
+        for message in envelope.messages:
+            if message.kind == "hand-over" and message.body.get("materials"):
+                offers = [MaterialOffer.model_validate(offer) for offer in message.body["materials"]]
+                await self._materials.sign(tenant, message.key, offers)
+                message.body["materials"] = [offer.model_dump() for offer in offers]
 
 
 def _inbox_url(kernel: Kernel, destination: str) -> str:

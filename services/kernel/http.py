@@ -259,7 +259,7 @@ async def answer_json(send: Send, status: int, content: bytes) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def kernel_of(request: Request) -> Kernel:
+async def kernel_of(request: Request) -> Kernel:
     kernel: Kernel = request.app.state.kernel
     return kernel
 
@@ -267,7 +267,7 @@ def kernel_of(request: Request) -> Kernel:
 CurrentKernel = Annotated[Kernel, Depends(kernel_of)]
 
 
-def site_tenant(request: Request, kernel: CurrentKernel) -> Tenant:
+async def site_tenant(request: Request, kernel: CurrentKernel) -> Tenant:
     return kernel.tenant_of(request.headers.get("host", ""))
 
 

@@ -12,13 +12,20 @@ import httpx
 from services.kernel.problems import Unavailable
 
 
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """The public authorities and, where one is given, the environment's own."""
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
+
+
 def http_client(ca_file: str | None, timeout: float = 5.0) -> httpx.AsyncClient:
     """A client that trusts the public authorities and, where one is given, the environment's own."""
-    trust = ssl.create_default_context()
-    if ca_file:
-        trust.load_verify_locations(ca_file)
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=30)
-    return httpx.AsyncClient(verify=trust, timeout=httpx.Timeout(timeout, connect=2.0), limits=limits, trust_env=False)
+    return httpx.AsyncClient(
+        verify=trust(ca_file), timeout=httpx.Timeout(timeout, connect=2.0), limits=limits, trust_env=False
+    )
 
 
 class MachineTokens:

@@ -13,14 +13,14 @@ from services.kernel.problems import NotFound
 ITEM_CODE = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
-def case_number(number: str) -> str:
+async def case_number(number: str) -> str:
     number = typed.case_number(number)
     if not re.fullmatch(typed.CASE_NUMBER, number):
         raise NotFound("No such case.")
     return number
 
 
-def item_code(code: str) -> str:
+async def item_code(code: str) -> str:
     code = typed.compact(code)
     if not ITEM_CODE.fullmatch(code):
         raise NotFound("No such item.")

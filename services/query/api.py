@@ -22,7 +22,7 @@ from services.query.schema import CaseDetail, CasePage, Progress
 router = APIRouter(prefix="/api/query")
 
 
-def index_of(request: Request) -> Index:
+async def index_of(request: Request) -> Index:
     index: Index = request.app.state.index
     return index
 
@@ -30,7 +30,7 @@ def index_of(request: Request) -> Index:
 CurrentIndex = Annotated[Index, Depends(index_of)]
 
 
-def caller_address(request: Request, caller: OptionalCaller) -> str:
+async def caller_address(request: Request, caller: OptionalCaller) -> str:
     """Whose attempts are counted: the address that the outermost proxy of ours saw, for what stands before it in the
     header anybody can write. A tenant's portal, which asks for many visitors, tells the visitor's address itself.
     """

@@ -1,7 +1,9 @@
-"""Counts what is built while a service answers: clients, TLS contexts, pools, templates, validators, patterns, keys."""
+"""Counts what is built while a service answers: clients, TLS contexts, pools, templates, validators, patterns, keys;
+also what is done in vain: hops to threads, searches for modules that are not there."""
 
 from __future__ import annotations
 
+import importlib
 import ssl
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from unittest import mock
 
 import aiobotocore.session
 import aiohttp
+import anyio.to_thread
 import asyncpg
 import httpx
 import jinja2
@@ -42,6 +45,8 @@ DEAR: tuple[tuple[Any, str], ...] = (
     (_compiler, "compile"),
     (ECKey, "import_key"),
     (Starlette, "build_middleware_stack"),
+    (anyio.to_thread, "run_sync"),  # a dependency or route that is no coroutine goes to a thread and back
+    (importlib._bootstrap, "_find_spec"),  # a module that is not there is looked for each time
 )
 
 

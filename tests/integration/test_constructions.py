@@ -23,7 +23,7 @@ from tests.integration.filings import file, filing, fresh_key
 from tests.integration.identity_site import IdentitySite
 from tests.integration.network import CITY, COUNTY, Network
 from tests.integration.portal_site import CITIZEN, CLERK, Sites, prepare, running
-from tests.integration.test_portal import CASE, ITEM
+from tests.integration.test_portal import CASE, FIGURES, ITEM
 
 ROUNDS = 3
 WATCHED = ("/healthz", "/readyz", "/metrics")
@@ -72,14 +72,16 @@ async def test_affairs_builds_nothing_for_a_request(catalogue: Network, objects:
     citizen = {"Authorization": f"Bearer {catalogue.issuer.citizen('citizen-counted')}"}
     clerk = {"Authorization": f"Bearer {catalogue.issuer.officer('clerk', COUNTY.code)}"}
 
+    async def filed(client: httpx.AsyncClient) -> str:
+        once = {"Idempotency-Key": fresh_key()}
+        answer = await client.post("/api/affairs/cases", json=filing(), headers=citizen | once)
+        return f"/api/affairs/cases/{answer.json()['number']}"
+
     async def visit(client: httpx.AsyncClient, name: str) -> None:
         assert (await client.get("/api/affairs/items")).status_code == 200
-        filed = await client.post(
-            "/api/affairs/cases", json=filing(), headers=citizen | {"Idempotency-Key": fresh_key()}
-        )
-        case = f"/api/affairs/cases/{filed.json()['number']}"
+        case, other = await filed(client), await filed(client)
         content = {"file": ("a.pdf", b"x", "application/pdf")}
-        added = await client.post(f"{case}/materials", data={"name": name}, files=content, headers=citizen)
+        added = await client.post(f"{other}/materials", data={"name": name}, files=content, headers=citizen)
         assert added.status_code == 201, added.text
         for step, body in (("acceptance", {"accepted": True}), ("hand-over", {"to": CITY.code, "reason": "按权限"})):
             done = await client.post(f"{case}/{step}", json=body, headers=clerk)
@@ -133,7 +135,7 @@ async def test_the_portal_builds_nothing_for_a_page(sites: Sites) -> None:
     sites.world.says("GET", "/api/affairs/items", 200, {"items": [ITEM]})
     sites.world.says("GET", f"/api/affairs/items/{ITEM['code']}", 200, ITEM)
     sites.world.says("GET", f"/api/affairs/cases/{CASE['number']}", 200, CASE)
-    sites.world.says("GET", "/api/affairs/desk", 200, {"cases": []})
+    sites.world.says("GET", "/api/affairs/desk", 200, {"cases": [], "next": None, "figures": FIGURES})
     sites.world.says("GET", "/api/query/cases", 200, {"cases": [], "next": None})
 
     async def visit() -> None:
