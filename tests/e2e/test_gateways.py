@@ -161,7 +161,8 @@ def test_without_any_service_the_gateway_says_when_to_come_again(living: Living)
         answers = [ask(gateway, site(living, XIHU)) for gateway in gateways(living)]
     assert {answer.status_code for answer in answers} == {503}
     assert {answer.headers["retry-after"] for answer in answers} == {"2"}
-    assert {answer.json()["type"] for answer in answers} == {"urn:yiwang:problem:unavailable"}
+    assert {answer.headers["content-type"] for answer in answers} == {"text/html; charset=utf-8"}
+    assert all("服务正在恢复" in answer.text for answer in answers)
     assert ask(gateways(living)[0], site(living, XIHU)).status_code == 200
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +15,8 @@ from structlog.testing import capture_logs
 
 from infra.local.cloud.balancers import ERRORS
 from services.kernel.server import with_path
+from tests.integration.backends import free_port
+from tests.integration.front import Front
 from tests.integration.identity_site import IdentitySite
 from tests.integration.network import COUNTY, Network
 from tests.integration.portal_site import HERE, site
@@ -185,6 +188,22 @@ def test_what_a_proxy_answers_by_itself_is_a_problem(portal: ServedPortal, proce
     told = re.findall(r"http-error status (\d+) content-type application/problem\+json.* string '(.*)'", configured)
     assert {int(status) for status, _ in told} >= set(ERRORS)
     assert all(json.loads(problem)["status"] == int(status) for status, problem in told)
+
+
+def test_where_nobody_serves_a_person_gets_a_page_and_a_program_a_problem(backend_folder: Path) -> None:
+    services = {"affairs": free_port(), "portal": free_port()}
+    front = Front(backend_folder / "empty-front", {NAME: "tenant"}, services)
+    front.start()
+    try:
+        with httpx.Client(verify=front.trust(), base_url=f"https://localhost:{front.port}", timeout=20) as client:
+            host, name = {"host": HOST}, {"sni_hostname": NAME}
+            person, program = (client.get(path, headers=host, extensions=name) for path in ("/", "/api/affairs/items"))
+    finally:
+        front.stop()
+    assert {answer.status_code for answer in (person, program)} == {503}
+    assert {answer.headers["retry-after"] for answer in (person, program)} == {"2"}
+    assert person.headers["content-type"] == "text/html; charset=utf-8" and "服务正在恢复" in person.text
+    assert program.headers["content-type"] == "application/problem+json" and program.json()["status"] == 503
 
 
 def test_a_service_that_cannot_even_tell_its_error_answers_with_a_problem(

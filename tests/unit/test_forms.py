@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -112,3 +113,15 @@ def test_the_browsers_secret_is_kept_as_long_as_a_log_in() -> None:
     assert re.fullmatch(
         rf"{COOKIE}=[\w-]{{{BROWSER_LENGTH}}}; HttpOnly; Max-Age=43200; Path=/; SameSite=lax; Secure", cookie
     )
+
+
+def test_every_form_that_is_posted_holds_the_token() -> None:
+    templates = sorted(Path(__file__).parents[2].glob("services/*/templates/*.html"))
+    forms = [
+        (template.name, form)
+        for template in templates
+        for form in re.findall(r"<form\b.*?</form>", template.read_text(encoding="utf-8"), re.DOTALL)
+        if 'method="post"' in form
+    ]
+    assert len(forms) >= 15
+    assert not [name for name, form in forms if "csrf" not in form]
