@@ -11,9 +11,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from monitoring import rules
+from monitoring.jobs import JOBS, Job
 from monitoring.objectives import Objectives, load
 from monitoring.render import files
-from monitoring.rules.model import Group, Recording, rule_file
+from monitoring.rules.model import Group, Recording, rule_file, yaml
 from tests.contract.test_monitoring_metrics import of_dashboards, of_runbooks
 from tests.watched import watched
 
@@ -84,6 +85,42 @@ def test_every_alert_is_tested_for_silence_and_for_being_told() -> None:
     alerts = {alert.name for alert in rules.alerts(rules.groups(load(), watched()))}
     expectations = set(expectations_of_tests())
     assert {(name, told) for name in alerts for told in (True, False)} == expectations
+
+
+def death_of(job: Job) -> dict[str, object]:
+    """A test of rules: a process of the job dies after three minutes, and all that it told with it."""
+    beats = int((job.interval or "5s")[:-1]) // 5
+    beat = " " + "_ " * (beats - 1)
+    labels = {"job": job.name, "environment": "test-watched", "cell": "cell-a", "role": "application",
+              "host": "cell-a-application-1", "instance": "10.0.0.12:1"}  # fmt: skip
+    chosen = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+    told = {
+        "exp_labels": {**labels, "component": job.name, "severity": "page"},
+        "exp_annotations": {
+            "summary": f"{job.name} on cell-a-application-1 does not answer",
+            "description": "0% of the last minute's scrapes of 10.0.0.12:1 went well.",
+            "runbook_url": "http://10.0.1.16:9095/runbooks/TargetDown",
+        },
+    }
+    return {
+        "interval": "5s",
+        "input_series": [
+            {"series": f"up{{{chosen}}}", "values": beat.join(["1"] * (36 // beats) + ["0"] * (60 // beats))}
+        ],
+        "alert_rule_test": [
+            {"eval_time": "3m", "alertname": "TargetDown"},
+            {"eval_time": "6m", "alertname": "TargetDown", "exp_alerts": [told]},
+        ],
+    }
+
+
+def test_whatever_dies_is_told_although_it_tells_nothing_any_more(own: Path) -> None:
+    tests = [death_of(job) for job in JOBS]
+    (own / "tests" / "deaths.yml").write_text(
+        yaml({"rule_files": ["../rules/watch.yml"], "evaluation_interval": "10s", "tests": tests}), "utf-8"
+    )
+    tested = promtool(own, "test", "rules", "tests/deaths.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def spoil(folder: Path, file: str, old: str, new: str) -> None:
