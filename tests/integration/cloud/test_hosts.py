@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Template
 
 from infra.local.cloud import CloudError, Record
 from infra.local.cloud.firewall import SecurityRuleSpec
@@ -149,3 +150,39 @@ def test_overlaps_and_dependants_are_refused(site: Site, tmp_path: Path) -> None
     with pytest.raises(CloudError) as refusal:
         site.cloud.networks.delete(site.network.id)
     assert refusal.value.code == "DependencyViolation"
+
+
+PLAIN = """
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 30s
+    timeout server 30s
+frontend metrics
+    bind :8405
+    http-request return status 200
+"""
+
+
+def test_a_killed_master_of_haproxy_is_back_in_seconds(site: Site, gateway: Record[Any]) -> None:
+    """Its workers end with it, and in a container nobody tells systemd so, which would wait for them for 90 seconds."""
+    unit = Path("playbooks/roles/gateway/templates/yiwang.conf.j2").read_text()
+    files = {
+        "/etc/systemd/system/haproxy.service.d/yiwang.conf": Template(unit).render(gateway_connections=1000),
+        "/etc/haproxy/haproxy.cfg": PLAIN,
+    }
+    for path, text in files.items():
+        site.on("gateway", "sh", "-c", 'mkdir -p "${1%/*}"; printf "%s" "$2" > "$1"', "sh", path, text)
+    site.on("gateway", "sh", "-c", "systemctl daemon-reload; systemctl restart haproxy")
+
+    def master() -> str:
+        return site.on("gateway", "systemctl", "show", "-P", "MainPID", "haproxy").stdout.strip()
+
+    def answers() -> bool:
+        return site.on("gateway", "curl", "-sf", "-o", "/dev/null", "localhost:8405", check=False).returncode == 0
+
+    wait_until(answers, 10, "haproxy answers")
+    killed = master()
+    site.on("gateway", "kill", "-KILL", killed)
+    wait_until(lambda: master() not in ("0", killed) and answers(), 15, "haproxy is back")
+    site.on("gateway", "systemctl", "stop", "haproxy")
