@@ -10,9 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from monitoring import series
 from monitoring.prometheus import Alert, Prometheus
+from tests.e2e.browser import launched, on_a_steady_network, part
 from tests.e2e.clients import Applicant, citizen_token, trust
 from tests.e2e.databases import cell_of, connected
 from tests.living import LINAN, XIHU, Living
@@ -129,21 +131,49 @@ def test_idle_pools_close_although_tenants_are_read_all_the_time(living: Living,
         wait_until(lambda: servers() == 0, 60, "it is closed again")
 
 
+def told(living: Living, status: str, since: float, **wanted: str) -> float:
+    """Seconds until the receiver was told of such an alert; 0 while it was not."""
+    found = (at - since for at, labels in notified(living, status, since) if wanted.items() <= labels.items())
+    return next(found, 0.0)
+
+
+@on_a_steady_network
+def test_an_operator_silences_what_fires_from_the_page_that_status_names(living: Living, dead_exporter: Fault) -> None:
+    wanted = {"alertname": "TargetDown", "host": dead_exporter.host, "job": "host"}
+    wait_until(lambda: told(living, "firing", dead_exporter.since, **wanted), ALERT_SECONDS, "the receiver was told")
+    with launched([]) as browser:
+        page = browser.new_page()
+        page.goto(living.described["receiver"])
+        alert = part(page, "alert").filter(has_text=dead_exporter.host)
+        alert.get_by_role("link", name="手册").click()
+        expect(page.get_by_text("# TargetDown")).to_be_visible()
+        page.go_back()
+        alert.get_by_role("link", name="静默").click()
+        page.get_by_label("经办人").fill("王工")
+        page.get_by_label("原因").fill("更换网卡")
+        part(page, "submit").click()
+        expect(alert).to_contain_text("已静默")
+        silence = part(page, "silence").filter(has_text="更换网卡")
+        silence.get_by_role("button", name="结束静默").click()
+        expect(silence).to_have_count(0)
+        expect(alert).not_to_contain_text("已静默")
+
+
 def test_a_dead_exporter_is_named_within_two_minutes_and_its_return_too(
     living: Living, prometheus: Prometheus, dead_exporter: Fault
 ) -> None:
-    """The twin of the silence."""
+    """The twin of the silence; then a database that vanishes, and with it what its exporter could tell."""
     host, since = dead_exporter.host, dead_exporter.since
-
-    def told(status: str) -> float:
-        """Seconds from the fault until the receiver was told; 0 while it was not."""
-        return next((at - since for at, labels in notified(living, status, since) if is_it(labels)), 0.0)
-
-    def is_it(labels: dict[str, str]) -> bool:
-        return (labels["alertname"], labels.get("host"), labels.get("job")) == ("TargetDown", host, "host")
-
-    assert wait_until(lambda: told("firing"), ALERT_SECONDS, "the receiver was told") < ALERT_SECONDS
+    wanted = {"alertname": "TargetDown", "host": host, "job": "host"}
+    seconds = wait_until(lambda: told(living, "firing", since, **wanted), ALERT_SECONDS, "the receiver was told")
+    assert seconds < ALERT_SECONDS
     alerts: list[Alert] = prometheus.alerts()
     assert {alert.labels.get("host") for alert in alerts if alert.state == "firing"} == {host}
     assert living.on_host(host, f"systemctl start {dead_exporter.unit}").returncode == 0
+    with living.life.cloud.keeper.held():
+        living.kill_managed("cell-core", "database")
+        down, since = {"alertname": "DatabaseDown", "cell": "cell-core"}, time.time()
+        wait_until(
+            lambda: told(living, "firing", since, **down), ALERT_SECONDS, "the receiver was told of the database"
+        )
     wait_until(lambda: firing(living.outputs) == [], ALERT_SECONDS, "silence again")
