@@ -38,8 +38,8 @@ from monitoring.rules.model import Group
 
 TENANTS_A_CELL = 102
 """As the province of production on its one cell of `plans/prod.json`."""
-BESIDE = {"affairs": 2, "query": 2, "portal": 4, "identity": 5}
-"""Routes in no module's router: document and assets, each for GET and HEAD; identity's for what nobody knows."""
+BESIDE = {"affairs": 2, "query": 2, "portal": 4, "identity": 4}
+"""Routes in no module's router: the document and, of sites, the assets; each for GET and HEAD."""
 GIVEN_A_CELL = 2
 """Limits from the outputs: storage, and live tenants."""
 
