@@ -57,6 +57,16 @@ class Share:
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
         """One connection's worth. Raises Busy when it is not to be had soon."""
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _wait(self) -> None:
         if self._waiting >= self.MOST_WAITING:
             raise Busy()
         self._waiting += 1
@@ -67,10 +77,6 @@ class Share:
             raise Busy() from None
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free.release()
 
 
 _Call = tuple[tuple[Any, ...], asyncio.Future[Row]]

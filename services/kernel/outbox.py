@@ -175,6 +175,7 @@ class Relay:
     SWEEP_SECONDS = 30.0
     LONGEST_REST = 6.0
     HELD_SECONDS = 0.5
+    CLOSING_SECONDS = 2.0
     # A receiver that hangs holds up others' messages to itself alone.
     AT_ONCE_BY_DESTINATION = 8
 
@@ -197,11 +198,22 @@ class Relay:
         self._sweeping = asyncio.create_task(self._sweep_forever())
 
     async def close(self) -> None:
-        """Stop between messages. One cut off in the middle is sent again by whoever comes next."""
+        """Stop between messages, and give the ways back. What was cut off is sent again by whoever comes next."""
         tasks = [*self._tasks.values(), *([self._sweeping] if self._sweeping else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        held = [asyncio.create_task(self._give_back(way)) for way in self._ways.values() if way.held]
+        if held:
+            await asyncio.wait(held, timeout=self.CLOSING_SECONDS)
+
+    async def _give_back(self, way: Way) -> None:
+        """Settle what was applied and claim nothing more."""
+        way.size = 0
+        try:
+            await self._claim_next(way)
+        except Exception as error:  # its lease ends by itself
+            log.info("relay.way_not_given_back", tenant=way.sender, destination=way.destination, error=repr(error))
 
     def wake(self, sender: str, destination: str) -> None:
         """Call after the commit that added a message for this destination."""

@@ -10,6 +10,7 @@ import sys
 
 BENCHMARKS = (
     "tests.benchmarks.filing",
+    "tests.benchmarks.journey",
     "tests.benchmarks.identity",
     "tests.benchmarks.generator",
     "tests.benchmarks.monitoring",

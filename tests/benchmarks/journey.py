@@ -30,7 +30,7 @@ from tests.integration.network import CITY, COUNTY, NEIGHBOUR, Network, client
 from tests.waiting import wait_until
 
 READY_EVERY = 1.0  # two gateways, each every two seconds
-METRICS_EVERY = 15.0
+METRICS_EVERY = 5.0
 
 
 class Journeys:

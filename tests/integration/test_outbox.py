@@ -307,6 +307,17 @@ async def test_a_relay_that_was_killed_is_followed_by_itself_at_once_and_by_anot
     assert await other.send_some(COUNTY.code, "there") == 1
 
 
+async def test_a_relay_that_is_closed_gives_its_ways_back(doors: Doors) -> None:
+    await add_messages(doors, 2, 2)
+    slow = Slow()
+    closing = relay_of(doors, slow.post, "one")
+    closing.wake(COUNTY.code, "there")
+    await slow.asked.wait()
+    await closing.close()
+    slow.go_on.set()
+    assert await relay_of(doors, slow.post, "other").send_some(COUNTY.code, "there") == 2
+
+
 async def refuse(*_: Any) -> Answer:
     raise OSError("no connection")
 
