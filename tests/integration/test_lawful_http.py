@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from infra.local.cloud.balancers import ERRORS
 from services.kernel.server import with_path
@@ -215,8 +214,7 @@ def test_a_service_that_cannot_even_tell_its_error_answers_with_a_problem(
     pages = portal.sites.app.api.state.portal.pages
     monkeypatch.setattr(pages, "page", broken)
     monkeypatch.setattr(pages, "error", broken)
-    with capture_logs():
-        answer = ask(portal, f"GET / HTTP/1.1\n{HEADERS}")
+    answer = ask(portal, f"GET / HTTP/1.1\n{HEADERS}")
     assert (answer.status, answer.kind, answer.is_ours()) == (500, "application/problem+json", True)
 
 
