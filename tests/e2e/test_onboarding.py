@@ -27,7 +27,7 @@ NEVER_RESTARTED = {"pgbouncer", "haproxy", "yiwang-affairs", "yiwang-portal", "y
                    "yiwang-receiver"}  # fmt: skip
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(120, func_only=True)
 def test_a_county_whose_stack_is_out_of_reach_leaves_what_was_found(living: Living) -> None:
     before = living.life.folder.registry_overlay.read_bytes()
     (state,) = living.life.folder.pulumi_backend.glob(f".pulumi/stacks/*/{living.engine.stack('hangzhou')}.json")
@@ -40,7 +40,7 @@ def test_a_county_whose_stack_is_out_of_reach_leaves_what_was_found(living: Livi
     assert living.life.folder.registry_overlay.read_bytes() == before
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 def test_what_a_failed_update_has_made_is_taken_back(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
     before, ids = living.life.folder.registry_overlay.read_bytes(), _ids(living, "hangzhou")
 
@@ -57,7 +57,7 @@ def test_what_a_failed_update_has_made_is_taken_back(living: Living, monkeypatch
     assert not preview(living, "hangzhou")[0].any
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 def test_a_planned_county_goes_live_alone(living: Living) -> None:
     before = {scope: _ids(living, scope) for scope in scopes_of(living.life.folder)}
     processes = main_pids(living)
@@ -83,7 +83,7 @@ def test_a_planned_county_goes_live_alone(living: Living) -> None:
     assert touched(written, CHUNAN) == ([], [])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 def test_onboarding_a_living_county_changes_nothing_and_invites_nobody(living: Living) -> None:
     run, invitation = living.life.onboard(CHUNAN, Console(file=io.StringIO()))
     assert invitation is None
