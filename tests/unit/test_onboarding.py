@@ -48,6 +48,7 @@ class Identity:
         made = {
             "id": f"{tenant}-{self.given}",
             "name": name,
+            "department": department,
             "role": "administrator",
             "expires_at": "2026-12-02T11:00:00Z",
         }
@@ -265,3 +266,21 @@ def test_whoever_onboards_reads_the_address_and_until_when_the_link_is_good(worl
     assert "until 2026-12-02 19:00 CST:\n" in shown.output
     again = CliRunner().invoke(cli.app, ["onboard", world.life.environment, "淳安县"], env={"COLUMNS": "300"})
     assert f"淳安县 answers at {url}\n" in again.output and "until 2026-12-02 19:00 CST" in again.output
+
+
+def test_the_commands_give_list_and_revoke(world: World) -> None:
+    def yiwang(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli.app, ["invitation", *words], env={"COLUMNS": "200"})
+        return done.exit_code, done.output
+
+    assert world.onboard() is not None
+    (former,) = world.identity.open
+    code, said = yiwang("give", "test-onboard", CHUNAN)
+    (given,) = world.identity.open
+    assert code == 0 and given["link"] in said and given != former
+    assert given["id"] in yiwang("list", "test-onboard", CHUNAN)[1]
+    assert yiwang("revoke", "test-onboard", CHUNAN, "0" * 16)[0] != 0, "none is open by that id"
+    assert yiwang("revoke", "test-onboard", CHUNAN)[0] == 0
+    assert world.identity.open == []
+    assert yiwang("revoke", "test-onboard", CHUNAN)[0] != 0, "none is open"
+    assert yiwang("give", "test-onboard", "330199")[0] != 0, "no such tenant there"
