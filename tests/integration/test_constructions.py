@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from services.affairs.app import create as create_affairs
 from services.identity.application import create as create_identity
 from services.kernel.http import Service
 from services.kernel.settings import ServiceSettings
+from services.portal.app import PortalSettings
 from services.query.app import QuerySettings
 from services.query.app import create as create_query
 from tests.integration.backends import Objects, Postgres
@@ -22,7 +22,7 @@ from tests.integration.constructions import constructions
 from tests.integration.filings import file, filing, fresh_key
 from tests.integration.identity_site import IdentitySite
 from tests.integration.network import CITY, COUNTY, Network
-from tests.integration.portal_site import CITIZEN, CLERK, Sites, prepare, running
+from tests.integration.portal_site import CITIZEN, CLERK, Sites, running
 from tests.integration.test_portal import CASE, FIGURES, ITEM
 
 ROUNDS = 3
@@ -124,10 +124,8 @@ async def test_identity_builds_nothing_for_a_request(identity_site: IdentitySite
 
 
 @pytest.fixture
-async def sites(backend_folder: Path, postgres: Postgres) -> AsyncIterator[Sites]:
-    folder = backend_folder / "counted-portal"
-    folder.mkdir()
-    async with running(prepare(folder, postgres), postgres) as portal:
+async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+    async with running(portal_settings, postgres) as portal:
         yield portal
 
 
