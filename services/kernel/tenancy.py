@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -255,7 +255,8 @@ class Doors:
             out = dependency_out(error, "database") == "database"
             if out or isinstance(error, asyncio.CancelledError):
                 # a statement may still run on it, or its transaction be open: whoever borrowed it next would pay
-                connection.terminate()
+                with suppress(asyncpg.InterfaceError):  # it is gone already, and of no pool any more
+                    connection.terminate()
             if out:
                 raise (Unavailable("database") if isinstance(error, TimeoutError) else ConnectionLost()) from error
             raise

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import asyncpg
 import pytest
 
-from services.kernel.database import Batches, CommitSlots
+from services.kernel.database import Batches, CommitSlots, ConnectionLost
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, file
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, PROVINCE, Network, client
+from tests.waiting import wait_until
 
 
 def doors_of(network: Network) -> Doors:
@@ -206,6 +209,44 @@ async def test_a_batch_that_is_not_retried_singly_loses_neighbours(
 
     monkeypatch.setattr(Batches, "_commit_singly", give_up)
     assert await kept_beside_poison(doors) < 20
+    await doors.close()
+
+
+HELD = (
+    "SELECT place, pg_advisory_xact_lock(41)::text AS held FROM unnest($1::text[]) WITH ORDINALITY AS u (member, place)"
+)
+END_WHO_WAITS = """
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 41 AND NOT granted"""
+
+
+async def cut_off(network: Network, doors: Doors, asking: Callable[[], Awaitable[object]]) -> object:
+    """What becomes of a statement whose connection the server ends while it runs, and of which another may succeed."""
+    async with doors.connection(COUNTY.code) as holder:
+        async with holder.transaction():
+            await holder.execute("SELECT pg_advisory_xact_lock(41)")
+            asked = asyncio.ensure_future(asking())
+            ended = partial(network.postgres.run, END_WHO_WAITS, f"t{COUNTY.code}")
+            await asyncio.to_thread(wait_until, lambda: "t" in ended(), 10, "a statement to end")
+        [result] = await asyncio.gather(asked, return_exceptions=True)
+    return result
+
+
+async def test_a_connection_that_is_lost_under_a_statement_is_told_as_lost(network: Network) -> None:
+    doors = doors_of(network)
+
+    async def ask() -> None:
+        async with doors.connection(COUNTY.code) as connection:
+            await connection.fetch(HELD, ["x"])
+
+    assert isinstance(await cut_off(network, doors, ask), ConnectionLost)
+    await doors.close()
+
+
+async def test_a_batch_whose_connection_is_lost_is_sent_once_more(network: Network) -> None:
+    doors = doors_of(network)
+    batches = Batches("test", lambda: doors.connection(COUNTY.code), HELD)
+    row = await cut_off(network, doors, lambda: batches.call("x"))
+    assert not isinstance(row, BaseException), row
     await doors.close()
 
 
