@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.affairs.schema import MOST_MATERIALS, Case, Material, MaterialOffer, Snapshot, Trace
 from services.kernel.database import Connection
+from services.kernel.typed import KEPT
 
 SCHEMA = "affairs"
 
@@ -47,7 +48,7 @@ FROM affairs.traces WHERE number = $1 ORDER BY id"""
 
 async def case(connection: Connection, number: str, lock: bool = False) -> Case | None:
     body = await connection.fetchval(f"{CASE} FOR UPDATE" if lock else CASE, number)
-    return Case.model_validate_json(body) if body else None
+    return Case.model_validate_json(body, context=KEPT) if body else None
 
 
 async def keep(connection: Connection, received: Case) -> None:

@@ -20,6 +20,8 @@ def write_cursor(position: date, key: str) -> str:
 def read_moment(cursor: str) -> tuple[datetime, str]:
     """The moment and the key that a cursor holds. Raises a Problem for what is no cursor of ours."""
     try:
+        if len(cursor) > LONGEST_CURSOR:
+            raise ValueError("too long")
         microseconds, _, key = urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").partition(".")
         if not key.isdigit():
             raise ValueError("no key")

@@ -23,9 +23,9 @@ ADVICE = "Text must be UTF-8."
 
 
 def misaddressed(scope: Scope) -> Problem | None:
-    """What to say of a request whose path or query holds escaped bytes that are no text."""
+    """What to say of a request whose path or query holds bytes, escaped or bare, that are no text."""
     parts = (scope.get("raw_path") or b"", scope["query_string"])
-    is_text = all(_is_text(part) for part in parts if b"%" in part)
+    is_text = all(_is_text(part) for part in parts if b"%" in part or not part.isascii())
     return None if is_text else Problem(400, "not-utf-8", ADVICE)
 
 

@@ -193,12 +193,14 @@ class Relay:
             lambda: asyncio.Semaphore(self.AT_ONCE_BY_DESTINATION)
         )
         self._sweeping: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         self._sweeping = asyncio.create_task(self._sweep_forever())
 
     async def close(self) -> None:
         """Stop between messages, and give the ways back. What was cut off is sent again by whoever comes next."""
+        self._closed = True
         tasks = [*self._tasks.values(), *([self._sweeping] if self._sweeping else [])]
         for task in tasks:
             task.cancel()
@@ -217,6 +219,8 @@ class Relay:
 
     def wake(self, sender: str, destination: str) -> None:
         """Call after the commit that added a message for this destination."""
+        if self._closed:  # by who meant to come back later; a way that was given back is not taken again
+            return
         key = sender, destination
         way = self._way(sender, destination)
         way.wanted.set()
@@ -374,6 +378,11 @@ async def in_time(sender: str, answer: Answer, taking: Awaitable[None]) -> None:
         log.info("inbox.not_all_taken", sender=sender, taken=len(answer.applied), error=repr(error))
 
 
+def _reason(error: Exception) -> str:
+    """What the sender keeps and logs: in a database's own words may stand the row that it refuses."""
+    return str(error) if isinstance(error, Rejected) else f"the database refuses it: {type(error).__name__}"
+
+
 class Receiver:
     """Applies each message once, in its own transaction together with its inbox row, for as long as it has time.
 
@@ -408,7 +417,7 @@ class Receiver:
                 new = message.sequence not in known and await self._take(envelope.sender, message)
             except (Rejected, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
                 blocked.add(message.key)
-                answer.rejected.append(Rejection(sequence=message.sequence, reason=str(error)))
+                answer.rejected.append(Rejection(sequence=message.sequence, reason=_reason(error)))
                 telemetry.INBOX_MESSAGES.labels("rejected").inc()
             else:
                 answer.applied.append(message.sequence)

@@ -15,13 +15,16 @@ import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import cache
 
+import asyncpg
+import pydantic
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 tenant_code: ContextVar[str] = ContextVar("tenant_code", default="")
@@ -96,7 +99,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
         add_context,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(written),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -118,6 +121,27 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     root.setLevel(level)
     for noisy in ("httpx", "httpcore", "botocore", "aiobotocore", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def written(exc_info: ExcInfo) -> str:
+    """A traceback for the log. What somebody typed, or a row that a database refuses, is not quoted in it."""
+    told = traceback.TracebackException(*exc_info)
+    each: traceback.TracebackException | None = told
+    error: BaseException | None = exc_info[1]
+    while each and error:
+        each._str = _without_content(error)  # type: ignore[attr-defined]
+        each, error = (each.__cause__, error.__cause__) if each.__cause__ else (each.__context__, error.__context__)
+    return "".join(told.format()).rstrip("\n")
+
+
+def _without_content(error: BaseException) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        places = [f"{'.'.join(map(str, one['loc']))} {one['type']}" for one in faults]
+        return f"{error.title}: {', '.join(places)}"
+    if isinstance(error, asyncpg.PostgresError):  # its own text has its DETAIL, which is the row
+        return str(error.args[0]) if error.args else ""
+    return str(error)
 
 
 @cache

@@ -318,6 +318,15 @@ async def test_a_relay_that_is_closed_gives_its_ways_back(doors: Doors) -> None:
     assert await relay_of(doors, slow.post, "other").send_some(COUNTY.code, "there") == 2
 
 
+async def test_a_relay_that_is_closed_takes_no_way_again(doors: Doors) -> None:
+    """One that meant to look again at a way, or is told of another message."""
+    await add_messages(doors, 1, 1)
+    relay = relay_of(doors, Slow().post, "one")
+    await relay.close()
+    relay.wake(COUNTY.code, "there")
+    assert not relay._tasks
+
+
 async def refuse(*_: Any) -> Answer:
     raise OSError("no connection")
 
