@@ -37,7 +37,9 @@ _MOST_REMEMBERED = 4096
 
 MOBILE = r"1[3-9][0-9]{9}"
 _AREA = r"10|2[0-9]|[3-9][0-9]{2}"
-PHONE = rf"^({MOBILE}|0({_AREA})-[0-9]{{7,8}}|\+[1-9][0-9]{{6,14}})$"
+# Any country's but 86: what begins so and is none of the mainland's numbers lacks a digit or has one too many.
+_ABROAD = r"\+([1-79][0-9]{6,14}|8[0-57-9][0-9]{5,13})"
+PHONE = rf"^({MOBILE}|0({_AREA})-[0-9]{{7,8}}|{_ABROAD})$"
 _OF_THE_MAINLAND = re.compile(rf"(?:\+?86)?({MOBILE})|(?:\+860?|0)({_AREA})([0-9]{{7,8}})")
 _BESIDE_DIGITS = re.compile(r"[()\[\]./\-\u00b7\u2010-\u2015\u2212]+")
 

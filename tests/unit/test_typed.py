@@ -62,7 +62,21 @@ def test_other_numbers_have_one_form_too(given: str, kept: str) -> None:
     assert re.fullmatch(typed.PHONE, kept)
 
 
-@pytest.mark.parametrize("given", ["", "0----", "12345", "+8613900001111x", "1380000000", "abc", "²" * 11, "\u200b"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "0----",
+        "12345",
+        "+8613900001111x",
+        "1380000000",
+        "+86 138 0000 000",
+        "0086 571 8765",
+        "abc",
+        "²" * 11,
+        "\u200b",
+    ],
+)
 def test_what_is_no_number_does_not_become_one(given: str) -> None:
     assert not re.fullmatch(typed.PHONE, typed.phone(given))
 
