@@ -76,10 +76,20 @@ def test_what_another_site_makes_a_browser_send_is_refused(headers: dict[str, st
         received(headers)
 
 
-@pytest.mark.parametrize("token", ["", "x", BROWSER, token_text("c" * BROWSER_LENGTH, "a", "citizen-1"), "é..", ".."])
+@pytest.mark.parametrize(
+    "token", ["", "x", BROWSER[:-1], token_text("c" * BROWSER_LENGTH, "a", "citizen-1"), "é..", ".."]
+)
 def test_a_form_without_this_browsers_token_is_refused(token: str) -> None:
     with pytest.raises(ForgedForm):
         asyncio.run(receive_form(request({}, csrf=token)))
+
+
+def test_a_form_of_the_release_before_is_taken_and_says_of_nobody_that_they_wrote_it() -> None:
+    """Its token was the browser's secret. Such pages are open when a release is rolled out."""
+    form = asyncio.run(receive_form(request({}, csrf=BROWSER, name="沈小禾")))
+    assert (form.fields, form.of_this_log_in, form.written_by("")) == ({"name": "沈小禾"}, True, True)
+    with pytest.raises(ForgedForm):
+        asyncio.run(receive_form(request({"origin": "https://thief.test"}, csrf=BROWSER)))
 
 
 @pytest.mark.parametrize("browser", ["", "short"])
