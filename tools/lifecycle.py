@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from infra import plan as plans
-from infra.engine import Engine, changed_resources
+from infra.engine import Engine, EngineError, changed_resources
 from infra.folder import EnvironmentFolder, cache
 from infra.local.cloud import Cloud
 from infra.local.cloud.settings import CloudSettings
@@ -205,15 +205,18 @@ class Lifecycle:
         run = Run("down", self.folder.logs, console or Console(highlight=False))
         if not self.folder.root.exists():
             return run
+        strange = ""
         with holding(self.folder):
             if purge:
-                self._purge(run)
+                strange = self._purge(run)
             else:
                 with run.stage("cloud") as stage:
                     self.cloud.stop()
                     stage.say("stopped; data stays, make up serves the same cases")
         if purge:
             shutil.rmtree(self.folder.root)
+        if strange:
+            raise StageError(strange, "all of it is removed now; please report what it was")
         return run
 
     def _provision(self, run: Run) -> None:
@@ -309,22 +312,23 @@ class Lifecycle:
             stage.say(f"for {tenant.name}'s first administrator")
             return invitations.give(operator, tenant)
 
-    def _purge(self, run: Run) -> None:
-        """Destroys through the engine what it made, in the reverse order, then whatever is left of the cloud."""
+    def _purge(self, run: Run) -> str:
+        """Destroys through the engine what it made, in the reverse order, then whatever is left of the cloud: what the
+        engine does not know any more, or could not destroy. Returns what that was.
+        """
         with run.stage("cloud") as stage:
-            cloud = self.cloud
-            destroyed = []
+            cloud, destroyed, refused = self.cloud, [], ""
             if environments.choice_path(self.folder).exists():
                 cloud.start()
                 existing = set(self.engine.stacks())
                 for scope in reversed([one for one in scopes_of(self.folder) if one in existing]):
-                    self.engine.destroy(scope, stage.log)
-                    destroyed.append(scope)
-            left = [str(record) for record in cloud.inventory()]
+                    try:
+                        self.engine.destroy(scope, stage.log)
+                        destroyed.append(scope)
+                    except EngineError as error:
+                        refused = refused or f"{scope} was not destroyed by the engine: {error}"
+            left = [f"{record.kind} {record.owner.name}" for record in cloud.inventory()]
             cloud.destroy()
-            if left and destroyed:
-                raise StageError(
-                    f"the engine left {', '.join(left)}", "they are removed now; please report what they were"
-                )
             self.engine.unlink_settings()
             stage.say("destroyed " + (", ".join(destroyed) or "nothing"))
+            return refused or (f"the engine left {', '.join(left)}" if left and destroyed else "")

@@ -1,0 +1,82 @@
+"""Nothing is left of a purged environment, also of one whose state or cloud somebody has changed by hand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from infra.engine import Engine, EngineError
+from tools import lifecycle
+from tools.environment import choice_path
+from tools.lifecycle import Lifecycle
+from tools.stages import StageError
+
+SCOPES = ["foundation", "cell-core", "zhejiang"]
+
+
+class Cloud:
+    def __init__(self, left: list[Any]) -> None:
+        self.left, self.destroyed = left, False
+
+    def start(self) -> list[str]:
+        return []
+
+    def inventory(self) -> list[Any]:
+        return self.left
+
+    def destroy(self) -> None:
+        self.destroyed = True
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lifecycle:
+    monkeypatch.setenv("YIWANG_HOME", str(tmp_path))
+    made = Lifecycle("test-purged")
+    choice_path(made.folder).parent.mkdir(parents=True)
+    choice_path(made.folder).write_text("{}")
+    monkeypatch.setattr(lifecycle, "scopes_of", lambda folder: SCOPES)
+    monkeypatch.setattr(Engine, "stacks", lambda self: SCOPES)
+    monkeypatch.setattr(Engine, "unlink_settings", lambda self: None)
+    return made
+
+
+def purge(life: Lifecycle, monkeypatch: pytest.MonkeyPatch, cloud: Cloud, refusing: str = "") -> list[str]:
+    """Purges; the scopes that the engine was asked to destroy."""
+    asked: list[str] = []
+
+    def destroy(self: Engine, scope: str, log: object) -> None:
+        asked.append(scope)
+        if scope == refusing:
+            raise EngineError(f"{scope}: DependencyViolation")
+
+    monkeypatch.setattr(Engine, "destroy", destroy)
+    monkeypatch.setattr(Lifecycle, "cloud", cloud)
+    life.down(purge=True, console=Console(file=io.StringIO()))
+    return asked
+
+
+def test_a_purge_leaves_nothing(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud([])
+    assert purge(life, monkeypatch, cloud) == SCOPES[::-1]
+    assert cloud.destroyed
+    assert not life.folder.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("refusing", "left", "said"),
+    [("foundation", [], "foundation was not destroyed by the engine: foundation: DependencyViolation"),
+     ("", [SimpleNamespace(kind="ZoneRecord", owner=SimpleNamespace(name="t330300-site"))], "ZoneRecord t330300-site")],
+)  # fmt: skip
+def test_what_the_engine_cannot_destroy_or_does_not_know_is_removed_and_told(
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, refusing: str, left: list[Any], said: str
+) -> None:
+    cloud = Cloud(left)
+    with pytest.raises(StageError, match=said):
+        purge(life, monkeypatch, cloud, refusing)
+    assert cloud.destroyed
+    assert not life.folder.root.exists()
