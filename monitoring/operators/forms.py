@@ -41,14 +41,14 @@ async def read_form(request: Request) -> dict[str, str]:
     """The form's fields, the first of each name.
 
     A browser says with each POST where the page stood that sent it. It must be this host, under an address or its own
-    name: under a stranger's name that leads here the sender is a stranger's page.
+    plain name: under a stranger's name that leads here, one that begins as ours perhaps, the sender is a stranger's page.
 
     Raises:
         ForgedForm: it says something else, or nothing.
         UnfitForm: too large, or no text.
     """
     host = request.headers.get("host", "")
-    if urlsplit(request.headers.get("origin", "")).netloc != host or not _is_own(host):
+    if netloc_of(request.headers.get("origin", "")) != host or not _is_own(host):
         raise ForgedForm
     content = b""
     async for part in request.stream():
@@ -65,13 +65,20 @@ async def read_form(request: Request) -> dict[str, str]:
     return fields
 
 
+def netloc_of(url: str) -> str:
+    """Empty where it has none or is no URL."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
 def _is_own(host: str) -> bool:
     name = urlsplit(f"//{host}").hostname or ""
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        own = socket.gethostname()
-        return name == "localhost" or name == own or name.startswith(f"{own}.")
+        return name in ("localhost", socket.gethostname())
     return True
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -190,5 +189,5 @@ class Pages:
 
 def _prometheus(request: Request) -> str:
     """Prometheus' own pages, as this page was reached: Debian's edition has its classic ones alone."""
-    name = urlsplit(f"//{request.headers.get('host', '')}").netloc.rpartition(":")[0] or "localhost"
+    name = forms.netloc_of(f"//{request.headers.get('host', '')}").rpartition(":")[0] or "localhost"
     return f"http://{name}:{PROMETHEUS_PORT}/classic"

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import re
+import socket
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -183,9 +184,12 @@ def test_an_alert_is_silenced_seen_as_such_and_let_go(operator: Operator, neighb
         (PAGE, {"origin": "null"}),
         (PAGE, {"origin": ""}),
         (PAGE, {"origin": "http://10.0.1.16:9096"}),
+        (PAGE, {"origin": "http://[10.0.1.16:9095"}),
         ("http://elsewhere.example:9095", {}),  # a name of a stranger's that leads here
+        (PAGE, {"origin": "http://[::1", "host": "[::1"}),
+        (f"http://{socket.gethostname()}.elsewhere.example:9095", {}),
     ],
-    ids=["another site", "nowhere", "unsaid", "another port", "rebound"],
+    ids=["another site", "nowhere", "unsaid", "another port", "malformed", "rebound", "both malformed", "rebound by our first name"],
 )
 def test_a_form_of_somebody_elses_page_does_nothing(
     operator: Operator, neighbours: Neighbours, base: str, headers: dict[str, str]
@@ -196,9 +200,15 @@ def test_a_form_of_somebody_elses_page_does_nothing(
     assert neighbours.silences == [] and not [one for one in neighbours.asked if not one.startswith("GET")]
 
 
-@pytest.mark.parametrize("base", [PAGE, "http://localhost:9095", "http://[::1]:9095"])
+@pytest.mark.parametrize("base", [PAGE, "http://localhost:9095", "http://[::1]:9095", f"http://{socket.gethostname()}:9095"])
 def test_the_page_works_by_every_way_that_leads_to_it(operator: Operator, base: str) -> None:
     assert operator.post("/silences", FORM, base).status_code == 303
+
+
+def test_a_page_is_shown_whatever_the_request_calls_the_host(operator: Operator) -> None:
+    for path in ("/", "/targets"):
+        shown = operator.get(path, host="[::1")
+        assert shown.status_code == 200 and 'href="http://localhost:9090/classic/' in shown.text
 
 
 @pytest.mark.parametrize("path", ["/alerts", "/verdicts"])
