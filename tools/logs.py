@@ -24,13 +24,28 @@ def journal(lines: int, follow: bool) -> str:
 
 
 def stream(commands: Mapping[str, Sequence[str]], say: Say) -> list[str]:
-    """Runs a command for each host and says every line that one prints, with its host. The hosts that failed."""
+    """Runs a command for each host and says every line that one prints, with its host. The hosts that failed.
+
+    What `say` raises ends all of them, and is raised here: whoever read it may have gone (`make logs | head`).
+    """
+    raised: list[Exception] = []
     with _running(commands) as processes:
-        readers = [threading.Thread(target=_read, args=(host, one, say)) for host, one in processes.items()]
+
+        def read(host: str) -> None:
+            try:
+                _read(host, processes[host], say)
+            except Exception as error:
+                raised.append(error)
+                for process in processes.values():
+                    process.terminate()
+
+        readers = [threading.Thread(target=read, args=(host,)) for host in processes]
         for reader in readers:
             reader.start()
         for reader in readers:
             reader.join()
+        if raised:
+            raise raised[0]
         return [host for host, process in processes.items() if process.wait() != 0]
 
 

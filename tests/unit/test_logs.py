@@ -59,3 +59,17 @@ def test_a_journal_is_asked_for_with_a_plain_name_beside_the_patterns() -> None:
     assert asked == list(UNITS)
     assert any("*" not in unit for unit in asked)
     assert "--follow" in words and "--follow" not in shlex.split(journal(20, follow=False))
+
+
+@pytest.mark.timeout(30)
+def test_a_reader_that_goes_ends_every_command() -> None:
+    """`make logs | head` has what it wants: nobody follows for it, and no reader dies alone."""
+    seen: list[str] = []
+
+    def say(host: str, line: str) -> None:
+        seen.append(line)
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        stream({name: shell("echo $$; exec sleep 20") for name in ("one", "other")}, say)
+    assert seen and not any(alive(int(process)) for process in seen)
