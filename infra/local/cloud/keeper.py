@@ -46,13 +46,15 @@ class Keeper:
         ]
 
     def ensure(self) -> bool:
-        """Make one run that is of this code; True where none did."""
+        """Make one run that is of this code and of this store; True where none did."""
+        # One of a folder that was removed by hand and made anew would go by what stood in the former.
+        version = f"{code_version()}.{self._context.store.number}"
         with self._context.store.lock("keeper-start"):
             running = self.processes()
-            if any(code_version() in process.info["cmdline"] for process in running):
+            if any(version in process.info["cmdline"] for process in running):
                 return False
             _end(running)
-            command = [sys.executable, "-m", MODULE, str(self._context.root), self._context.environment, code_version()]
+            command = [sys.executable, "-m", MODULE, str(self._context.root), self._context.environment, version]
             with self.log.open("a") as output:
                 # In a session of its own: it outlives the command that started the environment.
                 subprocess.run(

@@ -9,14 +9,13 @@ import contextlib
 import json
 import os
 import select
-import sqlite3
 import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.local.cloud import Cloud, CloudError
+from infra.local.cloud import Cloud
 from infra.local.cloud.containers import Seen
 
 LOOK_SECONDS = 10.0
@@ -49,8 +48,8 @@ def keep(cloud: Cloud) -> None:
     while cloud.root.exists() and not cloud.stopped:
         try:
             waiting, living = keep_once(cloud, patience)
-        except (CloudError, OSError, sqlite3.Error) as error:
-            _write(cloud.keeper.log, "keeper", "failed", str(error))
+        except Exception as error:  # whatever it was, what dies next is to come back
+            _write(cloud.keeper.log, "keeper", "failed", str(error) or repr(error))
             waiting, living = False, []
         _await_death(living, 1.0 if waiting else LOOK_SECONDS)
 

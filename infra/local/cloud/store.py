@@ -52,6 +52,11 @@ class Store:
         with self.lock("schema"):
             self._connection().executescript(_SCHEMA)
 
+    @property
+    def number(self) -> int:
+        """Of its file, by the file system: no other's for as long as somebody has it open."""
+        return self._path.stat().st_ino
+
     # --- transactions and locks
 
     def _connection(self) -> sqlite3.Connection:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.local.cloud import Record, keeper
-from infra.local.cloud.keeping import Patience, keep_once
+from infra.local.cloud import Cloud, Record, keeper, keeping
+from infra.local.cloud.keeping import Patience, keep, keep_once
 from tests.integration.cloud.site import ENVIRONMENT, Site
 from tests.waiting import wait_until
 
@@ -105,3 +107,37 @@ def test_there_is_one_and_a_killed_or_outdated_one_is_replaced_by_start(
     assert process.pid not in [one.pid for one in kept.cloud.keeper.processes()]
     monkeypatch.undo()
     assert kept.cloud.start() == ["keeper"]
+
+
+def test_one_of_a_folder_that_was_made_anew_is_replaced(tmp_path: Path) -> None:
+    """It would go by the records of the folder that was removed beneath it."""
+    folder = tmp_path / "cloud"
+    assert Cloud(folder, "test-anew").keeper.ensure()
+    wait_until((folder / "locks" / "keeper.lock").exists, 30, "it is at work")
+    (stale,) = Cloud(folder, "test-anew").keeper.processes()
+    shutil.rmtree(folder)
+    anew = Cloud(folder, "test-anew").keeper
+    try:
+        assert anew.ensure() and not anew.ensure()
+        assert stale.pid not in [one.pid for one in anew.processes()]
+    finally:
+        anew.end()
+
+
+def test_it_goes_on_after_what_nobody_foresaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud, looks = Cloud(tmp_path, "test-odd"), 0
+
+    def odd(cloud: Cloud, patience: Patience) -> tuple[bool, list[int]]:
+        nonlocal looks
+        looks += 1
+        if looks < 3:
+            raise KeyError("Names")
+        shutil.rmtree(tmp_path)
+        return False, []
+
+    monkeypatch.setattr(keeping, "keep_once", odd)
+    monkeypatch.setattr(keeping, "LOOK_SECONDS", 0.01)
+    told: list[tuple[str, ...]] = []
+    monkeypatch.setattr(keeping, "_write", lambda log, *entry: told.append(entry))
+    keep(cloud)
+    assert looks == 3 and told == [("keeper", "failed", "'Names'")] * 2
