@@ -146,7 +146,7 @@ class Hosts(Kind[HostSpec]):
             seen = None
         if seen is None:
             mount_overlay(self._lower(record), self.folder(record) / "disk")
-            self._write_resolver(record)
+        self._write_resolver(record)
         (self.folder(record) / "disk" / "merged" / JOURNAL).mkdir(parents=True, exist_ok=True)
         changed = self.context.containers.ensure(wanted, seen)
         alive = seen if seen and not changed else self.context.containers.look(wanted.name)
@@ -208,7 +208,8 @@ class Hosts(Kind[HostSpec]):
             subprocess.run(command, check=True, capture_output=True)
 
     def _write_resolver(self, record: Record[HostSpec]) -> None:
-        """At its first boot a host asks the network's name server."""
+        """A host that has written none asks the network's name server: at its first boot, or one whose resolver lay
+        beside its disk until now."""
         disk = self.folder(record) / "disk"
         if not (disk / "upper/etc/resolv.conf").exists():
             resolver = disk / "merged/etc/resolv.conf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.cloud import Cloud, CloudError, Record
+from infra.local.cloud.containers import mount_overlay, unmount
 from infra.local.cloud.buckets import UserSpec
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
 from tests.waiting import wait_until
@@ -108,3 +110,25 @@ def test_a_single_host_that_was_removed_is_gone_and_healed_by_start(site: Site, 
     assert [status.state for status in site.cloud.status() if status.id == host.id] == ["Missing"]
     assert site.cloud.start() == ["Host application"]
     assert site.cloud.hosts.read(host.id) is not None
+
+
+def test_start_makes_a_host_of_a_former_shape_anew_with_what_its_disk_lacks(site: Site, marked: Record[Any]) -> None:
+    """It runs, its resolver beside its disk and its journal in memory, as hosts did before both lay on the disk."""
+    hosts, name = site.cloud.hosts, f"yw-{ENVIRONMENT}-application"
+    record = next(one for one in hosts.list() if one.spec.name == "application")
+    disk = hosts.folder(record) / "disk"
+    with site.cloud.keeper.held():
+        hosts.context.containers.remove(name)
+        unmount(disk / "merged")
+        (disk / "upper/etc/resolv.conf").unlink()
+        mount_overlay(hosts._lower(record), disk)
+        wanted = hosts._container(record)
+        options = [*wanted.options]
+        options[options.index("--dns") + 1] = "10.213.9.9"
+        journal_at = next(at for at, option in enumerate(options) if option.endswith(":/var/log/journal"))
+        former = (*options[: journal_at - 1], *options[journal_at + 1 :])
+        assert hosts.context.containers.ensure(dataclasses.replace(wanted, options=former))
+    assert site.cloud.start() == ["Host application"]
+    resolver = site.on("application", "cat", "/etc/resolv.conf").stdout.splitlines()
+    assert resolver == [f"nameserver {site.cloud.name_servers[0]}"]
+    assert all_is_there(site, marked)
