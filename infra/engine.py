@@ -214,11 +214,14 @@ class Engine:
         else:
             assert process.stdout is not None
             lines = []
-            for line in process.stdout:
-                lines.append(line)
-                log.write(line)
+            try:
+                for line in process.stdout:
+                    lines.append(line)
+                    log.write(line)
+            finally:
+                # Whoever interrupts us at a terminal interrupts the engine, too: it ends in order, and frees its stack.
+                process.communicate()
             output, errors = "".join(lines), ""
-            process.wait()
         if process.returncode != 0:
             said = [line for line in (errors or output).splitlines() if line.strip()]
             if any(NOT_LOGGED_IN in line for line in said):
