@@ -51,17 +51,46 @@ def recover(engine: Engine, scope: str, log: TextIO) -> Changes:
     Raises:
         EngineError: another engine is at work on the stack, the update failed, or the two still differ.
     """
-    mend_backend(engine, log)
-    cancel_stale_lock(engine, scope, log)
-    if read_state(engine, scope).pending:
-        # What was being created is found again by its URN when the update asks for it.
-        engine.refresh(scope, log, "--clear-pending-creates")
+    _clear(engine, scope, log)
     changes = engine.up(scope, log)
     difference = compare(engine, scope)
     if difference.missing or difference.unknown:
         print(f"the cloud and the state differ: {difference}", file=log, flush=True)
         changes = _reconcile(engine, scope, difference, log)
     return changes
+
+
+def take_down(engine: Engine, scope: str, log: TextIO) -> Changes:
+    """`destroy`, after whatever the stack needs first. What its state let go is taken over again and goes, too: nothing
+    that it names could go otherwise.
+
+    Raises:
+        EngineError: another engine is at work on the stack, or something could not go.
+    """
+    _clear(engine, scope, log)
+    state = read_state(engine, scope)
+    existing = things(engine.environment, engine.stack(scope)) if state.provider else set()
+    let_go = {one for one in existing if (one.token, one.id) not in state.resources}
+    _take_over(engine, scope, let_go, log)
+    before = len(state.resources) + len(let_go)
+    while True:
+        try:
+            return engine.destroy(scope, log, "--continue-on-error")
+        except EngineError:
+            # The state does not know what names what was taken over: each round takes what nothing names any more.
+            left = len(read_state(engine, scope).resources)
+            if left >= before:
+                raise
+            before = left
+
+
+def _clear(engine: Engine, scope: str, log: TextIO) -> None:
+    """Take away what a killed engine left."""
+    mend_backend(engine, log)
+    cancel_stale_lock(engine, scope, log)
+    if read_state(engine, scope).pending:
+        # What was being created is found again by its URN when the update asks for it.
+        engine.refresh(scope, log, "--clear-pending-creates")
 
 
 def mend_backend(engine: Engine, log: TextIO) -> list[Path]:
@@ -121,16 +150,20 @@ def _reconcile(engine: Engine, scope: str, difference: Comparison, log: TextIO) 
     """Make again what is gone; let the engine delete what its program no longer declares."""
     if difference.missing:
         engine.refresh(scope, log)
-    provider = read_state(engine, scope).provider
-    for thing in sorted(difference.unknown):
-        command = ["import", thing.token, _import_name(thing), thing.id, "--provider", f"cloud={provider}"]
-        options = ["--generate-code=false", "--protect=false", "--yes", "--skip-preview"]
-        engine.run([*command, *options, "--stack", engine.stack(scope)], log)
+    _take_over(engine, scope, difference.unknown, log)
     changes = engine.up(scope, log)
     left = compare(engine, scope)
     if left.missing or left.unknown:
         raise EngineError(f"stack {engine.stack(scope)}: the cloud and the state differ after the update: {left}")
     return changes
+
+
+def _take_over(engine: Engine, scope: str, unknown: set[Thing], log: TextIO) -> None:
+    provider = read_state(engine, scope).provider if unknown else ""
+    for thing in sorted(unknown):
+        command = ["import", thing.token, _import_name(thing), thing.id, "--provider", f"cloud={provider}"]
+        options = ["--generate-code=false", "--protect=false", "--yes", "--skip-preview"]
+        engine.run([*command, *options, "--stack", engine.stack(scope)], log)
 
 
 def _import_name(thing: Thing) -> str:

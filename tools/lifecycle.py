@@ -20,7 +20,7 @@ from infra.local.cloud.settings import CloudSettings
 from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin
 from infra.outputs import EnvironmentOutputs, TenantOutputs
-from infra.recovery import mend_backend, recover
+from infra.recovery import mend_backend, recover, take_down
 from infra.registry import Registry, load_registry
 from tools import environment as environments
 from tools import invitations, machine, onboarding, stack_settings
@@ -323,7 +323,7 @@ class Lifecycle:
                 existing = set(self.engine.stacks())
                 for scope in reversed([one for one in scopes_of(self.folder) if one in existing]):
                     try:
-                        self.engine.destroy(scope, stage.log)
+                        take_down(self.engine, scope, stage.log)
                         destroyed.append(scope)
                     except EngineError as error:
                         refused = refused or f"{scope} was not destroyed by the engine: {error}"

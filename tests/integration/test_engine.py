@@ -12,7 +12,7 @@ from infra.engine import EngineError
 from infra.local.cloud import Cloud, Owner
 from infra.local.cloud.buckets import UserSpec
 from infra.local.plugin.inventory import things
-from infra.recovery import cancel_stale_lock, compare, read_state, recover
+from infra.recovery import cancel_stale_lock, compare, read_state, recover, take_down
 from tests.integration.small_project import SmallProject
 from tests.waiting import wait_until
 
@@ -172,6 +172,20 @@ def test_what_is_left_over_is_taken_away(project: SmallProject) -> None:
     recover(project.engine, project.scope, StringIO())
     difference = compare(project.engine, project.scope)
     assert not difference.missing and not difference.unknown and cloud.users.list() == []
+
+
+def test_what_a_state_let_go_goes_with_its_stack(project: SmallProject) -> None:
+    """A store that the state let go names its project, which could not go before it."""
+    project.program(TWO.format(name="yw-logs", description="one"))
+    project.up()
+    resources = project.exported()["deployment"]["resources"]
+    (urn,) = [one["urn"] for one in resources if one["type"].endswith("log/store:Store")]
+    project.engine.run(["state", "delete", urn, "--force", "--yes", "--stack", project.name])
+    with pytest.raises(EngineError, match="Store"):
+        project.destroy()
+    take_down(project.engine, project.scope, StringIO())
+    assert things(project.environment, project.name) == set()
+    assert read_state(project.engine, project.scope).resources == set()
 
 
 def test_import_and_dependants_of_another_stack(project: SmallProject) -> None:

@@ -49,12 +49,12 @@ def purge(life: Lifecycle, monkeypatch: pytest.MonkeyPatch, cloud: Cloud, refusi
     """Purges; the scopes that the engine was asked to destroy."""
     asked: list[str] = []
 
-    def destroy(self: Engine, scope: str, log: object) -> None:
+    def take_down(engine: Engine, scope: str, log: object) -> None:
         asked.append(scope)
         if scope == refusing:
             raise EngineError(f"{scope}: DependencyViolation")
 
-    monkeypatch.setattr(Engine, "destroy", destroy)
+    monkeypatch.setattr(lifecycle, "take_down", take_down)
     monkeypatch.setattr(Lifecycle, "cloud", cloud)
     life.down(purge=True, console=Console(file=io.StringIO()))
     return asked
