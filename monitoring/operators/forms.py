@@ -41,7 +41,7 @@ async def read_form(request: Request) -> dict[str, str]:
     """The form's fields, the first of each name.
 
     A browser says with each POST where the page stood that sent it. It must be this host, under an address or its own
-    plain name: under a stranger's name that leads here, one that begins as ours perhaps, the sender is a stranger's page.
+    plain name: under a stranger's name that leads here (one that begins as ours, too) it is a stranger's page.
 
     Raises:
         ForgedForm: it says something else, or nothing.

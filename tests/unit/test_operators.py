@@ -189,7 +189,16 @@ def test_an_alert_is_silenced_seen_as_such_and_let_go(operator: Operator, neighb
         (PAGE, {"origin": "http://[::1", "host": "[::1"}),
         (f"http://{socket.gethostname()}.elsewhere.example:9095", {}),
     ],
-    ids=["another site", "nowhere", "unsaid", "another port", "malformed", "rebound", "both malformed", "rebound by our first name"],
+    ids=[
+        "another site",
+        "nowhere",
+        "unsaid",
+        "another port",
+        "malformed",
+        "rebound",
+        "both malformed",
+        "our first name",
+    ],
 )
 def test_a_form_of_somebody_elses_page_does_nothing(
     operator: Operator, neighbours: Neighbours, base: str, headers: dict[str, str]
@@ -200,7 +209,9 @@ def test_a_form_of_somebody_elses_page_does_nothing(
     assert neighbours.silences == [] and not [one for one in neighbours.asked if not one.startswith("GET")]
 
 
-@pytest.mark.parametrize("base", [PAGE, "http://localhost:9095", "http://[::1]:9095", f"http://{socket.gethostname()}:9095"])
+@pytest.mark.parametrize(
+    "base", [PAGE, "http://localhost:9095", "http://[::1]:9095", f"http://{socket.gethostname()}:9095"]
+)
 def test_the_page_works_by_every_way_that_leads_to_it(operator: Operator, base: str) -> None:
     assert operator.post("/silences", FORM, base).status_code == 303
 
