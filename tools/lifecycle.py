@@ -19,8 +19,9 @@ from infra.local.cloud import Cloud
 from infra.local.cloud.settings import CloudSettings
 from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin
+from infra.names import StackName
 from infra.outputs import EnvironmentOutputs, TenantOutputs
-from infra.recovery import mend_backend, recover, take_down
+from infra.recovery import cancel_stale_lock, mend_backend, recover, take_down
 from infra.registry import Registry, load_registry
 from tools import environment as environments
 from tools import invitations, machine, onboarding, stack_settings
@@ -90,6 +91,12 @@ def scopes_of(folder: EnvironmentFolder) -> list[str]:
     registry = registry_of(folder)
     plan, _ = plans.load(folder.environment, registry)
     return [FOUNDATION, *sorted(plan.cells), *registry.scopes()]
+
+
+def standing_scopes(engine: Engine) -> list[str]:
+    """Scopes of the stacks that there are, in that order, too, whatever a registry and a plan say that may be wrong."""
+    kinds = ["foundation", "cell", "tenants"]
+    return sorted(engine.stacks(), key=lambda scope: (kinds.index(StackName(engine.environment, scope).kind), scope))
 
 
 def operator_of(engine: Engine, outputs: EnvironmentOutputs) -> Operator:
@@ -320,8 +327,10 @@ class Lifecycle:
             cloud, destroyed, refused = self.cloud, [], ""
             if environments.choice_path(self.folder).exists():
                 cloud.start()
-                existing = set(self.engine.stacks())
-                for scope in reversed([one for one in scopes_of(self.folder) if one in existing]):
+                scopes = standing_scopes(self.engine)
+                for scope in scopes:  # nothing is taken away beneath an engine that is at work
+                    cancel_stale_lock(self.engine, scope, stage.log)
+                for scope in reversed(scopes):
                     try:
                         take_down(self.engine, scope, stage.log)
                         destroyed.append(scope)

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from infra.engine import Engine, EngineError
+from infra.registry import RegistryError
 from tools import lifecycle
 from tools.environment import choice_path
 from tools.lifecycle import Lifecycle
@@ -39,8 +40,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lifecycle:
     made = Lifecycle("test-purged")
     choice_path(made.folder).parent.mkdir(parents=True)
     choice_path(made.folder).write_text("{}")
-    monkeypatch.setattr(lifecycle, "scopes_of", lambda folder: SCOPES)
-    monkeypatch.setattr(Engine, "stacks", lambda self: SCOPES)
+    monkeypatch.setattr(Engine, "stacks", lambda self: sorted(SCOPES))
     monkeypatch.setattr(Engine, "unlink_settings", lambda self: None)
     return made
 
@@ -67,6 +67,15 @@ def test_a_purge_leaves_nothing(life: Lifecycle, monkeypatch: pytest.MonkeyPatch
     assert not life.folder.root.exists()
 
 
+def test_a_purge_asks_no_registry(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that is refused, nor one that has forgotten a stack, keeps anything from going."""
+    life.folder.registry_overlay.write_text("statuses: {'999999': live}")
+    with pytest.raises(RegistryError):
+        lifecycle.registry_of(life.folder)
+    monkeypatch.setattr(Engine, "stacks", lambda self: ["cell-forgotten", *sorted(SCOPES)])
+    assert purge(life, monkeypatch, Cloud([])) == ["zhejiang", "cell-forgotten", "cell-core", "foundation"]
+
+
 @pytest.mark.parametrize(
     ("refusing", "left", "said"),
     [("foundation", [], "foundation was not destroyed by the engine: foundation: DependencyViolation"),
@@ -80,3 +89,18 @@ def test_what_the_engine_cannot_destroy_or_does_not_know_is_removed_and_told(
         purge(life, monkeypatch, cloud, refusing)
     assert cloud.destroyed
     assert not life.folder.root.exists()
+
+
+def test_nothing_is_taken_away_beneath_an_engine_that_is_at_work(
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(engine: Engine, scope: str, log: object) -> None:
+        if scope == "zhejiang":
+            raise EngineError("stack test-purged.zhejiang is being updated by process 7")
+
+    monkeypatch.setattr(lifecycle, "cancel_stale_lock", refuse)
+    cloud = Cloud([])
+    with pytest.raises(StageError, match="being updated by process 7"):
+        purge(life, monkeypatch, cloud)
+    assert not cloud.destroyed
+    assert life.folder.root.exists()
