@@ -151,7 +151,7 @@ class Service:
                 else:
                     await self.api(scope, receive, send)
             except Exception:  # the handler for Exception has answered; this is for the log
-                log.exception("request.failed", path=scope["path"])
+                log.exception("request.failed", path=telemetry.shown(scope["path"]))
             route = scope.get("route")
             # a known path under a method that it has not is answered 405; methods are a caller's to choose
             if route is None or scope["method"] not in route.methods:

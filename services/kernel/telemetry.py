@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import sys
 import time
 import traceback
@@ -29,6 +30,7 @@ from structlog.typing import EventDict, ExcInfo, WrappedLogger
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 tenant_code: ContextVar[str] = ContextVar("tenant_code", default="")
 
+_SECRETS = re.compile(r"[A-Za-z0-9_-]{43,}")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody reads them, and each is a line of every scrape
@@ -144,6 +146,11 @@ def _without_content(error: BaseException) -> str:
     return str(error)
 
 
+def shown(path: str) -> str:
+    """A path for the log, without a part that is as long as a secret: an invitation's opens an office."""
+    return _SECRETS.sub("SECRET", path)
+
+
 @cache
 def route_seconds(route: str) -> Histogram:
     """The histogram of one route; looking it up by label each time costs more than observing."""
@@ -176,8 +183,8 @@ class AccessLog:
         if not self._lines:
             asyncio.get_running_loop().call_later(self.SECONDS, self.flush)
         self._lines.append(
-            f'{{"event": "request", "service": "{self._service}", "route": "{route}", "path": {json.dumps(path)}, '
-            f'"status": {status}, "milliseconds": {seconds * 1000:.2f}, "tenant": "{tenant}", '
+            f'{{"event": "request", "service": "{self._service}", "route": "{route}", "path": {json.dumps(shown(path))}'
+            f', "status": {status}, "milliseconds": {seconds * 1000:.2f}, "tenant": "{tenant}", '
             f'"request_id": "{request}", "timestamp": {time.time():.3f}}}\n'
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ import pytest
 
 from infra.local.cloud.balancers import ERRORS
 from services.kernel.server import with_path
+from services.kernel.telemetry import shown
 from tests.integration.backends import free_port
 from tests.integration.front import Front
 from tests.integration.identity_site import IdentitySite
 from tests.integration.network import COUNTY, Network
 from tests.integration.portal_site import HERE, site
 from tests.integration.served_portal import DOMAIN, ServedPortal
-from tests.integration.test_portal import ITEM
+from tests.integration.test_portal import ITEM, NUMBER
+from tests.waiting import wait_until
 
 NAME = f"binjiang.{DOMAIN}"
 HOST = f"{NAME}:8443"
@@ -225,6 +228,16 @@ def test_identity_answers_likewise(identity_site: IdentitySite) -> None:
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, POST")
         assert client.get("/log-out").headers["allow"] == "POST"
         assert client.get("/login/").headers["location"] == f"{identity_site.issuer}/login"
+
+
+def test_a_secret_in_a_path_is_in_no_log(portal: ServedPortal) -> None:
+    """An invitation's link opens an office to whoever reads it."""
+    path = f"/invitation/{secrets.token_urlsafe(32)}"
+    assert ask(portal, f"GET {path} HTTP/1.1\n{HEADERS}").status == 404
+    kept = portal.front.folder / "gateway.log"
+    lines = wait_until(lambda: [line for line in kept.read_text().splitlines() if "invitation" in line], 10, "a line")
+    assert [json.loads(line)["path"] for line in lines] == ["/invitation/SECRET"]
+    assert shown(path) == "/invitation/SECRET" and shown(f"/cases/{NUMBER}") == f"/cases/{NUMBER}"
 
 
 # --- text that is not UTF-8 ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -225,6 +226,10 @@ async def site(files: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Service]]:
     async def broken() -> str:
         raise RuntimeError("hidden-word")
 
+    @router.get("/fails/{secret}")
+    async def fails(secret: str) -> str:
+        raise RuntimeError("hidden-word")
+
     async def hanging() -> bool:
         await asyncio.Event().wait()
         return True
@@ -342,6 +347,19 @@ async def test_whoever_watches_is_neither_counted_nor_logged(
     site: tuple[httpx.AsyncClient, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await watching(site, monkeypatch) == (0, ["/name"])
+
+
+@pytest.mark.parametrize("kept", ["answered", "failed"])
+async def test_a_secret_in_a_path_is_in_no_line_of_the_log(
+    site: tuple[httpx.AsyncClient, Service], capsys: pytest.CaptureFixture[str], kept: str
+) -> None:
+    client, service = site
+    secret = secrets.token_urlsafe(32)
+    with structlog.testing.capture_logs() as logs:
+        await client.get(f"/{'name' if kept == 'answered' else 'fails'}/{secret}")
+    service.flush_log()
+    told = capsys.readouterr().out + str(logs)
+    assert "SECRET" in told and secret not in told
 
 
 async def test_a_service_that_counts_its_watchers_is_caught(
