@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from services.kernel.http import Service, create_app
+from services.kernel.http import UNKEEPABLE, Service, create_app
 from services.kernel.outages import OUTAGES
 from services.kernel.problems import Problem
 from services.kernel.readiness import tenant_databases
@@ -36,7 +35,7 @@ SHOWN_AS_PAGES = (
     HTTPException,
     RequestValidationError,
     Exception,
-    asyncpg.DataError,
+    *UNKEEPABLE,
     *OUTAGES,
 )
 

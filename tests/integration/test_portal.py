@@ -16,6 +16,7 @@ import pytest
 
 from services.identity.settings import IdentitySettings
 from services.kernel.calendar import today
+from services.kernel.http import UNKEEPABLE
 from services.portal import renewal, sessions
 from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres
@@ -812,6 +813,21 @@ async def test_a_failure_of_ours_knows_who_is_logged_in(sites: Sites) -> None:
     for answer in (page, out):
         assert CITIZEN.name in answer.text and 'data-test="log-in"' not in answer.text
     assert 'data-test="log-in"' in nobodys.text
+
+
+@pytest.mark.parametrize("unkeepable", UNKEEPABLE)
+async def test_text_that_cannot_be_kept_is_refused_on_a_page(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, unkeepable: type[Exception]
+) -> None:
+    error = UnicodeDecodeError("utf-8", b"", 0, 1, "no text") if unkeepable is UnicodeError else unkeepable("no text")
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("services.portal.affairs.Affairs.item", refuse)
+    async with sites.browser() as browser:
+        page = await browser.get("/items/XK-SPJY")
+    assert (page.status_code, page.headers["content-type"]) == (422, "text/html; charset=utf-8")
 
 
 async def test_where_nobody_can_tell_who_visits_a_page_claims_neither(sites: Sites) -> None:
