@@ -163,6 +163,32 @@ def test_to_read_twice_is_to_read_once_and_what_is_read_deceives_nobody(text: st
             assert "\n" not in once
 
 
+READERS = (typed.line, typed.lines, typed.compact, typed.phone, typed.number, typed.words, typed.user_name)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("filled", ["\u3000", "\u0301\u0323", "\ufdfa"])
+def test_what_is_longer_than_anything_that_is_kept_is_not_brought_into_form(
+    read: Callable[[str], str], filled: str
+) -> None:
+    """Else one request would hold up its whole process: the time for it grows by the square."""
+    formed: list[str] = []
+
+    def normalize(_: str, text: str) -> str:
+        formed.append(text)
+        return text
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unicodedata.normalize", normalize)
+        read(f"é{filled * typed.LONGEST}x")
+    assert not any(len(text) > typed.LONGEST for text in formed)
+
+
+def test_a_text_of_any_field_is_read_however_it_was_padded() -> None:
+    text = "办" * 2000
+    assert typed.lines(f"\u3000\u200b\r\n\u200f{text}\u3000") == text
+
+
 def test_the_memory_of_characters_has_an_end() -> None:
     for start in range(0, 0x30000, 0x1000):
         typed.compact("".join(map(chr, range(max(start, 0x80), start + 0x1000))))
