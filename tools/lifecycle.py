@@ -188,7 +188,7 @@ class Lifecycle:
             with run.stage("checks") as stage:
                 coming, outputs = onboarding.check(self.engine, word)
                 with closing(operator_of(self.engine, outputs)) as operator:
-                    onboarding.check_identity(operator)
+                    onboarding.check_identity(operator, coming.tenant.code)
                 state = "is to come" if coming.overlay else "is live already"
                 stage.say(f"{coming.tenant.name} {state}; its stack, every host and identity answer", changed=False)
             with onboarding.joining(self.engine, coming, run) as joined:

@@ -99,14 +99,14 @@ def _check_stack(engine: Engine, coming: Coming) -> None:
         )
 
 
-def check_identity(operator: Operator) -> None:
-    """It will be asked for people, items and the invitation.
+def check_identity(operator: Operator, code: str) -> None:
+    """It will be asked for people, items and the tenant's invitation.
 
     Raises:
-        StageError: it does not answer, or does not know the operator.
+        StageError: it does not answer, does not know the operator, or is of a release that tells of no invitations.
     """
     try:
-        operator.check()
+        operator.invitations(code)
     except httpx.HTTPError as error:
         raise StageError(f"identity does not let the operator in: {error}", "make up heals it; see make logs") from None
 

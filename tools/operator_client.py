@@ -42,10 +42,6 @@ class Operator:
     def close(self) -> None:
         self._client.close()
 
-    def check(self) -> None:
-        """Identity answers, and knows this client."""
-        self._access()
-
     def get(self, url: str) -> httpx.Response:
         """A page or document that anyone may read."""
         return self._send("GET", url)

@@ -36,11 +36,9 @@ class Identity:
         self.open: list[dict[str, str]] = []
         self.fault: Exception | None = None
 
-    def check(self) -> None:
+    def invitations(self, tenant: str) -> dict[str, Any]:
         if self.fault:
             raise self.fault
-
-    def invitations(self, tenant: str) -> dict[str, Any]:
         return {"administrators": self.administrators, "open": list(self.open)}
 
     def invite(self, tenant: str, name: str, department: str) -> dict[str, str]:
@@ -131,6 +129,12 @@ def refuse_the_operator(world: World) -> None:
     world.identity.fault = httpx.ConnectError("connection refused")
 
 
+def run_an_older_release(world: World) -> None:
+    """Its operator was let in, and knew nothing of invitations that are open."""
+    request = httpx.Request("GET", "https://id.zj.localhost:8443/api/identity/invitations")
+    world.identity.fault = httpx.HTTPStatusError("405", request=request, response=httpx.Response(405, request=request))
+
+
 def suspend(world: World) -> None:
     world.overlay.write_text(f'statuses: {{"{CHUNAN}": suspended}}\n')
 
@@ -153,6 +157,7 @@ REFUSED: dict[str, tuple[str, Callable[[World], None], str, str]] = {
     "nothing runs": (CHUNAN, change("running", False), "does not run", "make up ENVIRONMENT=test-onboard"),
     "hosts are silent": (CHUNAN, change("silent", True), "cell-a-application-1", "make up"),
     "identity is silent": (CHUNAN, refuse_the_operator, "connection refused", "make up"),
+    "identity is of an older release": (CHUNAN, run_an_older_release, "405", "make up"),
 }
 
 
