@@ -27,6 +27,9 @@ PASSES = 2
 LANES = 1
 SHORTEST = 8
 LONGEST = 128
+LONGEST_TYPED = 256
+"""As some keyboards send it, letters and their marks apart. What is longer is not looked at: to bring a text into one
+form takes time by the square of the marks in it."""
 
 EVALUATIONS = Counter("yiwang_password_evaluations", "Password hashes computed.", ["purpose"])
 for _purpose in ("hash", "verify"):
@@ -91,11 +94,14 @@ def normal(password: str) -> str:
 
 def weakness(password: str, username: str = "") -> str | None:
     """Why this password will not do, in words for the person; None when it will."""
+    too_long = f"密码最多 {LONGEST} 个字符"
+    if len(password) > LONGEST_TYPED:
+        return too_long
     password = normal(password)
     if len(password) < SHORTEST:
         return f"密码至少 {SHORTEST} 个字符"
     if len(password) > LONGEST:
-        return f"密码最多 {LONGEST} 个字符"
+        return too_long
     if "\x00" in password:
         return "密码含有无法使用的字符"
     if password.lower() in COMMON or len(set(password)) == 1:

@@ -200,6 +200,19 @@ def test_weak_passwords(password: str, weak: bool) -> None:
     assert (weakness(password, "WangXiaoming") is not None) == weak
 
 
+def test_a_password_that_no_log_in_takes_is_not_brought_into_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for it grows by the square: one registration would hold up the whole process."""
+    formed: list[str] = []
+
+    def normal(text: str) -> str:
+        formed.append(text)
+        return text[:20]
+
+    monkeypatch.setattr("services.identity.passwords.normal", normal)
+    assert weakness("a" + "\u0301\u0323" * 128) == "密码最多 128 个字符"
+    assert not formed
+
+
 async def test_passwords_of_any_keyboard_match() -> None:
     passwords = Passwords()
     stored = await passwords.hash("ｐａｓｓ 密码")

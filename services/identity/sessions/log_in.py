@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from services.identity.passwords import Passwords
+from services.identity.passwords import LONGEST_TYPED, Passwords
 from services.identity.sessions.store import Browser, Sessions
 from services.kernel.typed import log_in_name
 
 LOG_INS = Counter("yiwang_log_ins", "Log-in attempts, by outcome.", ["outcome"])
 for _outcome in ("right", "wrong", "limited", "malformed"):
     LOG_INS.labels(_outcome)  # so that a rate over it exists before the first one happens
-LONGEST = 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ async def log_in(
     The database counts the attempt before a hash is computed, in one statement, so a hundred guesses at once are no
     more than the limit. An unknown name costs the same hash as a known one. Sessions that exist are never touched.
     """
-    too_long = len(login) > LONGEST or len(password) > LONGEST
+    too_long = len(login) > LONGEST_TYPED or len(password) > LONGEST_TYPED
     login = "" if too_long or "\x00" in login + password else log_in_name(login)
     if not login or not password:
         LOG_INS.labels("malformed").inc()
