@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,13 +233,13 @@ KNOWN_BAD: dict[str, tuple[Break, str, int, str, object, str]] = {
         edit(XIHU, '"330106"', "330106"), XIHU, 2, "code", 330106, "must be text: put it in quotes",
     ),
     "longer promise": (
-        edit(XIHU, "settings:", "settings:\n  acceptance_working_days: 6"),
-        XIHU, 10, "settings.acceptance_working_days", 6, "may only shorten the 5 working days of 浙江省",
+        edit(XIHU, "residents:", "settings:\n  acceptance_working_days: 6\nresidents:"),
+        XIHU, 7, "settings.acceptance_working_days", 6, "may only shorten the 5 working days of 浙江省",
     ),
     "unknown field": (edit(XIHU, "label:", "parent: x\nlabel:"), XIHU, 4, "parent", "x", "no such field"),
     "unknown setting": (
-        edit(XIHU, "settings:", "settings:\n  colour: red"),
-        XIHU, 10, "settings.colour", "red", "no such field",
+        edit(XIHU, "residents:", "settings:\n  colour: red\nresidents:"),
+        XIHU, 7, "settings.colour", "red", "no such field",
     ),
     "missing field": (edit(XIHU, "label: xihu\n", ""), XIHU, 1, "label", None, "must be given"),
     "wrong type": (
@@ -530,3 +531,17 @@ def test_the_command_lists_shows_and_checks(small: Path) -> None:
     refused = run(app, ["check", "--root", str(small)])
     assert refused.exit_code == 1
     assert f"{small / 'zhejiang' / XIHU}:4: parent: 'x': no such field" in refused.stderr
+
+
+def test_what_the_tour_writes_at_the_end_of_a_file_changes_that_setting(registry: Registry, tmp_path: Path) -> None:
+    """The tracked file is as the tour finds it: its block goes in once, and says something new."""
+    readme = (ROOT.parent / "README.md").read_text()
+    found = re.search(r"at the end of `tenants/(\S+\.yaml)`:\n\n((?: {7}.*\n)+)", readme)
+    assert found is not None
+    shutil.copytree(ROOT, tmp_path / "tenants")
+    with (tmp_path / "tenants" / found[1]).open("a") as file:
+        file.write(textwrap.dedent(found[2]))
+    changed = load_registry(tmp_path / "tenants")
+    was, becomes = re.findall(r"`requests_per_second: (\d+) => (\d+)`", readme)[0]
+    settings = [str(one.settings_of("330106").requests_per_second) for one in (registry, changed)]
+    assert settings == [was, becomes]
