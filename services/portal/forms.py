@@ -28,7 +28,8 @@ LOCAL_TEXTS: dict[str, tuple[str, int, Callable[[str], str]]] = {
 def filing(item: Item, typed_in: Mapping[str, str]) -> tuple[FilingRequest | None, Errors]:
     """An application as it is sent on. A field's name on the page is `form-` and its own."""
     form, wrong = forms.read(item.fields, {field.name: typed_in.get(f"form-{field.name}") for field in item.fields})
-    errors = {f"form-{one.name}": _words(one) for one in wrong}
+    told = {one.name: _words(one) for one in wrong}
+    errors = {f"form-{field.name}": told[field.name] for field in item.fields if field.name in told}
     try:
         applicant = Applicant(name=typed_in.get("name", ""), phone=typed_in.get("phone", ""))
     except ValidationError as error:

@@ -116,6 +116,12 @@ def test_what_is_wrong_is_told_at_its_field(field: str, value: str) -> None:
     assert set(errors) == {field}
 
 
+def test_what_is_wrong_is_told_in_the_order_of_the_page() -> None:
+    """The summary leads from field to field, downwards."""
+    _, errors = forms.filing(ITEM, {})
+    assert list(errors) == ["name", "phone", *(f"form-{field.name}" for field in ITEM.fields if field.required)]
+
+
 @given(typed=st.dictionaries(st.sampled_from(list(GOOD)), st.text(max_size=130)))
 def test_whatever_is_typed_is_a_request_or_errors(typed: dict[str, str]) -> None:
     request, errors = forms.filing(ITEM, GOOD | typed)
