@@ -287,5 +287,7 @@ def test_the_commands_give_list_and_revoke(world: World) -> None:
     assert yiwang("revoke", "test-onboard", CHUNAN, "0" * 16)[0] != 0, "none is open by that id"
     assert yiwang("revoke", "test-onboard", CHUNAN)[0] == 0
     assert world.identity.open == []
-    assert yiwang("revoke", "test-onboard", CHUNAN)[0] != 0, "none is open"
+    none = CliRunner().invoke(cli.app, ["invitation", "revoke", "test-onboard", CHUNAN]).exception
+    assert isinstance(none, StageError), "none is open"
+    assert none.way_out == f"give one: yiwang invitation give test-onboard {CHUNAN}", "as it can be typed"
     assert yiwang("give", "test-onboard", "330199")[0] != 0, "no such tenant there"

@@ -26,7 +26,7 @@ def list_open(environment: Environment, tenant: Tenant) -> None:
     """Lists the tenant's open invitations; links are told once, when they are given."""
     with _at(environment, tenant) as (operator, found):
         known = operator.invitations(found.code)
-    table = Table("id", "for", "office", "until", title=f"{found.name}: {known['administrators']} administrators")
+    table = Table("id", "for", "office", "until", title=f"{found.name}, administrators: {known['administrators']}")
     for one in known["open"]:
         table.add_row(one["id"], one["name"], f"{one['department']}, {one['role']}", local_time(one["expires_at"]))
     Console(highlight=False).print(table)
@@ -53,7 +53,8 @@ def revoke(
         chosen = [one for one in known if invitation in (None, one)]
         if not chosen:
             what = f"no open invitation {invitation!r}" if invitation else "no open invitation"
-            there = f"open are {', '.join(known)}" if known else "give one: yiwang invitation give"
+            another = f"give one: yiwang invitation give {environment} {found.code}"
+            there = f"open are {', '.join(known)}" if known else another
             raise StageError(f"{found.name} has {what}", there)
         for one in chosen:
             done = operator.revoke(one)
