@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import tempfile
@@ -32,7 +33,15 @@ from tests.integration.cloud.site import BALANCED_PORT, ENVIRONMENT, SITE_PORT, 
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
+def its_turn() -> Iterator[None]:
+    """The environment has one name, one network and one port: another run's is waited for, not destroyed."""
+    with (Path(tempfile.gettempdir()) / f"yiwang-{ENVIRONMENT}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def site(its_turn: None) -> Iterator[Site]:
     build_images(cache(), lambda line: None)
     folder = Path(tempfile.gettempdir()) / f"yiwang-{ENVIRONMENT}"
     Cloud(folder / "cloud", ENVIRONMENT).destroy()
