@@ -1,17 +1,14 @@
 """Acknowledged cases outlive the kill of every component under load; hand-overs end with exactly one holder.
 
 Of 2,000 filings and one kill of each kind here: 0 lost of N means less than 3/N. The ledger of receipts lies outside
-the stack. The local cloud's own keeper (`Cloud.start`, what `make up` heals with) stands for the cloud's automatic
-restart of a dead instance.
+the stack. The local cloud's keeper stands for the cloud's automatic restart of a dead instance.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -70,42 +67,32 @@ def all_run(living: Living) -> bool:
     return all(seen.alive for seen in living.life.cloud.seen().values())
 
 
-@contextmanager
-def killing_in_turn(living: Living, applicant: Applicant) -> Iterator[list[str]]:
-    """Kills one component after another, spread over the run by the number of cases acknowledged."""
-    done: list[str] = []
-    over = threading.Event()
-
-    def reached(threshold: int) -> bool:
-        return over.is_set() or len(applicant.acknowledged) >= threshold
-
-    def loop() -> None:
-        planned = list(kills(living))
-        for place, (what, kill) in enumerate(planned, 1):
-            threshold = FILINGS * place // (len(planned) + 1)
-            wait_until(partial(reached, threshold), 300, f"{threshold} filings")
-            if over.is_set():
-                return
+def file_under_kills(living: Living, applicant: Applicant) -> None:
+    """Files in as many portions as there are components, and kills one in the midst of each portion. The rest of it is
+    acknowledged whatever is dead, and before the next one the component is back.
+    """
+    planned = list(kills(living))
+    portion = FILINGS // len(planned)
+    for what, kill in planned:
+        begun = len(applicant.acknowledged)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            filing = pool.submit(lambda: asyncio.run(applicant.file(portion, concurrency=16)))
+            wait_until(partial(reached, applicant, begun + portion // 4), 120, f"a quarter before {what} is killed")
             kill()
-            wait_until(partial(all_run, living), 30, f"{what} is back by itself")
-            done.append(what)
+            filing.result()
+        wait_until(partial(all_run, living), 30, f"{what} is back by itself", every=0.5)
+    asyncio.run(applicant.file(FILINGS - portion * len(planned)))
 
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield done
-    finally:
-        over.set()
-        thread.join()
+
+def reached(applicant: Applicant, count: int) -> bool:
+    return len(applicant.acknowledged) >= count
 
 
 @pytest.mark.timeout(600)
 def test_no_acknowledged_case_is_lost_or_doubled(living: Living, tmp_path: Path) -> None:
     tenant = next(one for one in living.outputs.tenants if one.code == LINAN)
     applicant = Applicant(tenant.url, citizen_token(living, LINAN), trust(living), tmp_path / "ledger")
-    with killing_in_turn(living, applicant) as done:
-        asyncio.run(applicant.file(FILINGS, concurrency=16))
-    assert len(done) == len(list(kills(living))), f"killed only {done}"
+    file_under_kills(living, applicant)
     assert applicant.failed == []
     assert len(applicant.acknowledged) == FILINGS
     numbers, keys = list(applicant.acknowledged.values()), list(applicant.acknowledged)
