@@ -63,8 +63,9 @@ def kills(living: Living) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def all_run(living: Living) -> bool:
-    """Whether the local cloud's keeper has nothing left to bring back."""
-    return all(seen.alive for seen in living.life.cloud.seen().values())
+    """Whether the local cloud's keeper has nothing left to bring back, and is not at it: that ends when it answers."""
+    with living.life.cloud.keeper.held():
+        return all(seen.alive for seen in living.life.cloud.seen().values())
 
 
 def file_under_kills(living: Living, applicant: Applicant) -> None:
