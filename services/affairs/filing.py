@@ -79,7 +79,9 @@ class Filing:
         if not row["same_request"]:
             known = await self._filed_before(tenant, person, key, request, form)
             if known is None:
-                raise Problem(409, "idempotency-conflict", "This Idempotency-Key was used for another request.")
+                # the key is this person's own, and so is the case of which they are told
+                detail = "This Idempotency-Key was used for another request."
+                raise Problem(409, "idempotency-conflict", detail, existing=row["number"])
             return self._receipt(known)
         if row["fresh"]:
             self._relay.wake(tenant.code, "query")

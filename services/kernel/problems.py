@@ -16,6 +16,7 @@ class ProblemDocument(BaseModel):
     detail: str = ""
     request_id: str = ""
     errors: list[dict[str, str]] = Field(default_factory=list, description="for 422: where, and what was wrong")
+    existing: str = Field(default="", description="for 409: what is there already, by its number")
 
 
 class Problem(Exception):
@@ -29,6 +30,7 @@ class Problem(Exception):
         *,
         errors: list[dict[str, str]] | None = None,
         headers: dict[str, str] | None = None,
+        existing: str = "",
     ) -> None:
         super().__init__(f"{status} {kind} {detail}")
         self.status = status
@@ -36,6 +38,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = errors or []
         self.headers = headers or {}
+        self.existing = existing
 
     def document(self, request_id: str) -> ProblemDocument:
         return ProblemDocument(
@@ -45,6 +48,7 @@ class Problem(Exception):
             detail=self.detail,
             request_id=request_id,
             errors=self.errors,
+            existing=self.existing,
         )
 
 
