@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ import structlog
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
-from services.affairs.schema import CaseView, Item
+from services.affairs.schema import CaseView, FilingRequest, Item
 from services.affairs.schema import Step as StepInAffairs
 from services.kernel.problems import Problem, Unavailable
 from services.kernel.tenancy import Directory, Tenant
@@ -35,6 +37,10 @@ log = structlog.get_logger(__name__)
 # While the case cannot be read where it was filed, or when the key of the codes has been changed since.
 CHECK_CODE_OUT = "暂时读取不到，请稍后再看"
 CHECK_CODE_GONE = "请查看当时的收件回执"
+
+FORM_KEY = re.compile(r"[A-Za-z0-9_-]{24}")
+NO_KEY = "页面的信息不完整，这次没有提交。填写的内容都还在，请核对后再提交一次。"
+UNFIT = "提交的内容不符合要求，请检查后再试。"
 
 
 @dataclass(frozen=True)
@@ -59,20 +65,56 @@ class Mark:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Filed:
+    """The case that was filed with a form before; its number is empty where affairs does not tell it."""
+
+    number: str
+
+    @property
+    def shown(self) -> str:
+        return grouped(self.number)
+
+
 # --- filing ------------------------------------------------------------------------------------------------------
 
 
 @router.get("/items/{code}/filing")
-async def filing_form(visit: PersonVisit, code: CodeInPath) -> HTMLResponse:
+async def filing_form(visit: PersonVisit, code: CodeInPath, form: str = "") -> Response:
+    """The form's key is in its address: whoever goes back from the receipt finds the form with the key it had."""
+    draft = await visit.draft()
+    drafted = _form_key(draft.fields) if draft else ""
+    if not FORM_KEY.fullmatch(form):
+        # with its own key, what may have been filed all the same is not filed twice
+        return go(_with_key(visit, code, drafted or _fresh_key()))
     item = await visit.portal.affairs.item(visit.tenant, code)
     if not item.offered:
         raise Problem(404, "item-not-offered")
     assert visit.session is not None
-    who, draft = visit.session.who, await visit.draft()
-    values = {"name": who.name, "phone": who.phone} | dict(draft.fields if draft else {})
-    # with its own key, what may have been filed all the same is not filed twice
-    key = values.get("key") or secrets.token_urlsafe(18)
-    return _filing_page(visit, item, key, values, {}, restored=draft is not None)
+    who, restored = visit.session.who, draft is not None and drafted in ("", form)
+    values = {"name": who.name, "phone": who.phone} | dict(draft.fields if draft and restored else {})
+    return _filing_page(visit, item, form, values, {}, restored=restored)
+
+
+def _with_key(visit: Visit, code: str, key: str) -> str:
+    others = [(name, value) for name, value in visit.request.query_params.multi_items() if name != "form"]
+    return f"/items/{code}/filing?{urlencode([*others, ('form', key)])}"
+
+
+def _form_key(fields: Mapping[str, str]) -> str:
+    """The idempotency key of a form that was sent, or nothing where it is none of ours."""
+    key = fields.get("key", "")
+    return key if FORM_KEY.fullmatch(key) else ""
+
+
+def _fresh_key() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def _following_key(key: str, request: FilingRequest) -> str:
+    """The key for another content of a form whose key is used: the same one, however often that page is loaded."""
+    digest = hashlib.sha256(f"{key} {request.model_dump_json()}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:18]).decode()
 
 
 @router.post("/items/{code}/filing")
@@ -80,25 +122,20 @@ async def file(visit: PersonVisit, code: CodeInPath) -> Response:
     """The form carries its idempotency key: sent twice, it is one case and the same receipt."""
     typed = await visit.read_form()
     item = await visit.portal.affairs.item(visit.tenant, code)
-    key = typed.get("key", "")
+    key = _form_key(typed)
     request, errors = forms.filing(item, typed)
-    if request is not None and 16 <= len(key) <= 64:
-        try:
-            receipt = await visit.portal.affairs.file(visit.tenant, key, request, visit.token)
-            return go(f"/cases/{receipt.number}/receipt")
-        except Problem as problem:
-            errors = _refused(problem)
-    # A key that was used with another text, or is none, is not used again.
-    return _filing_page(visit, item, secrets.token_urlsafe(18) if request else key, typed, errors, status=422)
-
-
-def _refused(problem: Problem) -> forms.Errors:
-    """Why affairs did not take the form. What is not the form's fault goes on as it is."""
-    if problem.status == 409:
-        return {"": "这张表此前已用另一内容提交过。请核对“我的办件”，确需再办请重新提交。"}
-    if problem.status == 422:
-        return {"": "提交的内容不符合要求，请检查后再试。"}
-    raise problem
+    if request is None or not key:
+        return _filing_page(visit, item, key or _fresh_key(), typed, errors or {"": NO_KEY}, status=422)
+    try:
+        receipt = await visit.portal.affairs.file(visit.tenant, key, request, visit.token)
+    except Problem as problem:
+        if problem.status == 422:
+            return _filing_page(visit, item, key, typed, {"": UNFIT}, status=422)
+        if problem.status != 409:
+            raise
+        filed = Filed(problem.existing if re.fullmatch(CASE_NUMBER, problem.existing) else "")
+        return _filing_page(visit, item, _following_key(key, request), typed, {}, filed=filed, status=409)
+    return go(f"/cases/{receipt.number}/receipt{'?again=true' if receipt.duplicate else ''}")
 
 
 def _filing_page(
@@ -110,6 +147,7 @@ def _filing_page(
     *,
     status: int = 200,
     restored: bool = False,
+    filed: Filed | None = None,
 ) -> HTMLResponse:
     options = {field.name: [(option, option) for option in field.options] for field in item.fields}
     return visit.page(
@@ -121,13 +159,17 @@ def _filing_page(
         values={"name": "", "phone": "", **values},
         errors=errors,
         restored=restored,
+        filed=filed,
         status=status,
     )
 
 
 @router.get("/cases/{number}/receipt")
-async def receipt(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
-    """In any browser and at any time: the check code is derived again for the applicant who is logged in."""
+async def receipt(visit: PersonVisit, number: NumberInPath, again: bool = False) -> HTMLResponse:
+    """In any browser and at any time: the check code is derived again for the applicant who is logged in.
+
+    `again`: the form was sent once more, and this is the receipt that it had.
+    """
     directory = visit.portal.kernel.directory
     case = await visit.portal.affairs.case(first_tenant(visit, number), number, visit.token)
     place = place_name(directory, number[:6])
@@ -145,6 +187,8 @@ async def receipt(visit: PersonVisit, number: NumberInPath) -> HTMLResponse:
         shown=grouped(number),
         check_code=case.check_code or "",
         facts=facts,
+        item=case.item,
+        again=again,
     )
 
 

@@ -16,7 +16,7 @@ from services.pages.forms import SESSION_COOKIE, StrangeForm, receive_form
 from services.pages.frame import Frame
 from services.portal.drafts import DRAFT_COOKIE, KEPT
 from services.portal.log_in import send_to_identity
-from services.portal.visit import Visit, go, page_of_form, portal_of, visit_of
+from services.portal.visit import Visit, address_of_form, go, page_of_form, portal_of, visit_of
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +128,7 @@ async def _keep_draft(request: Request) -> bool:
             return False
         place = Visit(portal_of(request), request, tenant)
         allowed = await place.portal.kernel.cache.allow(f"draft:{place.address}", DRAFTS, DRAFT_SECONDS)
-        return allowed and await place.portal.drafts.keep(tenant.code, place.here(), request.url.path, form)
+        return allowed and await place.portal.drafts.keep(tenant.code, page_of_form(request), request.url.path, form)
     except Exception as error:  # a courtesy: without it, the answer is what it would have been
         log.warning("draft.not_kept", error=repr(error))
         return False
@@ -151,7 +151,7 @@ async def show(request: Request, error: Exception, kept: bool = False) -> Respon
     kept = (problem.status >= 500 and await _keep_draft(request)) or kept
     if kept:
         advice = f"{advice}{KEPT_WORDS}"
-        back, back_label = page_of_form(request), "回到填写的页面"
+        back, back_label = address_of_form(request), "回到填写的页面"
     response = portal_of(request).pages.error(
         request,
         await _frame(request, known=problem.status < 500),

@@ -56,7 +56,11 @@ def _refusal(response: httpx.Response) -> Problem:
         document = response.json()
         kind = str(document.get("type", "")).removeprefix("urn:yiwang:")
         return Problem(
-            response.status_code, kind or "refused", str(document.get("detail", "")), errors=document.get("errors")
+            response.status_code,
+            kind or "refused",
+            str(document.get("detail", "")),
+            errors=document.get("errors"),
+            existing=str(document.get("existing", "")),
         )
     except (ValueError, AttributeError):
         return Problem(response.status_code, "refused")

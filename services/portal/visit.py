@@ -92,7 +92,7 @@ class Visit:
         if self.session is None or DRAFT_COOKIE not in self.request.cookies:
             return None
         browser = browser_of(self.request)
-        return Place(browser, writer_of(browser, self.session.who.sub), self.here())
+        return Place(browser, writer_of(browser, self.session.who.sub), page_of_form(self.request))
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         writer = self.session.who.sub if self.session else ""
@@ -121,7 +121,7 @@ class Visit:
         """The page to come back to: this one, or the one on which the form stands that was sent."""
         url = self.request.url
         if self.request.method != "GET":
-            return local_path(page_of_form(self.request))
+            return local_path(address_of_form(self.request))
         return local_path(url.path + (f"?{url.query}" if url.query else ""))
 
     def _links(self) -> list[Link]:
@@ -215,6 +215,12 @@ def page_of_form(request: Request) -> str:
             return path
         path = path.rpartition("/")[0]
     return "/"
+
+
+def address_of_form(request: Request) -> str:
+    """The page of a form with its query, where the form is sent to the page's own address."""
+    page, query = page_of_form(request), request.url.query
+    return f"{page}?{query}" if query and page == request.url.path else page
 
 
 def go(path: str) -> RedirectResponse:

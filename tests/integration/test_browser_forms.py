@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
@@ -202,6 +203,68 @@ def test_who_comes_next_neither_sends_nor_sees_what_somebody_typed(portal: Serve
 
 def filings(portal: ServedPortal) -> list[str]:
     return [call.method for call in portal.sites.world.calls if call.url.path == "/api/affairs/cases"]
+
+
+class OneCaseAKey:
+    """Affairs as it files: a key's same content is the same case again, another content is refused."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, bytes] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        key, content = request.headers["idempotency-key"], request.content
+        known = self.cases.setdefault(key, content)
+        if known != content:
+            conflict = {"type": "urn:yiwang:idempotency-conflict", "status": 409, "existing": NUMBER}
+            return httpx.Response(409, json=conflict)
+        return httpx.Response(201, json=RECEIPT | {"duplicate": known is not content})
+
+
+@pytest.fixture
+def filed(portal: ServedPortal) -> Iterator[OneCaseAKey]:
+    answers, way = portal.sites.world.answers, ("POST", "/api/affairs/cases")
+    before, counting = answers[way], OneCaseAKey()
+    answers[way] = counting
+    yield counting
+    answers[way] = before
+
+
+def file_and_go_back(page: Page) -> None:
+    page.goto("/items/XK-SPJY/filing")
+    part(page, "form-place").fill("江南大道 1 号")
+    part(page, "submit-filing").click()
+    expect(part(page, "receipt")).to_be_visible()
+    page.go_back()
+    expect(part(page, "form-place")).to_have_value("江南大道 1 号")
+
+
+def test_who_goes_back_from_the_receipt_and_sends_again_has_one_case(
+    portal: ServedPortal, page: Page, filed: OneCaseAKey
+) -> None:
+    portal.person = CITIZEN
+    file_and_go_back(page)
+    part(page, "submit-filing").click()
+    expect(part(page, "receipt")).to_be_visible()
+    expect(page.get_by_text("没有产生第二件")).to_be_visible()
+    assert len(filed.cases) == 1
+
+
+def test_who_goes_back_and_writes_something_else_is_told_and_loses_nothing(
+    portal: ServedPortal, page: Page, filed: OneCaseAKey
+) -> None:
+    portal.person = CITIZEN
+    file_and_go_back(page)
+    part(page, "form-place").fill("江南大道 2 号")
+    part(page, "submit-filing").click()
+    expect(part(page, "filed-before")).to_have_attribute("href", f"/cases/{NUMBER}")
+    expect(part(page, "form-place")).to_have_value("江南大道 2 号")
+    assert len(filed.cases) == 1
+    with page.expect_popup() as opened:
+        part(page, "new-form").click()
+    expect(part(opened.value, "form-place")).to_have_value("")
+    part(page, "submit-filing").click()
+    expect(part(page, "receipt")).to_be_visible()
+    assert len(filed.cases) == 2, "a second one is filed where it is wanted"
 
 
 # --- identity ------------------------------------------------------------------------------------------------------

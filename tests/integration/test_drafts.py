@@ -34,9 +34,13 @@ async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIte
         yield started
 
 
+async def text_of(browser: httpx.AsyncClient, page: str = FILING) -> str:
+    return (await browser.get(page, follow_redirects=True)).text
+
+
 async def filled(browser: httpx.AsyncClient, page: str = FILING, **typed: str) -> dict[str, str]:
     """What a browser sends once a person has filled in the form of a page."""
-    text = (await browser.get(page)).text
+    text = await text_of(browser, page)
     hidden = dict(re.findall(r'name="(csrf|key)" value="([^"]+)"', text))
     return hidden | (typed or {"name": "沈小禾", "phone": "13900001111", "form-place": TYPED})
 
@@ -58,15 +62,15 @@ async def test_what_was_typed_is_there_again_after_the_log_in_that_was_needed(si
         assert sent.headers["location"].startswith(f"{ISSUER}/authorize?")
         back = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
         assert back.headers["location"] == FILING
-        page = await browser.get(FILING)
-        assert NOTICE in page.text and f'value="{TYPED}"' in page.text
-        assert f'name="key" value="{form["key"]}"' in page.text, "so that it cannot be filed twice"
+        page = await text_of(browser)
+        assert NOTICE in page and f'value="{TYPED}"' in page
+        assert f'name="key" value="{form["key"]}"' in page, "so that it cannot be filed twice"
         assert not filed(sites)
-        again = dict(re.findall(r'name="(csrf|key)" value="([^"]+)"', page.text))
+        again = dict(re.findall(r'name="(csrf|key)" value="([^"]+)"', page))
         done = await browser.post(FILING, data=form | again)
         assert done.headers["location"] == f"/cases/{NUMBER}/receipt"
         assert filed(sites)[0].headers["idempotency-key"] == form["key"]
-        assert TYPED not in (await browser.get(FILING)).text, "what has been filed is not offered again"
+        assert TYPED not in await text_of(browser), "what has been filed is not offered again"
 
 
 @pytest.mark.parametrize("left", ["expired", "still there"])
@@ -80,10 +84,10 @@ async def test_a_form_is_not_filed_by_who_logged_in_meanwhile(sites: Sites, left
         answer = await browser.post(FILING, data=form)
         assert (answer.status_code, filed(sites)) == (409, [])
         assert "登录的人已经变了" in answer.text and TYPED not in answer.text
-        theirs = await browser.get(FILING)
-        assert TYPED not in theirs.text and NOTICE not in theirs.text
+        theirs = await text_of(browser)
+        assert TYPED not in theirs and NOTICE not in theirs
         await sites.log_in(browser, CITIZEN)
-        assert TYPED in (await browser.get(FILING)).text
+        assert TYPED in await text_of(browser)
 
 
 async def test_a_form_of_an_earlier_log_in_of_the_same_person_is_shown_to_be_sent_again(sites: Sites) -> None:
@@ -93,7 +97,23 @@ async def test_a_form_of_an_earlier_log_in_of_the_same_person_is_shown_to_be_sen
         await sites.log_in(browser)
         answer = await browser.post(FILING, data=form)
         assert (answer.status_code, answer.headers["location"], filed(sites)) == (303, FILING, [])
-        assert TYPED in (await browser.get(FILING)).text
+        assert TYPED in await text_of(browser)
+
+
+async def test_a_draft_is_of_one_form_and_stands_in_no_other(sites: Sites) -> None:
+    """Also where the way back from identity leads to the address that was left."""
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        form, other = [await filled(browser) for _ in range(2)]
+        expire(sites)
+        address = f"{FILING}?form={form['key']}"
+        sent = await browser.post(address, data=form)
+        back = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
+        assert back.headers["location"] == address
+        assert (await browser.get(FILING)).headers["location"] == address
+        assert TYPED in await text_of(browser, address)
+        elsewhere = await text_of(browser, f"{FILING}?form={other['key']}")
+        assert TYPED not in elsewhere and NOTICE not in elsewhere
 
 
 async def test_a_draft_is_shown_in_its_own_browser_alone_and_to_no_reader_of_the_database(sites: Sites) -> None:
@@ -104,7 +124,7 @@ async def test_a_draft_is_shown_in_its_own_browser_alone_and_to_no_reader_of_the
         await browser.post(FILING, data=form)
         await sites.log_in(elsewhere)
         elsewhere.cookies.set(drafts.DRAFT_COOKIE, "1", domain=elsewhere.base_url.host)
-        assert TYPED not in (await elsewhere.get(FILING)).text
+        assert TYPED not in await text_of(elsewhere)
     [row] = sites.rows("SELECT encode(id, 'escape') || encode(sealed, 'escape') AS all_of_it FROM portal.draft")
     assert not any(part in row["all_of_it"] for part in (TYPED, "13900001111", CITIZEN.sub))
 
@@ -119,7 +139,7 @@ async def test_a_draft_ends_with_its_hour(sites: Sites) -> None:
         assert datetime.fromisoformat(kept["kept_until"]) - datetime.now(UTC) <= drafts.KEPT
         sites.postgres.run("UPDATE portal.draft SET kept_until = now()", f"t{HERE}")
         await sites.log_in(browser)
-        assert TYPED not in (await browser.get(FILING)).text
+        assert TYPED not in await text_of(browser)
 
 
 async def test_drafts_are_bounded_in_size_and_number(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +176,7 @@ async def test_an_outage_loses_nothing_that_was_typed(sites: Sites, out: str) ->
         assert f'href="{FILING}"' in answer.text and "保留一小时" in answer.text
         sites.world.out, sites.world.access_seconds = set(), 600
         await sites.log_in(browser)
-        assert TYPED in (await browser.get(FILING)).text
+        assert TYPED in await text_of(browser)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
@@ -116,7 +116,7 @@ async def csrf(browser: httpx.AsyncClient, path: str = "/progress") -> str:
 
 async def hidden_fields(browser: httpx.AsyncClient) -> dict[str, str]:
     """Form token and idempotency key of a fresh filing form."""
-    page = await browser.get("/items/XK-SPJY/filing")
+    page = await browser.get("/items/XK-SPJY/filing", follow_redirects=True)
     return dict(re.findall(r'name="(csrf|key)" value="([^"]+)"', page.text))
 
 
@@ -130,7 +130,7 @@ async def test_log_in_comes_back_to_the_page_that_asked_for_it(sites: Sites) -> 
         assert sent.headers["location"].startswith(f"{ISSUER}/authorize?")
         back = await browser.get(sites.world.grant(sent.headers["location"], CITIZEN))
         assert back.headers["location"] == "/items/XK-SPJY/filing"
-        page = await browser.get(back.headers["location"])
+        page = await browser.get(back.headers["location"], follow_redirects=True)
         assert page.status_code == 200
         assert 'value="沈小禾"' in page.text
         assert 'value="13900001111"' in page.text
@@ -522,9 +522,7 @@ async def test_a_phone_with_full_width_digits_is_the_same_phone(sites: Sites) ->
 async def test_what_is_wrong_with_a_form_is_told_at_the_field_and_nothing_typed_is_lost(sites: Sites) -> None:
     async with sites.browser() as browser:
         await sites.log_in(browser)
-        hidden = dict(
-            re.findall(r'name="(csrf|key)" value="([^"]+)"', (await browser.get("/items/XK-SPJY/filing")).text)
-        )
+        hidden = await hidden_fields(browser)
         answer = await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden | {"phone": "12"})
     assert answer.status_code == 422
     assert 'href="#phone"' in answer.text
@@ -544,18 +542,68 @@ async def test_a_form_sent_after_the_session_ended_leads_back_to_it(sites: Sites
     assert not [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
 
 
-async def test_a_key_used_for_another_form_is_told_and_replaced(sites: Sites) -> None:
-    conflict = {"type": "urn:yiwang:idempotency-conflict", "status": 409}
+@pytest.mark.parametrize("told", [NUMBER, "", "/evil"])
+async def test_a_key_used_for_another_form_is_told_and_replaced(sites: Sites, told: str) -> None:
+    conflict = {"type": "urn:yiwang:idempotency-conflict", "status": 409} | ({"existing": told} if told else {})
     sites.world.says("POST", "/api/affairs/cases", 409, conflict)
     async with sites.browser() as browser:
         await sites.log_in(browser)
-        hidden = dict(
-            re.findall(r'name="(csrf|key)" value="([^"]+)"', (await browser.get("/items/XK-SPJY/filing")).text)
-        )
-        answer = await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden)
+        hidden = await hidden_fields(browser)
+        answers = [await browser.post("/items/XK-SPJY/filing", data=TYPED | hidden) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [409, 409]
+    page = answers[0].text
+    assert "此前已经提交过" in page and TYPED["form-place"] in page and 'data-test="new-form"' in page
+    before = f"/cases/{NUMBER}" if told == NUMBER else "/cases"
+    assert f'href="{before}" target="_blank" data-test="filed-before"' in page
+    assert hidden["key"] not in page
+    keys = {found for answer in answers for found in re.findall(r'name="key" value="([^"]+)"', answer.text)}
+    assert len(keys) == 1, "loaded again, the page has the key that it had"
+
+
+async def test_a_form_sent_again_leads_to_its_receipt_which_says_so(sites: Sites) -> None:
+    sites.world.says("POST", "/api/affairs/cases", 200, RECEIPT | {"duplicate": True})
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sent = await browser.post("/items/XK-SPJY/filing", data=TYPED | await hidden_fields(browser))
+        assert sent.headers["location"] == f"/cases/{NUMBER}/receipt?again=true"
+        again, first = [await browser.get(f"/cases/{NUMBER}/receipt{query}") for query in ("?again=true", "")]
+    assert "没有产生第二件" in again.text and 'href="/items/XK-SPJY/filing"' in again.text
+    assert "没有产生第二件" not in first.text
+
+
+async def test_the_address_of_a_form_has_its_key(sites: Sites) -> None:
+    """Whoever comes back to it in the browser's history gets the same form, with the same key."""
+    path = "/items/XK-SPJY/filing"
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sent = await browser.get(f"{path}?from=item&from=x%26y")
+        address = sent.headers["location"]
+        assert sent.status_code == 303 and address.startswith(f"{path}?from=item&from=x%26y&form=")
+        assert address != (await browser.get(f"{path}?from=item&from=x%26y")).headers["location"]
+        assert (await browser.head(path)).status_code == 303
+        key = address.rpartition("=")[2]
+        pages = [await browser.get(address) for _ in range(2)]
+        assert [re.findall(r'name="key" value="([^"]+)"', page.text) for page in pages] == [[key], [key]]
+        # who has to log in again comes back to the same form
+        sites.postgres.run("DELETE FROM portal.session", f"t{HERE}")
+        out = await browser.get(address)
+        back = await browser.get(sites.world.grant(out.headers["location"], CITIZEN))
+        assert back.headers["location"] == address
+
+
+@pytest.mark.parametrize("key", ["", "short", "k" * 23, "k" * 25, "k" * 23 + "%26", "k" * 23 + "%0A", "密" * 24])
+async def test_what_is_no_key_of_a_form_is_replaced(sites: Sites, key: str) -> None:
+    path = "/items/XK-SPJY/filing"
+    async with sites.browser() as browser:
+        await sites.log_in(browser)
+        sent = await browser.get(f"{path}?form={key}")
+        assert sent.status_code == 303
+        assert re.fullmatch(re.escape(path) + r"\?form=[A-Za-z0-9_-]{24}", sent.headers["location"])
+        hidden = await hidden_fields(browser) | {"key": unquote(key)}
+        answer = await browser.post(path, data=TYPED | hidden)
     assert answer.status_code == 422
-    assert "已用另一内容提交过" in answer.text
-    assert hidden["key"] not in answer.text
+    assert "请核对后再提交一次" in answer.text and TYPED["form-place"] in answer.text
+    assert not [call for call in sites.world.calls if call.url.path == "/api/affairs/cases"]
 
 
 @pytest.mark.parametrize("path", ["/items/XK-SPJY/filing", "/logout", "/progress"])
