@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from infra.engine import REPOSITORY, Engine
+from tools.counts import counted
 from tools.stages import StageError
 
 RECAP = re.compile(
@@ -32,7 +33,8 @@ class Recap:
         return any(self.changed.values())
 
     def __str__(self) -> str:
-        return f"{len(self.changed)} hosts, {sum(self.changed.values())} tasks changed"
+        tasks = sum(self.changed.values())
+        return f"{counted(len(self.changed), 'host')}, {counted(tasks, 'task')} changed"
 
 
 def variables(engine: Engine) -> dict[str, str]:

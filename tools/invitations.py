@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.outputs import TenantOutputs
+from tools.counts import counted
 from tools.operator_client import Operator
 from tools.times import local_time
 
@@ -13,7 +14,7 @@ def standing(operator: Operator, tenant: TenantOutputs) -> str:
     """How far the tenant has come by what identity knows; empty when an invitation is owed."""
     found = operator.invitations(tenant.code)
     if found["administrators"]:
-        return f"{tenant.name} has {found['administrators']} administrators"
+        return f"{tenant.name} has {counted(found['administrators'], 'administrator')}"
     if found["open"]:
         return f"{len(found['open'])} open, the last until {local_time(found['open'][-1]['expires_at'])}"
     return ""

@@ -25,6 +25,7 @@ from infra.recovery import cancel_stale_lock, mend_backend, recover, take_down
 from infra.registry import Registry, load_registry
 from tools import environment as environments
 from tools import invitations, machine, onboarding, stack_settings
+from tools.counts import counted
 from tools.deployment import play
 from tools.environment import RegistryOverlay
 from tools.operator_client import Operator
@@ -234,7 +235,7 @@ class Lifecycle:
         with run.stage("cloud") as stage:
             started = self.cloud.start()
             print("\n".join(started), file=stage.log)
-            stage.say(f"started {len(started)} things" if started else "runs", changed=bool(started))
+            stage.say(f"started {counted(len(started), 'thing')}" if started else "runs", changed=bool(started))
         for scope in scopes_of(self.folder):
             with run.stage(scope) as stage:
                 self._update(scope, stage)

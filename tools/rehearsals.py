@@ -20,6 +20,7 @@ from infra.secret_outputs import OwnDatabaseSecrets, TenantSecrets
 from loadtests import rehearsal
 from loadtests.rehearsal import Kit, RehearsalError, load_kit
 from loadtests.scenario import Scenario
+from tools.counts import counted
 from tools.lifecycle import operator_of
 from tools.stages import StageError
 
@@ -46,7 +47,7 @@ def people(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> It
             except (StageError, RehearsalError) as error:
                 say(f"{error}; yiwang rehearsal remove {engine.environment} tries again")
             else:
-                say(f"removed {sum(rows.values())} rows that the run had left")
+                say(f"removed {counted(sum(rows.values()), 'row')} that the run had left")
 
 
 def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None], kept: bool = False) -> Path:
@@ -86,7 +87,7 @@ def remove(engine: Engine, say: Callable[[str], None]) -> dict[str, int]:
     if not path.exists():
         return {}
     kit = load_kit(path)
-    say(f"removing {len(kit.people)} people of rehearsal {kit.run} and their cases")
+    say(f"removing {counted(len(kit.people), 'person', 'people')} of rehearsal {kit.run} and their cases")
     counts = _run({"usernames": [one.username for one in kit.people], "databases": _databases(engine)})
     path.unlink()
     return counts

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.outputs import EnvironmentOutputs, TenantOutputs
+from tools.counts import counted
 from tools.demo import people
 from tools.operator_client import Operator
 from tools.stages import StageError
@@ -45,7 +46,8 @@ def seed(
     await_catalogue(operator, behind, standards)
     for tenant in tenants:
         name_departments(operator, tenant, standards)
-    said = f"{len(found)} people, {len(standards)} items at {len(tenants)} tenants"
+    came = counted(len(found), "person", "people")
+    said = f"{came}, {counted(len(standards), 'item')} at {counted(len(tenants), 'tenant')}"
     return said, bool(behind)
 
 
@@ -94,4 +96,4 @@ def smoke(operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantO
     for tenant in tenants:
         if tenant.name not in operator.get(f"{tenant.url}/").text:
             raise StageError(f"{tenant.url}/ does not show {tenant.name}", "see make logs HOST=cell-a-application-1")
-    return f"identity, query and {len(tenants)} sites answer through the front door"
+    return f"identity, query and {counted(len(tenants), 'site')} answer through the front door"

@@ -8,6 +8,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.outputs import EnvironmentOutputs
 from monitoring.prometheus import Prometheus, PrometheusError
+from tools.counts import counted
 from tools.stages import StageError
 
 SIGHT_SECONDS = 90.0
@@ -33,7 +34,8 @@ def await_sight(outputs: EnvironmentOutputs) -> str:
                 f"monitoring does not see {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
                 f"see {outputs.receiver}/targets and make logs HOST=<host>; then run make up again",
             )
-        return f"{len(prometheus.targets())} targets of {sum(len(cell.hosts) for cell in outputs.cells)} hosts scraped"
+        hosts = sum(len(cell.hosts) for cell in outputs.cells)
+        return f"{counted(len(prometheus.targets()), 'target')} of {counted(hosts, 'host')} scraped"
 
 
 def unseen(prometheus: Prometheus, outputs: EnvironmentOutputs) -> list[str]:

@@ -16,3 +16,4 @@ def test_changed_tasks_are_counted_by_host() -> None:
     assert recap.changed == {"cell-a-application-1": 3, "localhost": 0}
     assert recap.any
     assert str(recap) == "2 hosts, 3 tasks changed"
+    assert str(Recap({"cell-a-application-1": 1})) == "1 host, 1 task changed"

@@ -229,6 +229,7 @@ def test_who_was_invited_or_has_come_is_not_invited_again(world: World) -> None:
     world.identity.open.clear()
     world.identity.administrators = 1
     assert world.onboard() is None
+    assert "has 1 administrator;" in world.printed.getvalue()
 
 
 def test_an_invitation_given_again_takes_the_place_of_the_former_alone(world: World) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from infra.outputs import TenantSettings
 from infra.registry import ROOT, SCHEMA, Division, Level, Registry, RegistryError, Status, load_registry, schema
 from tools.commands.arguments import known_name, overlay_of
+from tools.counts import counted
 from tools.stages import StageError
 
 app = typer.Typer(help="The registry of tenants.", no_args_is_help=True)
@@ -60,7 +61,8 @@ def list_tenants(
     console = Console()
     console.print(table)
     view = f"in {environment}" if environment else "by the registry, which is production's; -e local: as it is there"
-    console.print(f"{len(chosen)} divisions, {sum(division.status == 'live' for division in chosen)} live ({view})")
+    live = sum(division.status == "live" for division in chosen)
+    console.print(f"{counted(len(chosen), 'division')}, {live} live ({view})")
 
 
 @app.command()
@@ -96,7 +98,7 @@ def show(
 def check(environment: EnvironmentOption = None, root: RootOption = ROOT) -> None:
     """Checks every file and tells all problems; exit code 1 if there is any."""
     registry = _load(root, environment)
-    typer.echo(f"{len(registry.divisions)} divisions, no problem")
+    typer.echo(f"{counted(len(registry.divisions), 'division')}, no problem")
 
 
 @app.command("schema")
@@ -113,8 +115,7 @@ def _load(root: Path, environment: str | None) -> Registry:
     except RegistryError as error:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
-        several = "s" if error.problems[1:] else ""
-        typer.echo(f"{len(error.problems)} problem{several} in the registry: mend what stands above", err=True)
+        typer.echo(f"{counted(len(error.problems), 'problem')} in the registry: mend what stands above", err=True)
         raise typer.Exit(1) from error
     for file in registry.unread:
         typer.echo(f"not read: {file}", err=True)
