@@ -284,6 +284,11 @@ def test_the_commands_give_list_and_revoke(world: World) -> None:
     code, said = yiwang("give", "test-onboard", CHUNAN)
     (given,) = world.identity.open
     assert code == 0 and given["link"] in said and given != former
+    assert "First administrator's link" in said
+    world.identity.administrators = 1
+    said = yiwang("give", "test-onboard", CHUNAN)[1]
+    assert "Another administrator's link" in said and "First" not in said
+    (given,) = world.identity.open
     assert given["id"] in yiwang("list", "test-onboard", CHUNAN)[1]
     assert yiwang("revoke", "test-onboard", CHUNAN, "0" * 16)[0] != 0, "none is open by that id"
     assert yiwang("revoke", "test-onboard", CHUNAN)[0] == 0

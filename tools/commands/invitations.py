@@ -1,4 +1,4 @@
-"""`yiwang invitation`: a tenant's first administrator is invited again, or no longer."""
+"""`yiwang invitation`: a tenant's administrator is invited, or no longer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.operator_client import Operator
 from tools.stages import StageError
 from tools.times import local_time
 
-app = typer.Typer(help="Invitations of tenants' first administrators.", no_args_is_help=True)
+app = typer.Typer(help="Invitations of tenants' administrators.", no_args_is_help=True)
 
 Tenant = Annotated[str, typer.Argument(help="code, label or name of a live tenant")]
 
@@ -38,7 +38,8 @@ def give(environment: Environment, tenant: Tenant) -> None:
     from tools.invitations import give as give_again
 
     with _at(environment, tenant) as (operator, found):
-        show(Console(highlight=False), give_again(operator, found))
+        first = not operator.invitations(found.code)["administrators"]
+        show(Console(highlight=False), give_again(operator, found), first)
 
 
 @app.command()
@@ -61,10 +62,10 @@ def revoke(
             typer.echo(f"{one}: revoked" if done else f"{one}: was taken up or has ended meanwhile")
 
 
-def show(console: Console, invitation: dict[str, str]) -> None:
-    """An invitation as it is told once."""
+def show(console: Console, invitation: dict[str, str], first: bool = True) -> None:
+    """An invitation as it is told once. `first`: the tenant has no administrator yet."""
     until = local_time(invitation["expires_at"])
-    console.print(f"First administrator's link, shown once, until {until}:", soft_wrap=True)
+    console.print(f"{'First' if first else 'Another'} administrator's link, shown once, until {until}:", soft_wrap=True)
     console.print(invitation["link"], soft_wrap=True)
 
 
