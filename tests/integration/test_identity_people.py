@@ -419,7 +419,10 @@ def test_invitation_makes_the_first_administrator_once(site: IdentitySite) -> No
     assert token not in kept and digest(token).hex() in kept, "only the hash is kept"
     with site.browser() as browser:
         for _ in range(2):
-            assert "陈建国" in browser.get(path).text, "looking does not use it up"
+            page = browser.get(path).text
+            assert "陈建国" in page, "looking does not use it up"
+            field = re.search(r'<input[^>]* id="name"[^>]*>', page)
+            assert field and 'value=""' in field[0] and 'placeholder="您本人的姓名"' in field[0]
         done = submit(browser, path, **FORM | {"username": "admin.xihu", "phone": "13500000001"})
         assert done.status_code == 303 and done.headers["location"] == "https://t330106.test/login"
         assert browser.get(path).status_code == 410

@@ -97,7 +97,8 @@ def _to_the_site(identity: Identity, invitation: Invitation) -> Response:
 
 
 async def _show(request: Request, identity: Identity, token: str, invitation: Invitation, **words: Any) -> Response:
-    words = {"values": {"name": invitation.name}, "errors": {}, "status": 200, **words}
+    # no name is proposed: an invitation may name the office, which nobody should have as their own by oversight
+    words = {"values": {}, "errors": {}, "status": 200, **words}
     tenant = identity.directory.by_code(invitation.office.tenant)
     session = await identity.session(request)
     response = identity.site.page(
