@@ -275,6 +275,8 @@ def _figures(figures: DeskFigures) -> list[Figure]:
 def _record(tenant: Tenant, trace: Trace) -> Record:
     who = f"{trace.department} {trace.actor_name}".strip()
     lines = [trace.details.rstrip("。；"), f"依据：{trace.basis}" if trace.basis else ""]
+    if trace.action == "received":  # its actor is the tenant that brought the case: what is done here is to take it
+        who, lines = tenant.name, [f"由{trace.actor_name}移送", *lines]
     if trace.action != "filed":
         lines.append(f"距上一步 {lasted(trace.seconds_since_change)}")
     note = "；".join(line for line in lines if line)

@@ -486,6 +486,18 @@ async def test_a_case_that_has_closed_is_with_nobody_any_more(sites: Sites) -> N
     assert "决定单位" in pages[0].text and "决定单位" in pages[1].text
 
 
+async def test_the_record_of_a_hand_over_names_who_received_it_and_who_sent_it(sites: Sites) -> None:
+    brought = {"at": CASE["filed_at"], "action": "received", "actor_name": "余杭区", "department": "", "basis": ""}
+    brought |= {"details": "属下级权限", "seconds_since_change": 60.0}
+    received = CASE | {"status": "accepted", "path": [THERE, HERE], "actions": ["outcome"], "traces": [brought]}
+    sites.world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, received)
+    async with sites.browser() as clerk:
+        await sites.log_in(clerk, CLERK)
+        page = (await clerk.get(f"/desk/{NUMBER}")).text
+    record = page.partition(">接收<")[2].partition("</li>")[0]
+    assert "滨江区" in record and "由余杭区移送；属下级权限" in record
+
+
 async def test_a_limit_that_holidays_may_still_move_is_told_as_provisional(sites: Sites) -> None:
     running = CASE | {"status": "accepted", "due": "2090-01-09", "actions": ["outcome"]}
     for case, provisional in ((running, True), (running | {"due": "2026-12-01"}, False)):
