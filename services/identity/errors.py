@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import structlog
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from services.kernel.http import as_problem
+from services.kernel.http import as_problem, log_problem
 from services.kernel.problems import Problem
-
-log = structlog.get_logger(__name__)
 
 # kind of problem → (heading, advice)
 WORDS: dict[str, tuple[str, str]] = {
@@ -61,8 +58,7 @@ class PageRoute(APIRoute):
                 return await answer(request)
             except Exception as error:
                 problem = as_problem(error)
-                if problem.status >= 500:
-                    log.error("request.problem", kind=problem.kind, exc_info=error)
+                log_problem(problem, error)
                 response: Response = request.app.state.identity.site.problem(request, problem)
                 return response
 

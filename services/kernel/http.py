@@ -321,16 +321,21 @@ async def _handle(_: Request, error: Exception) -> Response:
 
 def problem_response(error: Exception) -> Response:
     problem = as_problem(error)
-    if isinstance(problem, Unavailable):
-        log.warning("request.unavailable", kind=problem.kind, error=repr(error.__cause__ or error))
-    elif problem.status >= 500:
-        log.error("request.problem", kind=problem.kind, exc_info=error)
+    log_problem(problem, error)
     return Response(
         problem.document(telemetry.request_id.get()).model_dump_json(exclude_defaults=True),
         status_code=problem.status,
         headers=problem.headers,
         media_type="application/problem+json",
     )
+
+
+def log_problem(problem: Problem, error: Exception) -> None:
+    """A bug with its trace. What is out or busy is one line: no bug, and said with every request meanwhile."""
+    if problem.status == 503:
+        log.warning("request.unavailable", kind=problem.kind, error=repr(error.__cause__ or error))
+    elif problem.status >= 500:
+        log.error("request.problem", kind=problem.kind, exc_info=error)
 
 
 def as_problem(error: Exception) -> Problem:

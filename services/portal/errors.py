@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from services.kernel import telemetry
-from services.kernel.http import as_problem
+from services.kernel.http import as_problem, log_problem
 from services.kernel.problems import Problem, Unavailable
 from services.pages.forms import SESSION_COOKIE, StrangeForm, receive_form
 from services.pages.frame import Frame
@@ -145,8 +145,7 @@ def remind(response: Response, kept: bool) -> Response:
 async def show(request: Request, error: Exception, kept: bool = False) -> Response:
     """Any error as a page; programs' paths (`/api/…`, health) are not here. `kept`: what was typed is there again."""
     problem = as_problem(error)
-    if problem.status >= 500:
-        log.error("request.problem", kind=problem.kind, exc_info=error)
+    log_problem(problem, error)
     heading, advice, back, back_label = _words(request, problem)
     kept = (problem.status >= 500 and await _keep_draft(request)) or kept
     if kept:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
+import structlog
 
 from services.identity.settings import IdentitySettings
 from services.kernel.calendar import today
@@ -792,6 +793,18 @@ async def test_identity_out_a_log_in_is_answered_by_a_page_of_ours(sites: Sites)
         answers = [await browser.get("/login"), await browser.get("/cases")]
     assert [answer.status_code for answer in answers] == [503, 503]
     assert all("统一身份认证暂时无法使用" in answer.text for answer in answers)
+
+
+async def test_what_is_out_is_a_line_in_the_log_and_a_bug_is_an_error_with_its_trace(sites: Sites) -> None:
+    async with sites.browser() as browser:
+        with structlog.testing.capture_logs() as logs:
+            sites.world.out = {"affairs"}
+            assert (await browser.get("/items")).status_code == 503
+            sites.world.out = set()
+            sites.world.says("GET", "/api/affairs/items", 200, {"items": "no list"})
+            assert (await browser.get("/items")).status_code == 500
+    said = [(line["event"], line["log_level"], "exc_info" in line) for line in logs if line["event"] != "request"]
+    assert said[:2] == [("request.unavailable", "warning", False), ("request.problem", "error", True)]
 
 
 async def test_affairs_out_leaves_a_home_page_that_says_so(sites: Sites) -> None:

@@ -9,12 +9,18 @@ import json
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+import structlog
+from fastapi import APIRouter, FastAPI
 from joserfc import jwt
 from pydantic import SecretStr
+from starlette.responses import PlainTextResponse
 
+from services.identity.errors import PageRoute
 from services.identity.keys import SigningKeys, key_of_scalar
 from services.identity.passwords import Passwords, normal, weakness
 from services.identity.protocol.clients import Client, Clients
@@ -229,6 +235,28 @@ async def test_too_many_waiting_hashes_are_refused_at_once() -> None:
     refused = [result for result in results if isinstance(result, Problem)]
     assert len(refused) == 3 and all(problem.status == 503 and "Retry-After" in problem.headers for problem in refused)
     assert await passwords.matches(None, "x") is False, "and afterwards it serves again"
+
+
+async def test_a_page_for_what_is_out_is_a_line_in_the_log_and_a_bug_is_an_error_with_its_trace() -> None:
+    router, app = APIRouter(route_class=PageRoute), FastAPI()
+
+    @router.get("/out")
+    async def out() -> None:
+        raise Problem(503, "busy")
+
+    @router.get("/bug")
+    async def bug() -> None:
+        raise ZeroDivisionError
+
+    app.include_router(router)
+    site = SimpleNamespace(problem=lambda _, problem: PlainTextResponse(status_code=problem.status))
+    app.state.identity = SimpleNamespace(site=site)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://id.test") as browser:
+        with structlog.testing.capture_logs() as logs:
+            assert [(await browser.get(path)).status_code for path in ("/out", "/bug")] == [503, 500]
+    said = [(line["event"], line["log_level"], "exc_info" in line) for line in logs]
+    assert said == [("request.unavailable", "warning", False), ("request.problem", "error", True)]
 
 
 # ---- browsers ----
