@@ -7,9 +7,11 @@ wait for it, and then go together: no timer, no added wait on an idle system.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import asyncpg
 
 from services.kernel.problems import Problem, Unavailable
 from services.kernel.telemetry import BATCH_SIZE
@@ -25,6 +27,30 @@ class Connection(Protocol):
     async def fetchval(self, query: str, *arguments: Any) -> Any: ...
     async def execute(self, query: str, *arguments: Any) -> str: ...
     def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+class _Named(NamedTuple):
+    name: str
+
+
+class TypesOnce(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection that asks for no type that another one of this process has been told of.
+
+    asyncpg asks each new connection for the array types that its statements use: a recursive walk through the catalogue
+    that PostgreSQL plans anew each time, and may even compile (JIT), for tens of milliseconds. What PostgreSQL itself
+    brings has the same numbers in every database (below `FIRST_OWN`, src/include/access/transam.h), so once is enough.
+    """
+
+    FIRST_OWN = 16384
+    _known: ClassVar[dict[int, Any]] = {}
+
+    async def _introspect_types(self, typeoids: Iterable[int], *others: Any) -> tuple[list[Any], Any]:
+        asked = set(typeoids)
+        if asked <= self._known.keys():
+            return list(self._known.values()), _Named("none was needed")
+        types, statement = await super()._introspect_types(asked, *others)
+        self._known.update((one["oid"], one) for one in types if one["oid"] < self.FIRST_OWN)
+        return types, statement
 
 
 class ConnectionLost(Unavailable):

@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from services.kernel.database import Connection, ConnectionLost, Share
+from services.kernel.database import Connection, ConnectionLost, Share, TypesOnce
 from services.kernel.outages import dependency_out
 from services.kernel.problems import Unavailable
 from services.kernel.settings import ServiceSettings
@@ -173,15 +173,15 @@ def _read(path: Path, content: type[Content]) -> Content:
 class Doors:
     """Connections to databases, through the host's PgBouncer in transaction mode.
 
-    So there is no prepared statement, no `SET` and no session lock. Pools are per database and account,
-    start empty and close what is idle.
+    So there is no prepared statement, no `SET` and no session lock. Pools are per database and account and start
+    empty. What was opened stays open, to PgBouncer on this host: who comes after a quiet night waits for no log-in.
+    PgBouncer closes what is idle towards the instance, all but one. A pool goes with its tenant.
 
     Messages between databases come and go through doors of their own, which open half of the connections at most:
     however many are sent and received, people find the other half.
     """
 
     CONNECTIONS = 4
-    IDLE_SECONDS = 20.0
     ACQUIRE_SECONDS = 5.0
 
     def __init__(self, settings: ServiceSettings, directory: Directory) -> None:
@@ -190,6 +190,7 @@ class Doors:
         self._pools: dict[str, asyncpg.Pool] = {}
         self._shares: dict[tuple[str, int], Share] = {}
         self._opening = asyncio.Lock()
+        directory.changed.append(self._leave)
 
     @asynccontextmanager
     async def connection(self, code: str) -> AsyncIterator[Connection]:
@@ -273,15 +274,22 @@ class Doors:
                     user=user,
                     password=password,
                     ssl=False,
+                    connection_class=TypesOnce,
                     min_size=0,
                     max_size=self.CONNECTIONS,
-                    max_inactive_connection_lifetime=self.IDLE_SECONDS,
+                    max_inactive_connection_lifetime=0,
                     statement_cache_size=0,
                     timeout=3.0,
                     command_timeout=10.0,
                     reset=_keep,
                 )
             return self._pools[database]
+
+    def _leave(self) -> None:
+        """Closes what is open to tenants that are here no more."""
+        here = {one.database for one in self._directory.own_cell()} | {self._settings.service}
+        for database in self._pools.keys() - here:
+            self._pools.pop(database).terminate()
 
     async def close(self) -> None:
         for pool in self._pools.values():

@@ -16,12 +16,13 @@ from typing import Any, get_args
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
+from ruamel.yaml import YAML
 
 from monitoring.exporters.tenants import Databases, Source, TenantsCollector
 from services.affairs.measures import MEASURE, MOST_MESSAGES, SETTLED_SECONDS, Measures, measure
 from services.affairs.schema import Status
 from services.kernel.calendar import after_working_days, today
-from services.kernel.tenancy import Directory, Doors, Tenant
+from services.kernel.tenancy import Directory, Doors
 from tests.integration.backends import SUPERUSER, Postgres, free_port, start, stop, unprivileged
 from tests.integration.network import REPOSITORY
 from tests.integration.watched_cell import CELL, FIRST, SECOND, WatchedCell, scraped
@@ -170,57 +171,41 @@ def value(collector: TenantsCollector, name: str, code: str) -> float | None:
     return registry.get_sample_value(name, {"tenant": code})
 
 
-class Holding(Databases):
-    """Known to be bad: keeps a transaction open from one reading to the next."""
+async def left_open(cell: WatchedCell, superuser: asyncpg.Connection, idle_connections: int) -> tuple[set[int], bool]:
+    """Two people come at once to a tenant that then idles: which connections to the instance are left once some have
+    closed, and whether the next person's was one of those."""
+    cell.pool(default_pool_size="2", server_idle_timeout="0.3", min_pool_size=str(idle_connections))
+    held = f"SELECT pid FROM ({cell.server_connections('pid')}) AS held"
+    async with opened(cell) as (_, doors):
 
-    def __init__(self, doors: Doors) -> None:
-        super().__init__(doors)
-        self.held = contextlib.AsyncExitStack()
+        async def come(seconds: float) -> int:
+            async with doors.connection(FIRST) as connection:
+                pid: int = await connection.fetchval("SELECT pg_backend_pid() FROM pg_sleep($1)", seconds)
+                return pid
 
-    async def measure(self, tenant: Tenant, mark: datetime | None) -> Measures:
-        await self.held.aclose()
-        connection = await self.held.enter_async_context(self._doors.connection(tenant.code))
-        await self.held.enter_async_context(connection.transaction())
-        return await measure(connection, tenant.code, mark, today())
-
-
-async def times_closed(
-    cell: WatchedCell, superuser: asyncpg.Connection, idle_seconds: float, source: type[Databases] = Databases
-) -> int:
-    """While rounds go on: how often, of three rounds, no connection of the tenants' accounts was left at its end."""
-    cell.live(FIRST)
-    cell.pool(server_idle_timeout=str(idle_seconds))
-    async with opened(cell) as (directory, doors):
-        databases = source(doors)
-        collector = TenantsCollector(directory, databases, round_seconds=ROUND_SECONDS)
-        closed = 0
-        for _ in range(3):
-            rounds = asyncio.create_task(collector.round())
-            seen = [0]
-            while not rounds.done():
-                await asyncio.wait({rounds}, timeout=0.05)
-                seen.append(await superuser.fetchval(cell.server_connections()))
-            assert value(collector, "yiwang_tenant_reading_success", FIRST) == 1
-            closed += max(seen) > 0 and seen[-1] == 0
-        if isinstance(databases, Holding):
-            await databases.held.aclose()
-    return closed
+        met = set(await asyncio.gather(come(0.2), come(0.2)))
+        assert len(met) == 2
+        left = met
+        async with asyncio.timeout(20):
+            while len(left) == 2 or len(left) > idle_connections:
+                await asyncio.sleep(0.05)
+                left = {one["pid"] for one in await superuser.fetch(held)}
+        return left, await come(0) in left
 
 
-async def test_an_idle_tenants_connection_closes_while_rounds_go_on(
+async def test_an_idle_tenant_keeps_as_many_connections_as_the_role_says_and_the_next_person_has_one_of_them(
     empty: WatchedCell, superuser: asyncpg.Connection
 ) -> None:
-    assert await times_closed(empty, superuser, idle_seconds=0.3) == 3
+    defaults = YAML(typ="safe").load(REPOSITORY / "playbooks/roles/pgbouncer/defaults/main.yml")
+    left, at_once = await left_open(empty, superuser, defaults["pgbouncer_idle_connections"])
+    assert len(left) == 1 and at_once
 
 
-async def test_connections_that_idle_for_as_long_as_a_round_are_caught(
+async def test_where_none_is_kept_the_next_person_waits_for_a_log_in_at_the_instance(
     empty: WatchedCell, superuser: asyncpg.Connection
 ) -> None:
-    assert await times_closed(empty, superuser, idle_seconds=2 * ROUND_SECONDS) == 0
-
-
-async def test_a_reading_that_holds_its_connection_is_caught(empty: WatchedCell, superuser: asyncpg.Connection) -> None:
-    assert await times_closed(empty, superuser, 0.3, Holding) == 0
+    left, at_once = await left_open(empty, superuser, 0)
+    assert not left and not at_once
 
 
 async def test_a_database_that_hangs_stops_no_other_and_is_read_again_when_it_answers(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
 
-from services.kernel.database import Batches, CommitSlots, ConnectionLost
+from services.kernel.database import Batches, CommitSlots, ConnectionLost, TypesOnce
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, file
@@ -120,6 +123,90 @@ async def test_where_connect_is_left_to_everybody_the_same_attempt_succeeds(cata
         await connection.close()
     finally:
         catalogue.postgres.run(f"REVOKE CONNECT ON DATABASE t{NEIGHBOUR.code} FROM PUBLIC")
+
+
+class Asking:
+    """How often asyncpg asked a database for types, and for which kind of connection."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        original = asyncpg.Connection._introspect_types
+
+        async def asked(connection: asyncpg.Connection, *arguments: Any) -> Any:
+            self.times += 1
+            return await original(connection, *arguments)
+
+        monkeypatch.setattr(asyncpg.Connection, "_introspect_types", asked)
+        monkeypatch.setattr(TypesOnce, "_known", {})
+
+    async def by_two(self, network: Network, kind: type[asyncpg.Connection], statement: str, *values: Any) -> Any:
+        """What a new connection to one database and then one to another's give."""
+        found = []
+        for code in (COUNTY.code, NEIGHBOUR.code):
+            account = f"t{code}_app"
+            connection = await asyncpg.connect(
+                host="127.0.0.1",
+                port=network.pooler.port,
+                user=account,
+                password=network.passwords[account],
+                database=f"t{code}",
+                ssl=False,
+                statement_cache_size=0,
+                connection_class=kind,
+            )
+            found.append(await connection.fetchval(statement, *values))
+            await connection.close()
+        return found
+
+
+ARRAYS = "SELECT ($1::bytea[])[1] || ($2::uuid[])[1]::text::bytea || ($3::timestamptz[])[1]::text::bytea"
+
+
+async def test_types_are_asked_for_once_and_not_by_each_connection(
+    catalogue: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recursive walk through the catalogue for each new connection made all who came after a quiet time wait."""
+    asking = Asking(monkeypatch)
+    values = [b"a"], [uuid.UUID(int=7)], [datetime(2026, 11, 29, tzinfo=UTC)]
+    first, second = await asking.by_two(catalogue, TypesOnce, ARRAYS, *values)
+    assert first == second and first.startswith(b"a00000000-0000-0000-0000-000000000007")
+    assert asking.times == 1
+    await asking.by_two(catalogue, TypesOnce, "SELECT $1::uuid[]", values[1])
+    assert asking.times == 1
+
+
+async def test_asyncpgs_own_connection_asks_each_time(catalogue: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking = Asking(monkeypatch)
+    await asking.by_two(catalogue, asyncpg.Connection, "SELECT $1::uuid[]", [uuid.UUID(int=7)])
+    assert asking.times == 2
+
+
+async def test_a_databases_own_types_are_asked_for_in_each(catalogue: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their numbers may be another type's elsewhere."""
+    asking = Asking(monkeypatch)
+    databases = [(f"t{code}", words) for code, words in ((COUNTY.code, "'x', 'y'"), (NEIGHBOUR.code, "'y', 'z'"))]
+    for database, words in databases:
+        catalogue.postgres.run(f"CREATE TYPE public.mood AS ENUM ({words})", database)
+    try:
+        found = await asking.by_two(catalogue, TypesOnce, "SELECT ARRAY['y']::public.mood[]")
+    finally:
+        for database, _ in databases:
+            catalogue.postgres.run("DROP TYPE public.mood", database)
+    assert found == [["y"], ["y"]]
+    assert asking.times >= 2
+
+
+async def test_what_is_open_to_a_tenant_closes_when_it_leaves(catalogue: Network) -> None:
+    doors = doors_of(catalogue)
+    async with doors.connection(COUNTY.code) as connection:
+        assert await connection.fetchval("SELECT current_database()") == f"t{COUNTY.code}"
+    directory = doors._directory
+    assert list(doors._pools) == [f"t{COUNTY.code}"]
+    directory._own = [one for one in directory._own if one.code != COUNTY.code]
+    for notify in directory.changed:
+        notify()
+    assert not doors._pools
+    await doors.close()
 
 
 async def test_doors_open_only_to_tenants_of_this_cell(network: Network) -> None:

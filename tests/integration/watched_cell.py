@@ -161,9 +161,9 @@ class WatchedCell:
         )
         self.filed += count
 
-    def server_connections(self) -> str:
-        """A query for how many connections of the tenants' accounts the instance has."""
-        return "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 't3399%_app'"
+    def server_connections(self, what: str = "count(*)") -> str:
+        """A query for how many connections of the tenants' accounts the instance has, or for something of each."""
+        return f"SELECT {what} FROM pg_stat_activity WHERE usename LIKE 't3399%_app'"
 
     def stop(self) -> None:
         self.pooler.stop()

@@ -14,13 +14,11 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
-from ruamel.yaml import YAML
 
 from monitoring.exporters import pgbouncer, tenants
 from monitoring.exporters.pgbouncer import PgBouncerCollector
 from monitoring.exporters.tenants import Known, TenantsCollector
 from services.affairs.measures import Measures
-from services.kernel.outbox import Relay
 from services.kernel.tenancy import Directory, Tenant
 from tests.unit.test_kernel import TENANT, network
 
@@ -401,19 +399,3 @@ def test_filings_before_the_start_do_not_count_and_a_removal_does_not_turn_the_c
         known = exactly(known, filings.measure(known.measures.mark))
         seen.append(known.filings)
     assert seen == [3, 3, 5]
-
-
-def idle_connections_close(idle_seconds: float) -> bool:
-    """Whether PgBouncer's connections of an otherwise idle tenant close between its visitors.
-
-    Readings and the relay's sweep each come once a round, at whatever distance from one another: one of the two gaps
-    is at least half a round, and must be long enough.
-    """
-    assert Relay.SWEEP_SECONDS == tenants.ROUND_SECONDS
-    return idle_seconds < tenants.ROUND_SECONDS / 2
-
-
-def test_pgbouncer_closes_idle_connections_between_readings_and_sweeps() -> None:
-    defaults = YAML(typ="safe").load(Path("playbooks/roles/pgbouncer/defaults/main.yml"))
-    assert idle_connections_close(defaults["pgbouncer_idle_seconds"])
-    assert not idle_connections_close(60) and not idle_connections_close(20)
