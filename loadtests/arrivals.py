@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from loadtests.rehearsal import KitTenant
 from loadtests.scenario import JourneyShare, Scenario
@@ -58,25 +58,23 @@ def weights(tenants: Sequence[KitTenant]) -> list[float]:
 
 
 def timetable(scenario: Scenario, tenants: Sequence[KitTenant], seed: int = SEED) -> Iterator[Arrival]:
-    """All arrivals of ramp and hold in order."""
+    """All arrivals of ramp and hold in order: as many in each as the rate says, at the moments of a Poisson process
+    that has so many. A short hold of another number would be a load of another rate.
+    """
     assert scenario.rate is not None, "a scenario with an open arrival has a rate"
     draw = Draw(scenario, tenants, seed)
-    end = scenario.ramp_seconds + scenario.hold_seconds
-    number = 0
-    position = 0.0
-    while True:
-        # one more in a process of rate 1, moved to where the scenario's expected arrivals have come as far
-        position += draw.random.expovariate(1.0)
-        at = _moment(position, scenario.rate, scenario.ramp_seconds)
-        if at >= end:
-            return
+    ramp, hold = scenario.ramp_seconds, scenario.hold_seconds
+    in_ramp = (ramp * math.sqrt(share) for share in _shares(round(scenario.rate * ramp / 2), draw.random))
+    in_hold = (ramp + hold * share for share in _shares(round(scenario.rate * hold), draw.random))
+    for number, at in enumerate(chain(in_ramp, in_hold)):
         yield Arrival(number, at, draw.journey(), draw.tenant())
-        number += 1
 
 
-def _moment(expected: float, rate: float, ramp: float) -> float:
-    """The time by which so many arrivals are expected."""
-    in_ramp = rate * ramp / 2
-    if expected < in_ramp:
-        return math.sqrt(2 * ramp * expected / rate)
-    return ramp + (expected - in_ramp) / rate
+def _shares(many: int, draw: random.Random) -> Iterator[float]:
+    """So many independent moments of a time of length 1, in order (L. Devroye, Non-Uniform Random Variate Generation,
+    1986, V.3.1): the moments of a Poisson process, given their number.
+    """
+    left = 1.0
+    for remaining in range(many, 0, -1):
+        left *= (1 - draw.random()) ** (1 / remaining)
+        yield 1 - left

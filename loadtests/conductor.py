@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import psutil
 from gevent.event import Event
 from locust.env import Environment
 
@@ -124,6 +125,8 @@ class Conductor:
         self._window: Window | None = None
         self._said_at = 0.0
         self._own_cpu = [0.0, 0.0]
+        self._cores_at_hold: tuple[float, float] | None = None
+        self._busy: float | None = None
         self._over = False
 
     def tick(self) -> tuple[int, float] | None:
@@ -201,9 +204,12 @@ class Conductor:
     def _measure_cpu(self, now: float) -> None:
         assert self._window is not None
         if now < self._window.hold:
-            self._own_cpu[0] = time.process_time()
+            self._own_cpu[0], self._cores_at_hold = time.process_time(), _cores()
         elif now <= self._window.end:
             self._own_cpu[1] = time.process_time() - self._own_cpu[0]
+            if self._cores_at_hold is not None:
+                used, had = (later - earlier for later, earlier in zip(_cores(), self._cores_at_hold, strict=True))
+                self._busy = used / had if had else None
 
     def _progress(self, now: float) -> str:
         assert self._window is not None
@@ -261,6 +267,7 @@ class Conductor:
             failures=tally.failure_results(),
             seconds=tally.second_results(),
             generator=self._generator_result(),
+            machine_busy=self._busy,
         )
 
     def _generator_result(self) -> GeneratorResult:
@@ -292,3 +299,10 @@ class Conductor:
 
     def _say(self, line: str) -> None:
         print(f"{PROGRESS}{line}", flush=True, file=sys.stdout)
+
+
+def _cores() -> tuple[float, float]:
+    """Seconds that the machine's cores were in use, and all that there were, since it started."""
+    times = psutil.cpu_times()
+    everything = sum(times[:8])  # what guests had is in the user's time already
+    return everything - times.idle - getattr(times, "iowait", 0.0), everything

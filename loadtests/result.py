@@ -72,6 +72,30 @@ class Generator(ResultModel):
     reason: str = Field("", description="why the generator was the limit")
 
 
+class Speed(ResultModel):
+    """Of the machine, by a fixed piece of work: MiB hashed per second."""
+
+    whole: float = Field(gt=0, description="by all cores together")
+    core: float = Field(gt=0, description="per second of a processor's time")
+
+
+class Machine(ResultModel):
+    """The machine that the load came from; in a local environment the hosts' own as well."""
+
+    before: Speed
+    after: Speed
+
+    @property
+    def changed(self) -> float:
+        """How much slower the slower of both was, as a share of the faster."""
+        slower, faster = sorted((self.before.whole, self.after.whole))
+        return 1 - slower / faster
+
+    @property
+    def whole(self) -> float:
+        return (self.before.whole + self.after.whole) / 2
+
+
 class LoadResult(ResultModel):
     schema_version: Literal[2] = 2
     environment: str
@@ -94,10 +118,20 @@ class LoadResult(ResultModel):
     failures: list[Failure]
     seconds: list[Second]
     generator: Generator
+    machine: Machine | None = Field(None, description="None in results that were written before it was measured")
+    machine_busy: float | None = Field(None, description="share of the machine's cores in use in the hold")
 
     @property
     def hold_seconds(self) -> float:
         return self.hold_ended_at - self.hold_started_at
+
+    @property
+    def journey_cost(self) -> float | None:
+        """The generator's CPU seconds a journey: the same work in every run, so what work costs on its machine while
+        the load goes on. None with several processes, of which the busiest alone is known."""
+        if self.generator.processes != 1 or not self.journeys_ended or not self.generator.cpu_share:
+            return None
+        return self.generator.cpu_share * self.hold_seconds / self.journeys_ended
 
     @property
     def requests(self) -> int:

@@ -23,9 +23,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from infra.folder import EnvironmentFolder
+from loadtests import machine
 from loadtests.protocol import FAILURE, PROGRESS, RUN_END_SECONDS, RUN_READY_SECONDS
 from loadtests.rehearsal import RehearsalError, load_kit
-from loadtests.result import LoadResult
+from loadtests.result import LoadResult, Machine
 from loadtests.scenario import Scenario, ScenarioError, load
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -69,12 +70,16 @@ def run(
         "YIWANG_RESULT": str(result),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     }
+    before = machine.speed()
     limit = RUN_READY_SECONDS + scenario.ramp_seconds + scenario.hold_seconds + RUN_END_SECONDS
     _drive(_command(workers), variables, folder / "locust.log", limit, say)
     try:
-        return LoadResult.model_validate_json(result.read_bytes())
+        found = LoadResult.model_validate_json(result.read_bytes())
     except (OSError, ValidationError) as error:
         raise LoadError(f"Locust ended without a result ({error}); see {folder / 'locust.log'}") from None
+    found = found.model_copy(update={"machine": Machine(before=before, after=machine.speed())})
+    result.write_text(found.model_dump_json(indent=1) + "\n", "utf-8")
+    return found
 
 
 def _command(workers: int) -> list[str]:
@@ -180,7 +185,9 @@ def main() -> int:
         )
     for failure in result.failures[:10]:
         print(f"  {failure.count} × {failure.operation} at {failure.tenant}: {failure.kind}, {failure.detail}")
-    generator = result.generator
+    generator, found = result.generator, result.machine
+    if found is not None:
+        print(f"machine: {found.before.whole:.0f} MiB/s hashed before the run, {found.after.whole:.0f} after it")
     print(f"generator: {generator.cpu_share:.2f} of a core, {generator.lateness_p99 * 1000:.1f} ms late (p99)")
     print(folder / "result.json")
     return 0

@@ -17,9 +17,11 @@ from loadtests.arrivals import Arrival, timetable, weights
 from loadtests.cases import AGAIN_SECONDS, LOST_SECONDS, SETTLE_SECONDS, OpenCase, OpenCases
 from loadtests.histogram import BOUNDS, Histogram
 from loadtests.rehearsal import KitTenant, RehearsalError, load_kit
+from loadtests.result import Generator
 from loadtests.scenario import FOLDER, JOURNEYS, Scenario, ScenarioError, load
 from loadtests.tally import MOST_FAILURES, Counts, Kind, Tally
 from monitoring import objectives
+from tests.unit.gate_cases import healthy_load
 from tests.watched import watched
 
 
@@ -143,11 +145,18 @@ def test_arrivals_rise_through_the_ramp_and_hold_the_rate() -> None:
     assert times == sorted(times)
     first, second = (sum(low <= at < low + 10 for at in times) for low in (0, 10))
     hold = [at for at in times if at >= 20]
-    assert len(hold) == pytest.approx(50 * 60, rel=0.06)
+    assert (len(times) - len(hold), len(hold)) == (50 * 20 / 2, 50 * 60)
     assert first == pytest.approx(125, rel=0.3) and second == pytest.approx(375, rel=0.2)
     gaps = [later - earlier for earlier, later in pairwise(hold)]
     # a Poisson process: the gaps spread as far as their mean, where a metronome's would not spread at all
     assert statistics.stdev(gaps) == pytest.approx(statistics.mean(gaps), rel=0.1)
+
+
+@pytest.mark.parametrize("seconds", [10, 12.5, 60])
+def test_a_short_hold_is_of_the_same_rate_as_a_long_one(seconds: float) -> None:
+    times = [one.at for one in timetable(scenario(ramp_seconds=5, hold_seconds=seconds), tenants())]
+    assert sum(at >= 5 for at in times) == 50 * seconds
+    assert max(times) < 5 + seconds
 
 
 def test_the_timetable_is_the_same_each_time_and_workers_divide_it() -> None:
@@ -338,3 +347,17 @@ def test_an_interrupted_preparation_leaves_a_kit_that_removal_knows(tmp_path: Pa
 def test_without_a_kit_the_way_out_is_named(tmp_path: Path) -> None:
     with pytest.raises(RehearsalError, match="yiwang rehearsal prepare"):
         load_kit(tmp_path / "rehearsal.json")
+
+
+# ---- what work costs ----
+
+
+def test_a_journeys_cost_is_the_generators_cpu_over_what_it_ended() -> None:
+    generator = Generator(processes=1, cpu_share=0.09, lateness_p99=0.004, limited=False)
+    assert healthy_load(generator=generator, journeys_ended=1200).journey_cost == pytest.approx(0.09 * 60 / 1200)
+
+
+@pytest.mark.parametrize(("processes", "ended"), [(3, 1200), (1, 0)])
+def test_a_journeys_cost_is_not_told_by_the_busiest_of_several_or_without_any(processes: int, ended: int) -> None:
+    generator = Generator(processes=processes, cpu_share=0.09, lateness_p99=0.004, limited=False)
+    assert healthy_load(generator=generator, journeys_ended=ended).journey_cost is None
