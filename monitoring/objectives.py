@@ -79,6 +79,7 @@ class GateLimits(Objective):
     backends_up: Share
     scrapes: Share
     noise: Share
+    machine_busy: Share
 
 
 class CapacityLimits(Objective):

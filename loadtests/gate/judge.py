@@ -13,6 +13,7 @@ from loadtests.gate.evidence import Evidence
 from loadtests.gate.limiting import limits_of
 from loadtests.gate.of_evidence import seen_by_prometheus, sight_checks
 from loadtests.gate.of_load import GENERATOR, run_checks, seen_by_people
+from loadtests.gate.steadiness import forgiven, unsteady
 from loadtests.gate.verdict import Check, Decision, Kind, Outcome, Verdict
 from loadtests.result import LoadResult
 from loadtests.scenario import Scenario
@@ -42,6 +43,7 @@ def judge(
         checks += [*run_checks(objectives, scenario, load), *seen_by_people(objectives, load)]
         if not evidence.faults:
             checks += seen_by_prometheus(objectives, load, evidence)
+        checks = list(forgiven(checks, unsteady(objectives, load)))
     reasons = sorted((check for check in checks if check.outcome in OUTCOMES), key=_tellingness)
     broken = any(reason.kind == "promise" and reason.outcome == "broken" for reason in reasons)
     limiting, proof = limits_of(objectives, load, evidence, broken)

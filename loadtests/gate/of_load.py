@@ -13,13 +13,14 @@ from loadtests.scenario import Scenario
 from monitoring.objectives import Objectives
 
 GENERATOR = "generator"
+MINIMUM = "minimum of requests"
 Ratios = tuple[float | None, float | None]
 
 
 def run_checks(objectives: Objectives, scenario: Scenario, load: LoadResult) -> Iterator[Check]:
     limits, generator = objectives.gate, load.generator
     yield Check(
-        limit="minimum of requests",
+        limit=MINIMUM,
         kind="run",
         component=GENERATOR,
         figure=load.requests,

@@ -50,6 +50,12 @@ class Verdict(VerdictModel):
     limiting: str | None = Field(description="the component at its limit, for example `cell-a application hosts`")
     proof: str = Field(description="how full that component and all others were")
 
+    @property
+    def tells(self) -> bool:
+        """Whether the run says anything of the environment: not where it was not the run that was intended, or the
+        generator was the limit."""
+        return not any(one.kind == "run" and one.outcome == "broken" for one in self.reasons)
+
 
 def shown(value: float | None, unit: Unit) -> str:
     """A figure as a person reads it."""

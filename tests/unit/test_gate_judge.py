@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loadtests.gate.evidence import FULLEST_CPU, Evidence
 from loadtests.gate.judge import judge
 from loadtests.gate.verdict import Verdict
-from loadtests.result import Generator, LoadResult, TenantResult
+from loadtests.result import Generator, LoadResult, Machine, Speed, TenantResult
 from tests.unit.gate_cases import (
     APPLICATION,
     CPU,
@@ -371,3 +371,49 @@ def test_slower_answers_never_turn_a_refusal_into_a_go(typical: float, factor: f
 
     if verdict(slow(typical)).verdict == "NO-GO":
         assert verdict(slow(typical * factor)).verdict != "GO"
+
+
+# ---- the machine ----
+
+
+def machine(before: float, after: float) -> Machine:
+    return Machine(before=Speed(whole=before, core=1900), after=Speed(whole=after, core=1900))
+
+
+STEADY, SLOWED = machine(3600, 3300), machine(3600, 2000)
+
+
+def slow(**changes: Any) -> LoadResult:
+    filed = operation("citizen.file", "affairs", typical=0.6)
+    return with_operation(healthy_load(**changes), "citizen.file", lambda _: filed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"machine": STEADY, "machine_busy": 0.8}, "NO-GO"),
+        ({"machine": None, "machine_busy": None}, "NO-GO"),
+        ({"machine": SLOWED, "machine_busy": 0.8}, "UNSURE"),
+        ({"machine": machine(2000, 3600), "machine_busy": 0.8}, "UNSURE"),
+        ({"machine": STEADY, "machine_busy": 0.99}, "UNSURE"),
+    ],
+)
+def test_late_answers_say_nothing_where_the_machine_was_not_steady_or_had_no_room(
+    changes: dict[str, Any], expected: str
+) -> None:
+    found = verdict(slow(**changes))
+    assert (found.verdict, limits(found)) == (expected, ["latency of affairs, as people saw it"])
+    told = "whether it was the machine" in found.reasons[0].sentence
+    assert told == (expected == "UNSURE")
+
+
+def test_what_was_kept_on_a_machine_that_was_not_steady_was_kept() -> None:
+    assert verdict(healthy_load(machine=SLOWED, machine_busy=0.99)).verdict == "GO"
+
+
+def test_the_machine_excuses_neither_failures_nor_full_hosts() -> None:
+    failing = healthy_load(machine=SLOWED)
+    failing = with_operation(failing, "citizen.file", lambda one: one.model_copy(update={"failed": one.requests // 20}))
+    assert verdict(failing).verdict == "NO-GO"
+    full = spoiled(healthy_evidence(), CPU, APPLICATION, value=0.97, halves=(0.97, 0.97))
+    assert verdict(slow(machine=SLOWED), full).verdict == "NO-GO"
