@@ -18,12 +18,12 @@ from infra.outputs import EnvironmentOutputs
 from infra.plan import MEASURED_FOR, Plan
 from infra.stacks import cells_in_use
 from loadtests.arrivals import weights
-from loadtests.gate.evidence import collect
-from loadtests.gate.limiting import limits_of
+from loadtests.gate.evidence import CPU_CURVE, collect
+from loadtests.gate.judge import judge
 from loadtests.model.capacity import CapacityError
-from loadtests.model.measure import Limiting, Measurement, MeasurementError, known, measure
+from loadtests.model.measure import APPLICATION, Look, Measurement, MeasurementError, component, known, measure
 from loadtests.model.planning import Demand, PlanningError, Proposal, propose
-from loadtests.model.steps import Pace
+from loadtests.model.steps import Pace, Seen
 from loadtests.rehearsal import KitTenant, RehearsalError
 from loadtests.result import LoadResult
 from loadtests.run import LoadError, run
@@ -63,7 +63,7 @@ def make_plan(
     allow_fewer: bool = False,
     workers: int = 0,
     agreed: Callable[[Proposal], bool] = lambda proposal: True,
-    limiting: Limiting | None = None,
+    look: Look | None = None,
     hold_seconds: float | None = None,
     say: Say = print,
 ) -> Planned:
@@ -85,9 +85,7 @@ def make_plan(
         demands = demands_of(wanted, outputs, cell)
         if measuring:
             for one in demands:
-                measure_cell(
-                    engine, wanted, one.cell, limiting=limiting, workers=workers, hold_seconds=hold_seconds, say=say
-                )
+                measure_cell(engine, wanted, one.cell, look=look, workers=workers, hold_seconds=hold_seconds, say=say)
         now = datetime.now(UTC)
         today = plans.consistent(engine.environment, registry, cells_in_use(engine.environment))
         evidence = {one.cell: _evidence(engine, one.cell, now) for one in demands}
@@ -110,7 +108,7 @@ def measure_cell(
     scenario: Scenario,
     cell: str,
     *,
-    limiting: Limiting | None = None,
+    look: Look | None = None,
     hold_seconds: float | None = None,
     workers: int = 0,
     say: Say = print,
@@ -125,7 +123,7 @@ def measure_cell(
     with _explained():
         objectives = objective_files.load()
         (demand,) = demands_of(scenario, outputs, cell)
-        chosen = limiting or limiting_of(outputs, objectives)
+        chosen = look or looking_at(outputs, cell, objectives, engine.folder.cloud.exists())
         earlier = [one.capacity.rate for one in _evidence(engine, cell, datetime.now(UTC)) if one.capacity]
         first = FIRST_SHARE * (earlier[0] if earlier else demand.rate)
         pace = Pace(first) if hold_seconds is None else Pace(first, hold_seconds=hold_seconds)
@@ -135,7 +133,7 @@ def measure_cell(
 
         with judging(engine, say), rehearsals.people(engine, scenario, say):
             say(f"{cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
-            return measure(cell, outputs, scenario, objectives, engine.folder.root, pace, offer, chosen, say)
+            return measure(cell, outputs, scenario, engine.folder.root, pace, offer, chosen, say)
 
 
 def demands_of(scenario: Scenario, outputs: EnvironmentOutputs, cell: str | None = None) -> list[Demand]:
@@ -168,8 +166,8 @@ def demands_of(scenario: Scenario, outputs: EnvironmentOutputs, cell: str | None
     return found
 
 
-def limiting_of(outputs: EnvironmentOutputs, objectives: Objectives) -> Limiting:
-    """Asks the environment's Prometheus which component was at its limit, as the gate does.
+def looking_at(outputs: EnvironmentOutputs, cell: str, objectives: Objectives, one_machine: bool) -> Look:
+    """The gate's own judgement of a step, by the environment's Prometheus. `one_machine`: its hosts are on this one.
 
     Raises:
         StageError: the environment has none.
@@ -179,14 +177,17 @@ def limiting_of(outputs: EnvironmentOutputs, objectives: Objectives) -> Limiting
             f"{outputs.environment} has no monitoring host: nothing could show what is at its limit",
             "add monitoring to the plan of cell-core, then make up",
         )
-    url = outputs.prometheus
+    url, hosts = outputs.prometheus, component(cell, APPLICATION)
 
-    def limiting(load: LoadResult) -> str | None:
+    def look(step: Scenario, load: LoadResult) -> Seen:
         time.sleep(max(load.hold_ended_at + SETTLING_SECONDS - time.time(), 0))
         with Prometheus(url) as prometheus:
-            return limits_of(objectives, load, collect(prometheus, outputs, objectives, load))[0]
+            evidence = collect(prometheus, outputs, objectives, load)
+        used = evidence.find(CPU_CURVE, hosts)
+        full = used.value / objectives.saturation.host_cpu if used is not None and used.value is not None else None
+        return Seen(judge(objectives, step, load, evidence), full, one_machine)
 
-    return limiting
+    return look
 
 
 def write_plan(plan: Plan, path: Path, evidence_at: Path) -> None:

@@ -33,6 +33,13 @@ DRAWS = 300
 SEED = 20261124
 PARAMETERS = 3
 NOTHING = 1e-6
+FILLED = 1.09
+"""Fullness above which hosts have next to nothing left, and CPU rises no more with the rate."""
+NEXT_TO = 0.7
+"""Share of the lowest rate that broke, from which on a step is next to the limit."""
+LEAST_FOR_LINE = 3
+LEAST_ERROR = 0.02
+"""Of a reading of CPU, as a share: few steps may lie on a line by chance."""
 NEAR = 0.25
 """Share of a latency limit above which a step's percentile says something about the limit."""
 
@@ -72,7 +79,9 @@ class Step:
     """One step of a stepped load.
 
     `used`: the tightest latency objective's percentile as a share of its limit, 1 is the limit. `broke`: what was not
-    kept, or None. `by_latency`: it was a latency objective, which follows the law; failures do not.
+    kept, or None. `by_latency`: it was a latency objective, which follows the law; failures do not. `fullness`: CPU of
+    the hosts as a share of what they may use, None where it is not known. `cost`: what the same piece of work cost in
+    CPU meanwhile, on the machine that the hosts are on; None where that is not known.
     """
 
     offered: float
@@ -81,16 +90,24 @@ class Step:
     used: float
     broke: str | None = None
     by_latency: bool = True
+    fullness: float | None = None
+    cost: float | None = None
+
+    @property
+    def full(self) -> bool:
+        return self.fullness is not None and self.fullness >= 1
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The largest rate that kept every objective. Without a break it is only a lower bound, `high` is infinite."""
+    """The largest rate that kept every objective. Without a break it is only a lower bound, `high` is infinite.
+    `cost`: at which cost of the same piece of work; hosts carry the less, the dearer it is."""
 
     rate: float
     interval: Interval
     lower_bound: bool
     fit: Fit | None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +143,9 @@ def fit(counts: Sequence[float], rates: Sequence[float]) -> Fit:
 
 
 def capacity_of(steps: Sequence[Step]) -> Capacity:
-    """The last step that kept every objective and the first that did not bracket the capacity; the law says where
-    between them the objective breaks. Failures follow no law: then the last good step is the figure.
+    """The last step that kept every limit and the first that did not bracket the capacity. Where latency broke, the law
+    says at which rate between them; where the hosts were full, the straight line of their CPU over the rate says it.
+    The lower of both is the figure. Failures follow neither: then it is the last good step.
 
     Raises:
         CapacityError: the steps say nothing about capacity: too few, not a number, or none kept the objectives.
@@ -147,11 +165,62 @@ def capacity_of(steps: Sequence[Step]) -> Capacity:
     if broken is None:
         return Capacity(last.offered, Interval(last.offered, math.inf), True, None)
     fitted = fit([step.in_flight for step in steps], [step.carried for step in steps])
-    if not broken.by_latency:
-        return Capacity(last.offered, Interval(last.offered, broken.offered), False, fitted)
     reading = _Reading(last, broken)
-    rate = min(max(reading.rate_at_limit(fitted.law), last.offered), broken.offered)
-    return Capacity(rate, _interval_of_capacity(rate, reading, steps, fitted), False, fitted)
+    found: list[tuple[float, Interval]] = []
+    if broken.full:
+        found.append(_rate_when_full(reading, steps))
+    if broken.by_latency:
+        rate = min(max(reading.rate_at_limit(fitted.law), last.offered), broken.offered)
+        found.append((rate, _interval_of_capacity(rate, reading, steps, fitted)))
+    rate, interval = min(found, key=lambda one: one[0], default=(last.offered, Interval(last.offered, broken.offered)))
+    return Capacity(rate, interval, False, fitted, _cost(steps, broken))
+
+
+def _cost(steps: Sequence[Step], broken: Step) -> float | None:
+    """What the same piece of work cost next to the limit."""
+    near = [one for one in steps if one.offered >= NEXT_TO * broken.offered and (one.fullness or 0) <= FILLED]
+    known = [one.cost for one in near if one.cost is not None]
+    return float(np.median(known)) if known else None
+
+
+def _rate_when_full(reading: _Reading, steps: Sequence[Step]) -> tuple[float, Interval]:
+    """Where the hosts' CPU reaches its limit. Each journey costs about the same, so CPU is a straight line over the
+    rate, up to where there is no more of it, and a reading is off by a share of itself. All steps tell of that line,
+    and more than the two at the limit, which a neighbour's moment decides. Where it is known what the same work cost
+    meanwhile, each reading is brought to what it would be at the cost next to the limit.
+
+    Method: weighted least squares; the interval is that of the line's parameters, which follow Student's distribution
+    (N. R. Draper, H. Smith, Applied Regression Analysis, 1998, chapters 3 and 9), by `DRAWS` draws.
+    """
+    last, broken = reading.last.offered, reading.broken.offered
+    usual = _cost(steps, reading.broken)
+    below = [
+        (one.offered, one.fullness * (usual / one.cost if usual and one.cost else 1))
+        for one in steps
+        if one.fullness is not None and one.fullness <= FILLED
+    ]
+    rates, shares = np.array([rate for rate, _ in below], float), np.array([share for _, share in below], float)
+    if len(set(rates)) < LEAST_FOR_LINE:
+        return last, Interval(last, broken)
+    terms = np.column_stack([np.ones_like(rates), rates])
+    weights = 1 / np.maximum(shares, NOTHING)
+    fitted, *_ = np.linalg.lstsq(terms * weights[:, None], shares * weights, rcond=None)
+    free = len(rates) - 2
+    off = math.sqrt(float(np.square((terms @ fitted - shares) * weights).sum()) / free)
+    spread = max(off, LEAST_ERROR) ** 2 * np.linalg.inv((terms * weights[:, None]).T @ (terms * weights[:, None]))
+    random = np.random.default_rng(SEED)
+    scale = np.sqrt(free / random.chisquare(free, DRAWS))
+    others = fitted + random.multivariate_normal(np.zeros(2), spread, DRAWS) * scale[:, None]
+    first, highest = float(rates.min()), max(step.offered for step in steps)
+    drawn = _interval([_full_at(one, first, highest) for one in others])
+    rate = _full_at(fitted, first, highest)
+    return rate, Interval(min(drawn.low, rate), max(drawn.high, rate))
+
+
+def _full_at(line: Numbers, lowest: float, highest: float) -> float:
+    """The rate at which this line of CPU is at its limit, among those that were tried."""
+    rest, slope = (float(one) for one in line)
+    return min(max((1 - rest) / slope, lowest), highest) if slope > 0 else highest
 
 
 @dataclass(frozen=True)

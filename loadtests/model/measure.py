@@ -18,11 +18,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from infra.outputs import EnvironmentOutputs
 from infra.scalability import ScalabilityLaw
 from loadtests.gate.of_load import GENERATOR
-from loadtests.model.capacity import Carried, Interval, capacity_of
-from loadtests.model.steps import MeasuredStep, Pace, measured, next_rate
+from loadtests.model.capacity import CapacityError, Carried, Interval, capacity_of
+from loadtests.model.steps import MeasuredStep, Pace, Seen, measured, next_rate
 from loadtests.result import LoadResult
 from loadtests.scenario import JourneyShare, Scenario
-from monitoring.objectives import Objectives
 
 FOLDER = "capacity"
 APPLICATION = "application"
@@ -30,10 +29,17 @@ APPLICATION = "application"
 PROOFS = 2
 """How many higher rates are tried when an objective broke before any component was at its limit."""
 
+NARROW = 1.2
+"""How far an interval may reach, from its low end to its high one, before more steps are made."""
+NEARER = (0.97, 0.8)
+"""Shares of the rate found so far at which these are."""
+WIDEST = 1.4
+"""How far an interval may reach, from its low end to its high one, before it says too little to plan from."""
+
 Offer = Callable[[Scenario, Path], LoadResult]
 """Runs a scenario once and keeps its result in the folder given."""
-Limiting = Callable[[LoadResult], str | None]
-"""The component that was at its limit in the hold (`cell-a application hosts`), None when nothing shows one."""
+Look = Callable[[Scenario, LoadResult], Seen]
+"""What the gate says of such a run."""
 
 
 class MeasurementError(Exception):
@@ -50,6 +56,7 @@ class MeasuredCapacity(MeasurementModel):
     rate: float = Field(gt=0, allow_inf_nan=False)
     low: float = Field(gt=0, allow_inf_nan=False)
     high: float | None = Field(gt=0, allow_inf_nan=False, description="None when it is only a lower bound")
+    cost: float | None = Field(None, description="CPU seconds of the generator a journey then; None: not known")
     law: ScalabilityLaw | None = None
     peak: float | None = Field(None, description="the law's maximum; None where it has none")
     peak_low: float | None = None
@@ -58,7 +65,9 @@ class MeasuredCapacity(MeasurementModel):
 
 
 class Measurement(MeasurementModel):
-    schema_version: Literal[1, 2] = Field(2, description="1: steps tell of journeys that began in the hold")
+    schema_version: Literal[1, 2, 3] = Field(
+        3, description="1: steps tell of journeys that began in the hold; 2: not judged as the gate judges"
+    )
     environment: str
     cell: str
     role: str = APPLICATION
@@ -83,6 +92,14 @@ class Measurement(MeasurementModel):
         if self.capacity is None or self.capacity.high is None:
             return None
         return Carried(self.hosts[self.role], self.capacity.rate, Interval(self.capacity.low, self.capacity.high))
+
+    @property
+    def unsure(self) -> str:
+        """Why what it tells is too vague to say of a load whether it is carried; empty where it is not."""
+        carried = self.carried
+        if carried is None or carried.interval.high <= WIDEST * carried.interval.low:
+            return ""
+        return f"{carried.rate:.1f} journeys a second, or {carried.interval.low:.1f}, or {carried.interval.high:.1f}"
 
     @property
     def broken(self) -> str | None:
@@ -114,11 +131,10 @@ def measure(
     cell: str,
     outputs: EnvironmentOutputs,
     scenario: Scenario,
-    objectives: Objectives,
     folder: Path,
     pace: Pace,
     offer: Offer,
-    limiting: Limiting,
+    look: Look,
     say: Callable[[str], None],
 ) -> Measurement:
     """Steps the scenario's load on one cell and keeps the evidence in `folder` (an environment's), whatever ends it.
@@ -160,7 +176,7 @@ def measure(
         return measurement
 
     try:
-        _step(steps, cell, scenario, objectives, results, pace, offer, limiting, say)
+        _step(steps, cell, scenario, results, pace, offer, look, say)
     except BaseException as error:  # Ctrl-C as well: the steps before it took minutes
         if steps:
             keep(None, f"cut short: {str(error) or type(error).__name__}", finished=False)
@@ -177,27 +193,24 @@ def _step(
     steps: list[MeasuredStep],
     cell: str,
     scenario: Scenario,
-    objectives: Objectives,
     folder: Path,
     pace: Pace,
     offer: Offer,
-    limiting: Limiting,
+    look: Look,
     say: Callable[[str], None],
 ) -> None:
     """Adds step after step to `steps`; ends early when what broke is nothing of the hosts that are measured."""
     rate, number, proofs, repeated = next_rate(steps, pace), 0, 0, False
     while rate is not None:
         number += 1
-        shape = {"cell": cell, "rate": rate, "hold_seconds": pace.hold_seconds, "ramp_seconds": pace.ramp_seconds}
-        wanted = scenario.model_copy(update=shape)
+        wanted = scenario.model_copy(update={"cell": cell, "rate": rate, "hold_seconds": pace.hold_seconds})
         result = offer(wanted, folder / f"step-{number:02d}")
-        step = measured(result, wanted, objectives)
-        if step.limiting is None:
-            step = _with_saturation(step, limiting(result), component(cell, APPLICATION))
+        step = measured(result, wanted, look(wanted, result))
         say(_told(step))
-        if step.broke and step.limiting is None and not repeated:
+        if not repeated and (step.unsure or (step.broke and step.limiting is None)):
             # A break that no component's limit explains may be the machine's noise: it has to happen twice.
-            say(f"{rate:.1f}/s: no component was at its limit; the same again")
+            said = "the run could not tell" if step.unsure else "no component was at its limit"
+            say(f"{rate:.1f}/s: {said}; the same again")
             repeated = True
             continue
         repeated = False
@@ -209,21 +222,27 @@ def _step(
             say(f"{rate:.1f}/s: higher, to see which component comes to its limit")
         elif at_limit in (component(cell, APPLICATION), GENERATOR) or not any(one.broke for one in steps):
             # A generator at its limit far above what the hosts carry says nothing against them: lower rates decide.
-            rate = next_rate(steps, pace)
-            if at_limit == GENERATOR and rate is not None and any(rate < one.offered for one in steps if not one.broke):
+            rate = next_rate(steps, pace) or _nearer(steps, pace)
+            if at_limit == GENERATOR and rate is not None and any(rate < one.offered for one in steps if one.kept):
                 break
         else:
             break
 
 
-def _with_saturation(step: MeasuredStep, at_limit: str | None, wanted: str) -> MeasuredStep:
-    """Answers may still be quick where the hosts are fuller than `slo.yaml` lets them be: the gate would refuse that,
-    so they do not carry it."""
-    if step.broke:
-        return step.model_copy(update={"limiting": at_limit})
-    if at_limit != wanted:
-        return step
-    return step.model_copy(update={"limiting": at_limit, "broke": f"{wanted} were fuller than they may be."})
+def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
+    """Where another step makes a wide interval narrower: next to what the steps tell so far, and some way below it, in
+    turn. None when it is narrow, when steps enough were made for it, or when they tell nothing.
+    """
+    more = sum(next_rate(steps[:made], pace) is None for made in range(1, len(steps)))
+    if more >= pace.most_more or len(steps) >= pace.most_steps:
+        return None
+    try:
+        found = capacity_of([one.as_step for one in steps if one.limiting != GENERATOR])
+    except (CapacityError, ArithmeticError):  # told when all is done
+        return None
+    if found.lower_bound or found.interval.high <= NARROW * found.interval.low:
+        return None
+    return found.rate * NEARER[more % len(NEARER)]
 
 
 def _at_limit(steps: Sequence[MeasuredStep]) -> str | None:
@@ -235,6 +254,14 @@ def _at_limit(steps: Sequence[MeasuredStep]) -> str | None:
 
 def _told(step: MeasuredStep) -> str:
     figures = f"{step.offered:.1f}/s: carried {step.carried:.1f}/s, latency at {step.used:.0%} of its limit"
+    if step.fullness is not None:
+        figures += f", hosts at {step.fullness:.0%} of theirs"
+    if step.cost is not None:
+        figures += f", {step.cost * 1000:.1f} ms of the generator's CPU a journey"
+    if step.machine is not None:
+        figures += f", machine at {step.machine.whole:.0f} MiB/s"
+    if step.unsure:
+        return f"{figures}; unsure: {step.unsure.rstrip('.')}"
     if not step.broke:
         return figures
     return f"{figures}; {step.broke.rstrip('.')}" + (f"; {step.limiting} at the limit" if step.limiting else "")
@@ -259,6 +286,7 @@ def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> 
         rate=found.rate,
         low=found.interval.low,
         high=found.interval.high,
+        cost=found.cost,
         law=found.fit.law,
         peak=_finite(found.fit.law.peak),
         peak_low=_finite(peak.low),

@@ -182,6 +182,11 @@ def _newest(cell: str, evidence: Sequence[Measurement]) -> Measurement:
             f"{cell}: {newest.why_not}",
             "a generator at its limit: more workers (WORKERS=n); another component: give it more, then make plan again",
         )
+    if newest.unsure:
+        raise PlanningError(
+            f"{cell}: UNSURE: {newest.hosts[APPLICATION]} hosts carry {newest.unsure}",
+            "too vague to plan from: measure again when the machine is quiet: make plan",
+        )
     return newest
 
 

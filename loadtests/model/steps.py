@@ -1,4 +1,4 @@
-"""One step of a stepped load: what was carried, whether every objective was kept, and which rate comes next."""
+"""One step of a stepped load: what was carried, whether the gate would let it through, and which rate comes next."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from loadtests.gate.of_load import GENERATOR, run_checks, seen_by_people
-from loadtests.gate.verdict import Check
+from loadtests.gate.of_load import GENERATOR, MINIMUM
+from loadtests.gate.verdict import Check, Verdict
 from loadtests.model.capacity import LEAST_STEPS, Step
-from loadtests.result import LoadResult
+from loadtests.result import LoadResult, Machine
 from loadtests.scenario import Scenario
-from monitoring.objectives import Objectives
 
-OF_WHOLE_RUNS = ("minimum of requests", "scenario")
+OF_WHOLE_RUNS = (MINIMUM, "age of the plan")
 """What the gate asks of a run that decides alone; a step is one of many."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the gate says of a step's run, and how full the measured hosts were: CPU as a share of what they may use.
+    `one_machine`: they share the generator's, as in a local environment."""
+
+    verdict: Verdict
+    fullness: float | None
+    one_machine: bool = False
 
 
 @dataclass(frozen=True)
 class Pace:
     """How a load is stepped: up by `factor` until an objective breaks, then to the middle (of the logarithm) between
-    the last rate that was kept and the first that was not, until they are within `close` of each other."""
+    the last rate that was kept and the first that was not, or could not be told, until they are within `close` of each
+    other; then `most_more` steps at most to make the interval narrow. The ramp before each hold is the scenario's."""
 
     first: float
     factor: float = 1.5
     close: float = 1.12
     most_steps: int = 14
+    most_more: int = 6
     highest: float | None = None
-    hold_seconds: float = 15
-    ramp_seconds: float = 3
+    hold_seconds: float = 20
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.first) and self.first > 0):
@@ -52,47 +62,65 @@ class MeasuredStep(BaseModel):
     used: float
     failed_share: float
     generator_cpu_share: float
-    broke: str | None = Field(None, description="the objective that was not kept, with its figure; None if all were")
+    fullness: float | None = Field(None, description="CPU of the measured hosts as a share of what they may use")
+    cost: float | None = Field(
+        None, description="CPU seconds of the generator a journey, where hosts share its machine: what work costs there"
+    )
+    machine: Machine | None = None
+    broke: str | None = Field(None, description="the limit that was not kept, with its figure; None if all were")
+    unsure: str | None = Field(None, description="why the run could not tell, twice; then `broke` is None")
     by_latency: bool = False
     limiting: str | None = Field(None, description="the component that was shown to be at its limit")
 
     @property
+    def kept(self) -> bool:
+        return not self.broke and not self.unsure
+
+    @property
     def as_step(self) -> Step:
-        return Step(self.offered, self.carried, self.in_flight, self.used, self.broke, self.by_latency)
+        return Step(
+            self.offered,
+            self.carried,
+            self.in_flight,
+            self.used,
+            self.broke,
+            self.by_latency,
+            self.fullness,
+            self.cost,
+        )
 
 
-def measured(result: LoadResult, scenario: Scenario, objectives: Objectives) -> MeasuredStep:
-    """What one run of a step tells, by the gate's own checks of what people saw."""
+def measured(result: LoadResult, scenario: Scenario, seen: Seen) -> MeasuredStep:
+    """What one run of a step tells: the gate's own verdict, without what it asks of runs that decide alone."""
     assert scenario.rate is not None, "a step has a rate"
     seconds = result.hold_seconds
-    run = [one for one in run_checks(objectives, scenario, result) if one.limit not in OF_WHOLE_RUNS]
-    promises = [one for one in seen_by_people(objectives, result) if one.figure is not None]
-    broken = next((one for one in run if one.outcome == "broken"), None) or _broken(promises)
+    reasons = [one for one in seen.verdict.reasons if one.limit not in OF_WHOLE_RUNS]
+    broken = [one for one in reasons if one.outcome == "broken"]
+    of_run = next((one for one in broken if one.kind == "run"), None)
+    late = [one for one in broken if _is_latency(one)]
+    first = of_run or next(iter(broken), None)
     return MeasuredStep(
         offered=scenario.rate,
         begun=result.journeys_begun / seconds,
         carried=result.journeys_ended / seconds,
         requests=result.requests,
         in_flight=result.in_flight_seconds / seconds,
-        used=max((one.excess for one in promises if _is_latency(one)), default=0.0),
+        used=max((one.excess for one in (*reasons, *seen.verdict.kept) if _is_latency(one)), default=0.0),
         failed_share=result.failed / result.requests if result.requests else 1.0,
         generator_cpu_share=result.generator.cpu_share,
-        broke=broken.sentence if broken else None,
-        by_latency=broken is not None and _is_latency(broken),
-        limiting=GENERATOR if broken is not None and broken.kind == "run" else None,
+        fullness=seen.fullness,
+        cost=result.journey_cost if seen.one_machine else None,
+        machine=result.machine,
+        broke=first.sentence if first else None,
+        unsure=reasons[0].sentence if reasons and not first else None,
+        by_latency=not of_run and bool(late),
+        limiting=GENERATOR if of_run else seen.verdict.limiting if first else None,
     )
 
 
-def _broken(promises: Sequence[Check]) -> Check | None:
-    """The promise that was not kept. A latency beyond its limit is one, as the law goes through it; failures are only
-    when the step leaves no doubt, since one of a few hundred requests may fail by accident."""
-    failures = [one for one in promises if not _is_latency(one) and one.outcome == "broken"]
-    latencies = [one for one in promises if _is_latency(one) and one.excess > 1]
-    return max([*failures, *latencies], key=lambda one: one.excess, default=None)
-
-
 def _is_latency(check: Check) -> bool:
-    return check.kind == "promise" and check.unit == "seconds"
+    """Of those whose percentile follows the law; what is a share of slow answers does not."""
+    return check.kind == "promise" and check.unit == "seconds" and check.limit.startswith("latency")
 
 
 def next_rate(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
@@ -103,13 +131,16 @@ def next_rate(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
         return None
     rates = [one.offered for one in steps]
     broken = min((one.offered for one in steps if one.broke), default=None)
-    kept = max((one.offered for one in steps if not one.broke and (not broken or one.offered < broken)), default=None)
-    if broken is None:
+    doubtful = min((one.offered for one in steps if one.broke or one.unsure), default=None)
+    kept = max((one.offered for one in steps if one.kept and (not doubtful or one.offered < doubtful)), default=None)
+    if doubtful is None:
         return _higher(max(rates), pace)
     if kept is None:
-        return broken / pace.factor**2
-    if broken / kept > pace.close:
-        return math.sqrt(kept * broken)
+        return doubtful / pace.factor**2
+    if doubtful / kept > pace.close:
+        return math.sqrt(kept * doubtful)
+    if broken is None:
+        return _higher(max(rates), pace)
     telling = [one for one in steps if one.limiting != GENERATOR]
     return min(rates) / pace.factor if len(telling) < LEAST_STEPS else None
 
