@@ -9,15 +9,25 @@ from rich.console import Console
 
 from infra import plan as plans
 from tests.living import Living
-from tools.demo_loop import CELL, FACTOR, SHORT, Demonstration
+from tools.demo_loop import CELL, FACTOR, SHORT, Demonstration, Story, Unsure
 
 pytestmark = pytest.mark.timeout(1500, func_only=True)
+
+
+def told(living: Living) -> Story:
+    """One that was unsure, as it may be beside a neighbour, is told once more, and then must be right."""
+    console = Console(highlight=False, width=120)
+    try:
+        return Demonstration(living.life, console, SHORT, measure_after=False).run()
+    except Unsure as error:
+        print(f"unsure, once more: {error}")
+    return Demonstration(living.life, console, SHORT, measure_after=False).run()
 
 
 def test_a_launch_above_what_the_cell_carries_is_refused_until_the_plan_has_added_a_host(
     living: Living, own_speed: None
 ) -> None:
-    story = Demonstration(living.life, Console(highlight=False, width=120), SHORT, measure_after=False).run()
+    story = told(living)
     print(json.dumps(story.__dict__, ensure_ascii=False))
     assert story.target == pytest.approx(FACTOR * story.carried, abs=0.01)
     assert (story.before["verdict"], story.after["verdict"]) == ("NO-GO", "GO")

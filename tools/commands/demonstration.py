@@ -9,6 +9,8 @@ from rich.console import Console
 
 from tools.commands.arguments import OwnEnvironment, engine_of
 
+UNSURE = 2
+
 
 def mount(app: typer.Typer) -> None:
     """Adds the command to `yiwang` itself."""
@@ -22,13 +24,19 @@ def demo_loop(
     """Shows the loop on a cell: a launch above what it carries is refused, a host is planned and added, the same gate
     says GO. About ten minutes; no step begins after the twentieth.
 
+    Exit code 0: shown; 2: unsure, for what was measured did not tell; 1: anything else.
+
     The environment keeps the host; `yiwang demo-loop` begins from the tracked plan again.
     """
     # libraries for statistics and charts take a second to load, which no other command should wait for
-    from tools.demo_loop import FULL, SHORT, Demonstration
+    from tools.demo_loop import FULL, SHORT, Demonstration, Unsure
     from tools.lifecycle import Lifecycle
 
     engine_of(environment)
     console = Console(highlight=False)
     lengths = SHORT if short else FULL
-    Demonstration(Lifecycle(environment), console, lengths, measure_after=not short).run()
+    try:
+        Demonstration(Lifecycle(environment), console, lengths, measure_after=not short).run()
+    except Unsure as error:
+        typer.echo(f"yiwang: UNSURE: {error}", err=True)
+        raise typer.Exit(UNSURE) from None
