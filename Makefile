@@ -5,7 +5,7 @@ YIWANG := tools/bootstrap
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up onboard status gate plan demo-loop logs ssh down test test-fast lint bench lock
+.PHONY: help setup up onboard status gate plan demo-loop logs ssh down test test-fast torture lint bench lock
 
 help: ## every target, one line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ test: ## every test, with all set-up; in environments of its own that are remove
 test-fast: ## the tests that need no hosts
 	@$(YIWANG)
 	@.venv/bin/pytest -q -n 2 --dist loadfile -W ignore::DeprecationWarning tests/unit tests/contract
+
+torture: ## promises in full counts, beside a neighbour who takes a core: hours (ONLY=… names tests as pytest -k does)
+	@$(YIWANG)
+	@.venv/bin/pytest -v -s -W ignore::DeprecationWarning tests/torture $(if $(ONLY),-k "$(ONLY)")
 
 lint: ## ruff, mypy, ansible-lint, yamllint
 	@$(YIWANG)
