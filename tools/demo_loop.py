@@ -50,7 +50,7 @@ class Lengths:
 
 
 FULL = Lengths(step=20.0, gate=60.0)
-SHORT = Lengths(step=12.0, gate=30.0)
+SHORT = Lengths(step=15.0, gate=30.0)
 QUIET = "on a busy machine, try again when it is quiet: make demo-loop"
 
 

@@ -18,7 +18,7 @@ from infra.outputs import EnvironmentOutputs
 from infra.plan import MEASURED_FOR, Plan
 from infra.stacks import cells_in_use
 from loadtests.arrivals import weights
-from loadtests.gate.evidence import CPU_CURVE, collect
+from loadtests.gate.evidence import CPU_TOGETHER, collect
 from loadtests.gate.judge import judge
 from loadtests.model.capacity import CapacityError
 from loadtests.model.measure import APPLICATION, Look, Measurement, MeasurementError, component, known, measure
@@ -183,7 +183,7 @@ def looking_at(outputs: EnvironmentOutputs, cell: str, objectives: Objectives, o
         time.sleep(max(load.hold_ended_at + SETTLING_SECONDS - time.time(), 0))
         with Prometheus(url) as prometheus:
             evidence = collect(prometheus, outputs, objectives, load)
-        used = evidence.find(CPU_CURVE, hosts)
+        used = evidence.find(CPU_TOGETHER, hosts)
         full = used.value / objectives.saturation.host_cpu if used is not None and used.value is not None else None
         return Seen(judge(objectives, step, load, evidence), full, one_machine)
 

@@ -24,6 +24,8 @@ STALE_SCRAPES = 3
 CURVE_POINTS = 120
 CLOCKS_SECONDS = 3.0
 CPU_CURVE = "CPU of hosts"
+CPU_TOGETHER = "CPU of hosts together"
+"""In a short hold the busiest of several hosts is busier than each of them is: what they carry is told by all."""
 FULLEST_CPU = "CPU of hosts at their fullest"
 
 Clock = Callable[[], float]

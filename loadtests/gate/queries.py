@@ -135,6 +135,14 @@ def _hosts(objectives: Objectives) -> Iterator[Query]:
             limit,
         )
     yield Query(
+        "CPU of hosts together",
+        "{cell} {role} hosts",
+        host_groups,
+        f"avg by (cell, role) ({busy('$window')})",
+        "{component} used {figure} of their CPU on average.",
+        "use",
+    )
+    yield Query(
         "CPU of hosts at their fullest",
         "{cell} {role} hosts",
         host_groups,

@@ -20,8 +20,9 @@ OF_WHOLE_RUNS = (MINIMUM, "age of the plan")
 
 @dataclass(frozen=True)
 class Seen:
-    """What the gate says of a step's run, and how full the measured hosts were: CPU as a share of what they may use.
-    `one_machine`: they share the generator's, as in a local environment."""
+    """What the gate says of a step's run, and how full the measured hosts were: CPU of all as a share of what they may
+    use. `one_machine`: they share the generator's, as in a local environment.
+    """
 
     verdict: Verdict
     fullness: float | None
@@ -62,7 +63,7 @@ class MeasuredStep(BaseModel):
     used: float
     failed_share: float
     generator_cpu_share: float
-    fullness: float | None = Field(None, description="CPU of the measured hosts as a share of what they may use")
+    fullness: float | None = Field(None, description="CPU of all measured hosts as a share of what they may use")
     cost: float | None = Field(
         None, description="CPU seconds of the generator a journey, where hosts share its machine: what work costs there"
     )

@@ -1,0 +1,1 @@
+"""Promises in full counts, for hours: `make torture`."""
