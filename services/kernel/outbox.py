@@ -7,13 +7,15 @@ order for each key.
 
 Nothing is held while something is awaited. A way (from one sender to one destination) has one relay at a time, by a
 lease in the sender's database and not by a lock; a batch is as large as the receiver manages in a second; the
-receiver stops in time and says how far it came, and the sender goes on from there.
+receiver stops in time and says how far it came, and the sender goes on from there. Who adds one message after another
+has them sent together, once a second; the first goes at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections import defaultdict
@@ -151,6 +153,8 @@ class Way:
     failures: int = 0
     held: bool = False
     applied: list[int] = field(default_factory=list)
+    ended: float = -math.inf
+    """When nothing was left to send, by the monotonic clock."""
 
     def managed(self, messages: int, seconds: float) -> None:
         in_time = int(messages * self.SECONDS / max(seconds, 0.001))
@@ -175,6 +179,7 @@ class Relay:
     SWEEP_SECONDS = 30.0
     LONGEST_REST = 6.0
     HELD_SECONDS = 0.5
+    GATHERING_SECONDS = 1.0
     CLOSING_SECONDS = 2.0
     # A receiver that hangs holds up others' messages to itself alone.
     AT_ONCE_BY_DESTINATION = 8
@@ -256,10 +261,12 @@ class Relay:
         """Send until nothing is due, then end; the next wake starts again."""
         try:
             while way.wanted.is_set():
+                await gather(way.ended + self.GATHERING_SECONDS - time.monotonic())
                 way.wanted.clear()
                 try:
                     while await self.send_some(way.sender, way.destination):
                         pass
+                    way.ended = time.monotonic()
                 except HeldElsewhere:  # its holder sends what is here; look again, should it have just missed it
                     self._wake_later(way, _more(self.HELD_SECONDS))
                 except Exception as error:
@@ -332,6 +339,12 @@ def _more(seconds: float) -> float:
 
 async def rest(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+async def gather(seconds: float) -> None:
+    """Each sending costs two statements here and a post, whether it is of one message or of twenty."""
+    if seconds > 0:
+        await asyncio.sleep(seconds)
 
 
 def _envelope(sender: str, rows: list[Row]) -> Envelope:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -431,3 +432,57 @@ async def test_a_batch_is_as_large_as_the_receiver_manages_in_a_second() -> None
     assert way.size == 2
     way.failed(busy=False)
     assert way.size == 1
+
+
+# ---- one after another ----
+
+
+async def sizes_of_posts(doors: Doors, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[int]:
+    """One message, and when it has gone ten more, each with its own wake, within one time of gathering."""
+    sizes, over = [], asyncio.Event()
+
+    async def post(sender: str, destination: str, envelope: Envelope) -> Answer:
+        sizes.append(len(envelope.messages))
+        return Answer(applied=[one.sequence for one in envelope.messages])
+
+    async def gather(left: float) -> None:
+        if left > 0:
+            await over.wait()
+
+    async def sent(number: int) -> bool:
+        return sum(sizes) == number and not relay._tasks
+
+    monkeypatch.setattr(outbox, "gather", gather)
+    monkeypatch.setattr(Relay, "GATHERING_SECONDS", seconds)
+    relay = relay_of(doors, post)
+
+    async def add(number: int) -> None:
+        async with doors.connection(COUNTY.code) as connection:
+            await add_message(connection, "scratch", "there", "k", f"key-{number}", {})
+        relay.wake(COUNTY.code, "there")
+        if seconds == 0 or number == 1:
+            await until(partial(sent, number))
+
+    for number in range(1, 12):
+        await add(number)
+    over.set()
+    await until(partial(sent, 11))
+    await relay.close()
+    assert await waiting(doors) == 0
+    return sizes
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - it is of another process and tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_messages_that_follow_one_another_go_together_and_the_first_at_once(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await sizes_of_posts(doors, monkeypatch, 60.0) == [1, 10]
+
+
+async def test_without_gathering_each_message_is_a_post(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await sizes_of_posts(doors, monkeypatch, 0.0) == [1] * 11
