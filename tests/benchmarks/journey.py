@@ -55,7 +55,7 @@ class Journeys:
         self._good(self._index.get("/cases"))
         started = time.monotonic()
         self._good(clerk.post(f"{case}/hand-over", json={"to": CITY.code, "reason": "按权限办理"}))
-        wait_until(lambda: city.get(case).status_code == 200, 20, "the case arrives", every=0.2)
+        wait_until(lambda: city.get(case).status_code == 200, 20, "the case arrives", every=1.0)
         took = time.monotonic() - started
         self._good(city.post(f"{case}/outcome", json={"result": "granted", "text": "准予"}), citizen.get(case))
         return took
