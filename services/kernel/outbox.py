@@ -8,7 +8,7 @@ order for each key.
 Nothing is held while something is awaited. A way (from one sender to one destination) has one relay at a time, by a
 lease in the sender's database and not by a lock; a batch is as large as the receiver manages in a second; the
 receiver stops in time and says how far it came, and the sender goes on from there. Who adds one message after another
-has them sent together, once a second; the first goes at once.
+has them sent together, and the first goes at once.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Relay:
     SWEEP_SECONDS = 30.0
     LONGEST_REST = 6.0
     HELD_SECONDS = 0.5
-    GATHERING_SECONDS = 1.0
+    GATHERING_SECONDS = 0.6
     CLOSING_SECONDS = 2.0
     # A receiver that hangs holds up others' messages to itself alone.
     AT_ONCE_BY_DESTINATION = 8

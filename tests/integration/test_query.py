@@ -40,6 +40,7 @@ def progress(network: Network, number: str, check_code: str, address: str = "") 
 
 
 def test_a_filing_is_in_the_index_within_a_second(catalogue: Network) -> None:
+    """Those that follow one another are gathered for a part of it."""
     citizen = catalogue.issuer.citizen("citizen-index")
     file(catalogue, COUNTY, citizen)
     seconds = []
