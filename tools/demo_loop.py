@@ -3,7 +3,7 @@ lets the launch through.
 
 The target is 1.2 times what the cell's application hosts carried in this very run, so the same story is told on any
 machine. What cannot tell is asked once more: a measurement whose interval reaches to the target, a gate that is UNSURE,
-a machine that became faster or slower between both. Then the demonstration ends as unsure itself, with the reason:
+a machine on which work costs more or less by then. Then the demonstration ends as unsure itself, with the reason:
 nothing is pretended. A definite verdict against what was measured on a steady machine is a fault, and is told as one.
 """
 
@@ -207,7 +207,7 @@ class Demonstration:
         """The verdict's figures.
 
         Raises:
-            Unsure: the run tells nothing, or the machine is not as fast as it was when the hosts were measured.
+            Unsure: the run tells nothing, or work costs so much more or less by now that the other verdict is right.
             Contradiction: a definite verdict, and another than the expected one.
         """
         judged = run_gate(self.engine, launch, say=self._say)

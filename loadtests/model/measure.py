@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from infra.outputs import EnvironmentOutputs
 from infra.scalability import ScalabilityLaw
 from loadtests.gate.of_load import GENERATOR
-from loadtests.model.capacity import CapacityError, Carried, Interval, capacity_of
+from loadtests.model.capacity import Capacity, CapacityError, Carried, Interval, capacity_of
 from loadtests.model.steps import MeasuredStep, Pace, Seen, measured, next_rate
 from loadtests.result import LoadResult
 from loadtests.scenario import JourneyShare, Scenario
@@ -237,12 +237,17 @@ def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
     if more >= pace.most_more or len(steps) >= pace.most_steps:
         return None
     try:
-        found = capacity_of([one.as_step for one in steps if one.limiting != GENERATOR])
+        found = _found(steps)
     except (CapacityError, ArithmeticError):  # told when all is done
         return None
     if found.lower_bound or found.interval.high <= NARROW * found.interval.low:
         return None
     return found.rate * NEARER[more % len(NEARER)]
+
+
+def _found(steps: Sequence[MeasuredStep]) -> Capacity:
+    """By the steps that say anything of the hosts."""
+    return capacity_of([one.as_step for one in steps if one.limiting != GENERATOR])
 
 
 def _at_limit(steps: Sequence[MeasuredStep]) -> str | None:
@@ -277,7 +282,7 @@ def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> 
         )
     if broken is not None and limiting != wanted:
         return None, f"at {broken:.1f}/s the limit was {limiting}: that says nothing of {wanted}"
-    found = capacity_of([one.as_step for one in steps if one.limiting != GENERATOR])
+    found = _found(steps)
     if found.lower_bound:
         return MeasuredCapacity(rate=found.rate, low=found.interval.low, high=None), ""
     assert found.fit is not None
