@@ -75,7 +75,6 @@ class Front:
         text = render(Parts(listeners, [], {"group": group}, {}), "127.0.0.1")
         for there, here in (
             ("/settings/", f"{self.folder}/"),
-            ("/run/haproxy.sock", f"{self.folder}/balancer.sock"),
             ("127.0.0.1:8404", f"127.0.0.1:{free_port()}"),
             ("0.0.0.0", "127.0.0.1"),
         ):

@@ -21,6 +21,7 @@ from tests.integration.test_faults import kill_cache, kill_pooler, kill_postgres
 from tests.waiting import wait_until
 
 ASKING = 4
+pytestmark = pytest.mark.usefixtures("recovered")
 GOOD = (200, 201, 303, 401, 404, 429)
 
 
@@ -122,6 +123,14 @@ def index_of(network: Network) -> Callable[[], httpx.Response]:
 ASKED = (filing_of, items_of, desk_of, inbox_of, index_of)
 
 
+@pytest.fixture
+def recovered(catalogue: Network) -> Iterator[None]:
+    """Whoever comes next finds every site at work: PgBouncer gives each database its own time to be asked again."""
+    yield
+    sites = {place.name: catalogue.client(place) for place in catalogue.places}
+    wait_until(lambda: {site.get("/items").status_code for site in sites.values()} == {200}, 30, "all sites answer")
+
+
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_a_dead_or_hanging_server_is_never_told_as_a_bug(catalogue: Network, outage: Callable[[Network], None]) -> None:
     visitors = [Visitors(asked(catalogue)) for asked in ASKED]
@@ -138,4 +147,7 @@ def test_identity_says_that_it_is_out_and_is_back(catalogue: Network, identity_s
     with visitors.asking():
         kill_postgres(catalogue)
         kill_backends(catalogue)
+        catalogue.postgres.stop()
+        wait_until(lambda: visitors.heard["out"] > 0, 20, "somebody is told")
+        catalogue.postgres.start()
     assert visitors.wrong == [] and visitors.heard["out"] > 0

@@ -19,6 +19,7 @@ from typing import Any
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from infra.local.cloud import haproxy
 from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
@@ -100,8 +101,9 @@ class Balancers(Kind[BalancerSpec]):
     def health(self, key: str) -> dict[str, dict[str, str]]:
         """Server group → server → state as HAProxy sees it (UP, DOWN, `no check` …)."""
         record = self.require(key)
-        command = "echo 'show stat' | socat stdio /run/haproxy.sock"
-        answer = self.context.containers.execute(container_name(self.context, record), "sh", "-c", command)
+        answer = haproxy.ask(folder(self.context, record), "show stat")
+        if answer is None:
+            raise CloudError("ServiceUnavailable", f"balancer {record.owner.name} does not answer: {key}")
         found: dict[str, dict[str, str]] = {}
         for row in csv.DictReader(answer.removeprefix("# ").splitlines()):
             if row["svname"] not in ("FRONTEND", "BACKEND") and not row["pxname"].endswith("_open"):
@@ -333,7 +335,6 @@ def render(parts: Parts, gateway: str) -> str:
 _GLOBAL = """\
 global
   log stdout format raw local0 notice
-  stats socket /run/haproxy.sock mode 600 level admin expose-fd listeners
   maxconn 4000
   hard-stop-after 60s
   ssl-default-bind-options ssl-min-ver TLSv1.2
@@ -469,16 +470,16 @@ class BalancerContainers:
             parts = _parts(self._context, balancer)
             changed = self._write(balancer, parts)
             made = self._context.containers.ensure(self._container(balancer), seen)
-            if changed and not made:
-                self._reload(balancer)
-            if changed or made:
+            told = haproxy.take_up(
+                folder(self._context, balancer), lambda: self._reload(balancer), f"balancer {balancer.owner.name}"
+            )
+            if changed or made or told:
                 self._wait(balancer, parts)
-            return changed or made
+            return changed or made or told
 
     def _write(self, balancer: Record[Any], parts: Parts) -> bool:
         settings = folder(self._context, balancer)
         settings.mkdir(parents=True, exist_ok=True)
-        changed = False
         for listener in parts.listeners:
             wanted = settings / listener.id
             wanted.mkdir(exist_ok=True)
@@ -486,25 +487,23 @@ class BalancerContainers:
                 certificate = self._context.store.get(key)
                 assert certificate is not None, "a listener's link keeps its certificate"
                 pem = certificate.spec.certificate.strip() + "\n" + certificate.spec.private_key.strip() + "\n"
-                changed |= write_atomically(wanted / f"{number:02}.pem", pem, mode=0o600)
+                write_atomically(wanted / f"{number:02}.pem", pem, mode=0o600)
             for stale in sorted(wanted.glob("*.pem"))[len(listener.spec.certificate_ids) :]:
                 stale.unlink()
-                changed = True
-        text = render(parts, str(self._context.gateway))
-        return write_atomically(settings / "haproxy.cfg", text) or changed
+        return haproxy.write(settings, render(parts, str(self._context.gateway)))
 
     def _container(self, balancer: Record[Any]) -> Container:
         options = (
             *self._context.network_options(balancer.attributes["address"]),
             *self._context.resolver_options(),
-            *("--volume", f"{folder(self._context, balancer)}:/settings:ro"),
+            *haproxy.volumes(folder(self._context, balancer)),
             *("--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),
         )
         return Container(
             name=container_name(self._context, balancer),
             image=(CLOUD_IMAGE,),
             options=options,
-            command=("haproxy", "-W", "-db", "-f", "/settings/haproxy.cfg"),
+            command=haproxy.COMMAND,
             labels=self._context.labels(balancer),
             cores=_CORES,
             memory_mib=_MEMORY_MIB,
@@ -512,7 +511,7 @@ class BalancerContainers:
 
     def _reload(self, balancer: Record[Any]) -> None:
         name = container_name(self._context, balancer)
-        self._context.containers.execute(name, "haproxy", "-c", "-q", "-f", "/settings/haproxy.cfg")
+        self._context.containers.execute(name, "haproxy", "-c", "-q", "-f", f"/settings/{haproxy.FILE}")
         self._context.containers.signal(name, "USR2")
 
     def _wait(self, balancer: Record[Any], parts: Parts) -> None:

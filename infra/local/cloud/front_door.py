@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from infra.local.cloud import haproxy
 from infra.local.cloud.balancers import wait_for_port
 from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
@@ -46,15 +47,19 @@ class FrontDoor:
                 self._context.containers.remove(self.container_name)
                 return False
             changed = self._write()
-            if changed and self._context.containers.signal(self.container_name, "USR2"):
-                return True
-            seen = known or self._context.containers.look(self.container_name)
-            if seen is None or not seen.alive:
-                self._refuse_taken_port()
-            made = self._context.containers.ensure(self._container(), seen)
-            if changed or made:
+            made = False
+            if not changed or haproxy.serves(self._folder) is None:  # most changes are a name more to one that runs
+                seen = known or self._context.containers.look(self.container_name)
+                if seen is None or not seen.alive:
+                    self._refuse_taken_port()
+                made = self._context.containers.ensure(self._container(), seen)
+            told = haproxy.take_up(self._folder, self._reload, "the front door")
+            if made:
                 wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")
-            return changed or made
+            return changed or made or told
+
+    def _reload(self) -> None:
+        self._context.containers.signal(self.container_name, "USR2")
 
     @property
     def _folder(self) -> Path:
@@ -62,19 +67,20 @@ class FrontDoor:
 
     def _write(self) -> bool:
         exact, suffixes = self.sites()
-        changed = write_atomically(self._folder / "sites.map", _map(exact))
-        changed |= write_atomically(self._folder / "suffixes.map", _map(suffixes))
+        write_atomically(self._folder / "sites.map", _map(exact))
+        write_atomically(self._folder / "suffixes.map", _map(suffixes))
         settings = self._context.settings
         store = settings.object_port or (443 if settings.object_certificate else 80)
         text = _TEMPLATE.format(port=settings.site_port, object_store=self._context.object_store, object_port=store)
-        return write_atomically(self._folder / "haproxy.cfg", text) or changed
+        return haproxy.write(self._folder, text)
 
     def _container(self) -> Container:
         # Shares the machine's network, so no address of its own.
-        options = ("--network", "host", "--volume", f"{self._folder}:/settings:ro")
-        command = ("haproxy", "-W", "-db", "-f", "/settings/haproxy.cfg")
+        options = ("--network", "host", *haproxy.volumes(self._folder))
         labels = (("yiwang.service", "front-door"),)
-        return Container(self.container_name, (CLOUD_IMAGE,), options, command, labels, cores=0.5, memory_mib=128)
+        return Container(
+            self.container_name, (CLOUD_IMAGE,), options, haproxy.COMMAND, labels, cores=0.5, memory_mib=128
+        )
 
     def _refuse_taken_port(self) -> None:
         port = self._context.settings.site_port
