@@ -36,8 +36,6 @@ NOTHING = 1e-6
 NEARLY = 0.9
 FILLED = 1.09
 """Fullness above which hosts have next to nothing left, and CPU rises no more with the rate."""
-NEXT_TO = 0.7
-"""Share of the lowest rate that broke, from which on a step is next to the limit."""
 LEAST_FOR_LINE = 3
 LEAST_ERROR = 0.02
 """Of a reading of CPU, as a share: few steps may lie on a line by chance."""
@@ -175,29 +173,28 @@ def capacity_of(steps: Sequence[Step]) -> Capacity:
         rate = min(max(reading.rate_at_limit(fitted.law), last.offered), broken.offered)
         found.append((rate, _interval_of_capacity(rate, reading, steps, fitted)))
     rate, interval = min(found, key=lambda one: one[0], default=(last.offered, Interval(last.offered, broken.offered)))
-    return Capacity(rate, interval, False, fitted, _cost(steps, broken))
+    return Capacity(rate, interval, False, fitted, _cost(steps))
 
 
-def _cost(steps: Sequence[Step], broken: Step) -> float | None:
-    """What the same piece of work cost next to the limit."""
-    near = [one for one in steps if one.offered >= NEXT_TO * broken.offered and (one.fullness or 0) <= FILLED]
-    known = [one.cost for one in near if one.cost is not None]
+def _cost(steps: Sequence[Step]) -> float | None:
+    """What the same piece of work usually cost meanwhile."""
+    known = [one.cost for one in steps if one.cost is not None and (one.fullness or 0) <= FILLED]
     return float(np.median(known)) if known else None
 
 
 def _rate_when_full(reading: _Reading, steps: Sequence[Step]) -> tuple[float, Interval]:
     """Where the hosts' CPU reaches its limit. Each journey costs about the same, so CPU is a straight line over the
-    rate, up to where there is no more of it, and a reading is off by a share of itself. All steps tell of that line,
+    rate carried, up to where there is no more of it, and a reading is off by a share of itself. All steps tell of it,
     and more than the two at the limit, which a neighbour's moment decides. Where it is known what the same work cost
-    meanwhile, each reading is brought to what it would be at the cost next to the limit.
+    meanwhile, each reading is brought to what it would be at the usual cost.
 
     Method: weighted least squares; the interval is that of the line's parameters, which follow Student's distribution
     (N. R. Draper, H. Smith, Applied Regression Analysis, 1998, chapters 3 and 9), by `DRAWS` draws.
     """
     last, broken = reading.last.offered, reading.broken.offered
-    usual = _cost(steps, reading.broken)
+    usual = _cost(steps)
     below = [
-        (one.offered, one.fullness * (usual / one.cost if usual and one.cost else 1))
+        (one.carried, one.fullness * (usual / one.cost if usual and one.cost else 1))
         for one in steps
         if one.fullness is not None and one.fullness <= FILLED
     ]

@@ -222,27 +222,34 @@ def _step(
             say(f"{rate:.1f}/s: higher, to see which component comes to its limit")
         elif at_limit in (component(cell, APPLICATION), GENERATOR) or not any(one.broke for one in steps):
             # A generator at its limit far above what the hosts carry says nothing against them: lower rates decide.
-            rate = next_rate(steps, pace) or _nearer(steps, pace)
+            rate = None if _narrow(steps) else next_rate(steps, pace) or _nearer(steps, pace)
             if at_limit == GENERATOR and rate is not None and any(rate < one.offered for one in steps if one.kept):
                 break
         else:
             break
 
 
+def _narrow(steps: Sequence[MeasuredStep]) -> bool:
+    """Whether the steps tell well enough what the hosts carry."""
+    try:
+        found = _found(steps)
+    except (CapacityError, ArithmeticError):  # told when all is done
+        return False
+    return not found.lower_bound and found.interval.high <= NARROW * found.interval.low
+
+
 def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
     """Where another step makes a wide interval narrower: next to what the steps tell so far, and some way below it, in
-    turn. None when it is narrow, when steps enough were made for it, or when they tell nothing.
+    turn. None when steps enough were made for it, or when they tell nothing.
     """
     more = sum(next_rate(steps[:made], pace) is None for made in range(1, len(steps)))
     if more >= pace.most_more or len(steps) >= pace.most_steps:
         return None
     try:
         found = _found(steps)
-    except (CapacityError, ArithmeticError):  # told when all is done
+    except (CapacityError, ArithmeticError):
         return None
-    if found.lower_bound or found.interval.high <= NARROW * found.interval.low:
-        return None
-    return found.rate * NEARER[more % len(NEARER)]
+    return None if found.lower_bound else found.rate * NEARER[more % len(NEARER)]
 
 
 def _found(steps: Sequence[MeasuredStep]) -> Capacity:
