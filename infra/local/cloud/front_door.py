@@ -48,12 +48,12 @@ class FrontDoor:
                 return False
             changed = self._write()
             made = False
-            if not changed or haproxy.serves(self._folder) is None:  # most changes are a name more to one that runs
+            if not changed or haproxy.serves(self.folder) is None:  # most changes are a name more to one that runs
                 seen = known or self._context.containers.look(self.container_name)
                 if seen is None or not seen.alive:
                     self._refuse_taken_port()
                 made = self._context.containers.ensure(self._container(), seen)
-            told = haproxy.take_up(self._folder, self._reload, "the front door")
+            told = haproxy.take_up(self.folder, self._reload, "the front door")
             if made:
                 wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")
             return changed or made or told
@@ -62,21 +62,21 @@ class FrontDoor:
         self._context.containers.signal(self.container_name, "USR2")
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
         return self._context.folder("front-door")
 
     def _write(self) -> bool:
         exact, suffixes = self.sites()
-        write_atomically(self._folder / "sites.map", _map(exact))
-        write_atomically(self._folder / "suffixes.map", _map(suffixes))
+        write_atomically(self.folder / "sites.map", _map(exact))
+        write_atomically(self.folder / "suffixes.map", _map(suffixes))
         settings = self._context.settings
         store = settings.object_port or (443 if settings.object_certificate else 80)
         text = _TEMPLATE.format(port=settings.site_port, object_store=self._context.object_store, object_port=store)
-        return haproxy.write(self._folder, text)
+        return haproxy.write(self.folder, text)
 
     def _container(self) -> Container:
         # Shares the machine's network, so no address of its own.
-        options = ("--network", "host", *haproxy.volumes(self._folder))
+        options = ("--network", "host", *haproxy.volumes(self.folder))
         labels = (("yiwang.service", "front-door"),)
         return Container(
             self.container_name, (CLOUD_IMAGE,), options, haproxy.COMMAND, labels, cores=0.5, memory_mib=128

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud import CloudError, Record
+from infra.local.cloud import CloudError, Record, haproxy
+from infra.local.cloud.containers import Containers
 from infra.local.cloud.front_door import FrontDoor
 from infra.local.cloud.zones import (
     PrivateZoneSpec,
+    PublicRecordSpec,
     ZoneAttachmentSpec,
     ZoneRecordSpec,
 )
@@ -44,6 +46,45 @@ def test_the_front_door_leads_to_the_balancer_of_the_name(site: Site, balancer: 
     assert get(site, f"xihu.{SUFFIX}", address=balancer.attributes["address"])[0] == 200
     with pytest.raises(OSError):
         get(site, f"nobody.{SUFFIX}")
+
+
+def test_a_name_is_served_though_the_signal_that_told_of_it_was_lost(
+    site: Site, balancer: Record[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes while HAProxy takes up what was there before is lost, as many names at once make it."""
+    sent, real = list[str](), Containers.signal
+
+    def lossy(self: Containers, name: str, signal: str) -> bool:
+        sent.append(signal)
+        return True if sent == ["USR2"] else real(self, name, signal)
+
+    monkeypatch.setattr(Containers, "signal", lossy)
+    record = PublicRecordSpec(SUFFIX, "late", "CNAME", balancer.attributes["dns_name"])
+    made = site.cloud.public_records.create(owner("late"), record)
+    assert get(site, f"late.{SUFFIX}", "/teapot/1")[0] == 418
+    assert sent.count("USR2") >= 2
+    site.cloud.public_records.delete(made.id)
+    with pytest.raises(OSError):
+        get(site, f"late.{SUFFIX}")
+
+
+def test_what_was_written_and_not_told_is_served_after_the_next_run(site: Site, balancer: Record[Any]) -> None:
+    """Whoever wrote it was killed before the signal."""
+    containers = site.cloud.hosts.context.containers
+    door = FrontDoor(site.cloud.hosts.context)
+    assert haproxy.serves(door.folder) and not door.renew()
+    right = unwritten((door.folder / haproxy.FILE).read_text())
+    haproxy.write(door.folder, right.replace("maxconn 4000", "maxconn 3999"))
+    assert haproxy.take_up(door.folder, lambda: containers.signal(door.container_name, "USR2"), "the front door")
+    haproxy.write(door.folder, right)
+    assert haproxy.serves(door.folder) is False
+    assert door.renew() and haproxy.serves(door.folder)
+    assert get(site, f"xihu.{SUFFIX}")[0] == 200
+
+
+def unwritten(text: str) -> str:
+    """A configuration without what `haproxy.write` adds."""
+    return "".join(line for line in text.splitlines(True) if not line.startswith(("  description", "  stats socket")))
 
 
 def test_an_unhealthy_server_gets_no_traffic_and_all_get_it_when_none_is_healthy(
