@@ -1,4 +1,4 @@
-"""The loop, shown: what a cell carries is measured, a launch above it is refused, the plan adds a host, the same gate
+"""The loop, shown: what a cell carries is measured, a launch above it is refused, the plan adds hosts, the same gate
 lets the launch through.
 
 The target is 1.2 times what the cell's application hosts carried in this very run, so the same story is told on any

@@ -295,3 +295,21 @@ def test_more_than_twice_from_twice_the_hosts_is_noise_not_a_gain() -> None:
 def test_a_capacity_that_is_none_extrapolates_to_nothing(points: list[Carried]) -> None:
     with pytest.raises(CapacityError, match="measure until an objective breaks"):
         fit_hosts(points, 0.03)
+
+
+def test_cpu_is_told_by_what_was_carried_and_not_by_what_was_offered() -> None:
+    """A step far above the capacity, in a moment when work cost more: a third of what came was not carried."""
+    full, told = "hosts were full", []
+    for offered, carried, fullness, cost, broke in (
+        (12.7, 12.7, 0.53, 6.1, None),
+        (19.1, 19.1, 0.76, 6.3, None),
+        (28.6, 28.9, 0.83, 5.1, None),
+        (42.9, 30.1, 1.06, 7.0, full),
+        (35.0, 35.3, 1.04, 5.3, full),
+        (31.6, 31.5, 1.04, 5.8, full),
+    ):
+        told.append(Step(offered, carried, carried / 20, fullness / 3, broke, False, fullness, cost))
+    capacity = capacity_of(told)
+    assert capacity.cost == pytest.approx(5.95)
+    assert capacity.rate == pytest.approx(30.0, rel=0.03)
+    assert capacity.interval.high < 1.2 * capacity.interval.low

@@ -28,7 +28,7 @@ from loadtests.gate.steadiness import forgiven, unsteady
 from loadtests.gate.verdict import Check, Verdict
 from loadtests.histogram import Histogram
 from loadtests.model import measure as measuring
-from loadtests.model.capacity import Capacity, CapacityError
+from loadtests.model.capacity import LEAST_STEPS, Capacity, CapacityError
 from loadtests.model.measure import MeasuredCapacity, Measurement, MeasurementError, component, known, measure, save
 from loadtests.model.planning import Demand, PlanningError, propose
 from loadtests.model.steps import MeasuredStep, Pace, Seen, next_rate
@@ -306,6 +306,7 @@ def test_hosts_that_are_too_full_do_not_carry_what_they_still_answer_in_time(
     assert found.capacity is not None and found.capacity.high is not None
     assert found.capacity.low <= 8.0 <= found.capacity.high
     assert found.limiting == HOSTS
+    assert len(found.steps) == LEAST_STEPS, "a narrow interval needs no more"
     assert found.capacity.rate == pytest.approx(8.0, rel=0.01), "the line of CPU over the rate tells it exactly"
     assert found.broken is not None and "used 1." in found.broken
 

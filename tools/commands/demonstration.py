@@ -21,12 +21,12 @@ def demo_loop(
     environment: OwnEnvironment = "local",
     short: Annotated[bool, typer.Option("--short", help="short holds, and no second measurement")] = False,
 ) -> None:
-    """Shows the loop on a cell: a launch above what it carries is refused, a host is planned and added, the same gate
+    """Shows the loop on a cell: a launch above what it carries is refused, hosts are planned and added, the same gate
     says GO. About ten minutes; no step begins after the twentieth.
 
     Exit code 0: shown; 2: unsure, for what was measured did not tell; 1: anything else.
 
-    The environment keeps the host; `yiwang demo-loop` begins from the tracked plan again.
+    The environment keeps the hosts; `yiwang demo-loop` begins from the tracked plan again.
     """
     # libraries for statistics and charts take a second to load, which no other command should wait for
     from tools.demo_loop import FULL, SHORT, Demonstration, Unsure
