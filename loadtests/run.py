@@ -39,6 +39,15 @@ class LoadError(Exception):
     """The run did not come to a result; the message says why and what to do."""
 
 
+def check_workers(workers: int) -> None:
+    """
+    Raises:
+        LoadError: so many generator processes cannot run here.
+    """
+    if not 0 <= workers <= MOST_WORKERS:
+        raise LoadError(f"{workers} workers: between 0 and {MOST_WORKERS} can run on this machine")
+
+
 def run(
     scenario: Scenario,
     environment: str,
@@ -56,8 +65,7 @@ def run(
         LoadError: Locust failed or hung; nothing of the run goes on.
     """
     scenario = scenario.changed(rate=rate)
-    if not 0 <= workers <= MOST_WORKERS:
-        raise LoadError(f"{workers} workers: between 0 and {MOST_WORKERS} can run on this machine")
+    check_workers(workers)
     path = EnvironmentFolder(environment).rehearsal
     load_kit(path).tenants_of(scenario)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from infra.engine import Engine
 from infra.folder import ENVIRONMENT_NAME, EnvironmentFolder, home
+from infra.local.cloud import Cloud
 from tools.authority import Authority
 from tools.stages import StageError
 
@@ -55,6 +57,16 @@ class RegistryOverlay:
 
 
 LOCAL_OVERLAY = RegistryOverlay(statuses={"330127": "planned"})
+
+
+def must_run(engine: Engine) -> None:
+    """For what asks an environment's hosts. Production is not started from here.
+
+    Raises:
+        StageError: it was ended, or its machine was.
+    """
+    if engine.environment != "prod" and not Cloud(engine.folder.cloud, engine.environment).is_up():
+        raise StageError(f"environment {engine.environment} does not run", f"make up ENVIRONMENT={engine.environment}")
 
 
 def choice_path(folder: EnvironmentFolder) -> Path:

@@ -24,7 +24,7 @@ from monitoring import objectives as objectives_file
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
-from tools.environment import load_choice
+from tools.environment import load_choice, must_run
 from tools.lifecycle import judging, registry_of
 
 SETTLING_SECONDS = 2.0
@@ -60,11 +60,13 @@ def run_gate(
         StageError, EngineError, PlanError, RehearsalError, LoadError: it cannot be judged at all.
     """
     limits = objectives or objectives_file.load()
+    load_run.check_workers(workers)
     outputs = outputs_of(engine)
+    must_run(engine)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     place = folder or engine.folder.root / "gate" / f"{stamp}-{scenario.name}"
-    place.mkdir(parents=True, exist_ok=True)  # refused before minutes of load
     with judging(engine, say):
+        place.mkdir(parents=True, exist_ok=True)  # refused before minutes of load
         warning = _plan_warning(engine)
         if outputs.prometheus is None:
             load, evidence = None, _blind(outputs, ["the environment has no monitoring host"])

@@ -27,7 +27,7 @@ from tools import environment as environments
 from tools import invitations, machine, onboarding, stack_settings
 from tools.counts import counted
 from tools.deployment import play
-from tools.environment import RegistryOverlay
+from tools.environment import RegistryOverlay, must_run
 from tools.operator_client import Operator
 from tools.seeding import seed, smoke
 from tools.stages import Run, Stage, StageError
@@ -62,8 +62,9 @@ def judging(engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
     have their own share of a core first: with more they would seem to carry more.
 
     Raises:
-        StageError: another command is at work.
+        StageError: it does not run, or another command is at work.
     """
+    must_run(engine)
     with holding(engine.folder):
         if engine.folder.cloud.exists():
             cloud = Cloud(engine.folder.cloud, engine.environment)

@@ -16,11 +16,11 @@ import httpx
 
 from infra import plan as plans
 from infra.engine import Engine
-from infra.local.cloud import Cloud
-from infra.outputs import EnvironmentOutputs, HostOutputs
+from infra.outputs import EnvironmentOutputs, HostOutputs, TenantOutputs
 from infra.recovery import recover
 from infra.registry import Division, Registry, load_registry, with_status, write_overlay
 from infra.stacks import cells_in_use
+from tools.environment import must_run
 from tools.operator_client import Operator
 from tools.stages import Run, StageError
 
@@ -55,6 +55,7 @@ def check(engine: Engine, word: str) -> tuple[Coming, EnvironmentOutputs]:
     coming = Coming(tenant, registry.scope_of(tenant.code), text)
     _check_stack(engine, coming)
     outputs = engine.merged_outputs()
+    _check_others(engine, registry, coming, outputs)
     _check_hosts(engine, outputs)
     return coming, outputs
 
@@ -90,13 +91,40 @@ def _way_up(engine: Engine, division: Division) -> str:
 
 
 def _check_stack(engine: Engine, coming: Coming) -> None:
-    if not Cloud(engine.folder.cloud, engine.environment).is_up():
-        raise StageError(f"environment {engine.environment} does not run", f"make up ENVIRONMENT={engine.environment}")
+    must_run(engine)
     if coming.scope not in engine.stacks():
         raise StageError(
             f"stack {engine.stack(coming.scope)}, which {coming.tenant.name} would be in, is not there",
             _way_up(engine, coming.tenant),
         )
+
+
+def _check_others(engine: Engine, registry: Registry, coming: Coming, outputs: EnvironmentOutputs) -> None:
+    """What the registry says of the others in the stack is what the stack has: its update would bring them, too."""
+    names = {one.code: one.name for one in outputs.tenants} | {
+        code: division.name for code, division in registry.divisions.items()
+    }
+    standing = {one.code: one for one in outputs.tenants}
+    wanted = {code: division for code, division in registry.divisions.items() if division.provisioned}
+    waiting = [
+        code
+        for code in sorted((standing.keys() | wanted.keys()) - {coming.tenant.code})
+        if code not in registry.divisions or registry.scope_of(code) == coming.scope
+        if not _stands(registry, wanted.get(code), standing.get(code))
+    ]
+    if waiting:
+        named = ", ".join(f"{names[code]} ({code})" for code in waiting)
+        raise StageError(
+            f"onboarding {coming.tenant.name} would bring what the registry says anew of {named}",
+            f"bring that first: make up ENVIRONMENT={engine.environment}; or take it back",
+        )
+
+
+def _stands(registry: Registry, wanted: Division | None, standing: TenantOutputs | None) -> bool:
+    if wanted is None or standing is None:
+        return False
+    told = (wanted.name, wanted.label, wanted.residents, wanted.status, registry.settings_of(wanted.code))
+    return told == (standing.name, standing.label, standing.residents, standing.status, standing.settings)
 
 
 def check_identity(operator: Operator, code: str) -> None:

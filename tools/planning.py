@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from loadtests.model.planning import Demand, PlanningError, Proposal, propose
 from loadtests.model.steps import Pace, Seen
 from loadtests.rehearsal import KitTenant, RehearsalError
 from loadtests.result import LoadResult
-from loadtests.run import LoadError, run
+from loadtests.run import LoadError, check_workers, run
 from loadtests.scenario import Scenario, ScenarioError
 from monitoring import objectives as objective_files
 from monitoring.objectives import Objectives, ObjectivesError
@@ -74,12 +75,13 @@ def make_plan(
         StageError: nothing could be measured, or no plan follows from it; nothing was written.
         PlanError: today's plan does not hold.
     """
-    if write is not None and write.is_dir():
-        raise StageError(f"{write} is a folder", "name a file; nothing was measured")
+    if write is not None:
+        _check_place(write)
     outputs = engine.merged_outputs()
     registry = registry_of(engine.folder)
     plans.consistent(engine.environment, registry, cells_in_use(engine.environment))  # refused before minutes of load
     with _explained():
+        check_workers(workers)
         objectives = objective_files.load()
         wanted = scenario.changed(rate=rate)
         demands = demands_of(wanted, outputs, cell)
@@ -188,6 +190,20 @@ def looking_at(outputs: EnvironmentOutputs, cell: str, objectives: Objectives, o
         return Seen(judge(objectives, step, load, evidence), full, one_machine)
 
     return look
+
+
+def _check_place(path: Path) -> None:
+    """Refused before minutes of load."""
+    if path.is_dir():
+        raise StageError(f"{path} is a folder", "name a file; nothing was measured")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise StageError(
+            f"no plan can be written to {path}: {error.strerror}", "name another place; nothing was measured"
+        ) from None
 
 
 def write_plan(plan: Plan, path: Path, evidence_at: Path) -> None:

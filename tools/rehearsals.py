@@ -47,7 +47,7 @@ def people(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> It
             except (StageError, RehearsalError) as error:
                 say(f"{error}; yiwang rehearsal remove {engine.environment} tries again")
             else:
-                say(f"removed {counted(sum(rows.values()), 'row')} that the run had left")
+                say(f"removed {counted(sum(rows.values()), 'row')} of this run and of those before it")
 
 
 def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None], kept: bool = False) -> Path:

@@ -332,7 +332,8 @@ def read(path: Path) -> Measurement:
     except ValidationError as error:
         first: Any = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
-        raise MeasurementError(f"{path}: {place}: {first['msg']}; measure again: make plan") from None
+        what = f"{place}: {first['msg']}" if place else first["msg"]
+        raise MeasurementError(f"{path}: {what}; remove it, then measure again: make plan") from None
 
 
 def known(folder: Path, cell: str, since: datetime) -> list[Measurement]:

@@ -9,5 +9,5 @@ CASE_WORDS: dict[str, tuple[str, str]] = {
     "declined": ("不予受理", "bad"),
     "in_transit": ("流转中", "warn"),
     "granted": ("准予", "good"),
-    "refused": ("不予许可", "bad"),
+    "refused": ("不予批准", "bad"),
 }

@@ -43,7 +43,7 @@ LISTS: dict[DeskList, str] = {
     "closed": "已办结",
 }
 ACTIONS = {"filed": "提交", "accepted": "受理", "declined": "不予受理", "hand-over": "流转", "received": "接收"}
-ACTIONS |= {"granted": "准予", "refused": "不予许可"}
+ACTIONS |= {"granted": "准予", "refused": "不予批准"}
 NO_LONGER = "办件状态已经变化，可能有人刚刚办理过。请看最新情况后再办。"
 # What a form must have, by the panel in which it stands: field → what to say when it is not as it should be.
 NEEDED: dict[str, forms.Errors] = {

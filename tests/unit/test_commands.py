@@ -170,8 +170,9 @@ def _keep_off(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> NoReturn:
         raise CloudError("ServiceUnavailable", "podman does not answer")
 
-    for name in ("start", "stop", "destroy", "is_up"):
+    for name in ("start", "stop", "destroy"):
         monkeypatch.setattr(f"infra.local.cloud.Cloud.{name}", refuse)
+    monkeypatch.setattr("infra.local.cloud.Cloud.is_up", lambda _: True)
     monkeypatch.setattr("tools.machine.prepare", lambda log: [])
     monkeypatch.setattr("tools.lifecycle.images_are_current", lambda cache: True)
     monkeypatch.setattr("tools.lifecycle.install_plugin", lambda *_: False)
@@ -214,6 +215,19 @@ def test_what_is_out_of_reach_is_told(machine: Machine, command: Command, given:
     assert (code == 0) == answers, said
     if given != "silent hosts and services" and command.words[0] not in ("down", "onboard"):
         assert "pulumi" in said, said
+
+
+ASKING_HOSTS = ("logs", "ssh", "invitation", "gate", "plan", "demo-loop", "onboard")
+
+
+@each_on_an_environment
+def test_what_asks_hosts_says_that_they_do_not_run(machine: Machine, command: Command) -> None:
+    if command.words[0] not in ASKING_HOSTS and command.words != ("rehearsal", "prepare"):
+        return
+    machine.monkeypatch.setattr("tools.environment.Cloud.is_up", lambda _: False)
+    code, said = machine.run(*command.line(ENVIRONMENT))
+    assert code != 0
+    assert f"environment {ENVIRONMENT} does not run" in said and f"make up ENVIRONMENT={ENVIRONMENT}" in said, said
 
 
 @each_on_an_environment

@@ -16,7 +16,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.engine import Changes, Engine, EngineError
-from infra.registry import load_registry
+from infra.outputs import EnvironmentOutputs
+from infra.registry import Registry, load_registry
 from tests import provisioned
 from tests.registered import read_once
 from tools import cli, invitations
@@ -62,6 +63,28 @@ class Identity:
         pass
 
 
+def as_the_registry_says(registry: Registry, left: tuple[str, ...] = (CHUNAN,)) -> EnvironmentOutputs:
+    """Outputs of an environment that was brought up as the registry stands, and has something left of some."""
+    outputs = provisioned.outputs(CHUNAN)
+    pattern = outputs.tenants[-1]
+    tenants = [
+        pattern.model_copy(
+            update={
+                "code": one.code,
+                "name": one.name,
+                "label": one.label,
+                "residents": one.residents,
+                "status": one.status,
+                "settings": registry.settings_of(one.code),
+                "url": next((old.url for old in outputs.tenants if old.code == one.code), pattern.url),
+            }
+        )
+        for one in registry.divisions.values()
+        if one.provisioned or one.code in left
+    ]
+    return outputs.model_copy(update={"tenants": tenants})
+
+
 class World:
     """An environment whose engine, hosts and services do what a test wants."""
 
@@ -75,13 +98,14 @@ class World:
         self.faults: dict[str, BaseException] = {}
         self.identity = Identity()
         self.stacks, self.running, self.silent = list(STACKS), True, False
+        self.outputs = as_the_registry_says(load_registry(overlay=self.overlay))
         self.printed = io.StringIO()
         patch = monkeypatch.setattr
-        patch("tools.onboarding.Cloud.is_up", lambda _: self.running)
+        patch("tools.environment.Cloud.is_up", lambda _: self.running)
         patch("tools.onboarding.socket.create_connection", self._connect)
         patch("tools.lifecycle.operator_of", lambda *_: self.identity)
         patch(Engine, "stacks", lambda _: self.stacks)
-        patch(Engine, "merged_outputs", lambda _: provisioned.outputs(CHUNAN))
+        patch(Engine, "merged_outputs", lambda _: self.outputs)
         patch(Engine, "preview", self._step("preview", Changes()))
         patch("tools.lifecycle.recover", self._step("update", Changes({"create": 1})))
         patch("tools.onboarding.recover", self._step("taking back", Changes({"delete": 1})))
@@ -139,6 +163,21 @@ def suspend(world: World) -> None:
     world.overlay.write_text(f'statuses: {{"{CHUNAN}": suspended}}\n')
 
 
+def change_another(world: World) -> None:
+    """In its file, where nobody brought it up yet."""
+    tenants = []
+    for one in world.outputs.tenants:
+        standing = one.settings.model_copy(update={"requests_per_second": one.settings.requests_per_second + 1})
+        tenants.append(one.model_copy(update={"settings": standing}) if one.label == "xihu" else one)
+    world.outputs = world.outputs.model_copy(update={"tenants": tenants})
+
+
+def bring_another(world: World) -> None:
+    """The registry has it live, the stack does not have it yet."""
+    tenants = [one for one in world.outputs.tenants if one.label != "xihu"]
+    world.outputs = world.outputs.model_copy(update={"tenants": tenants})
+
+
 def out_of_reach(step: str) -> Callable[[World], None]:
     return lambda world: world.faults.update({step: EngineError("pulumi: the backend does not answer")})
 
@@ -155,6 +194,8 @@ REFUSED: dict[str, tuple[str, Callable[[World], None], str, str]] = {
     "it is suspended": (CHUNAN, suspend, "淳安县 (330127) is suspended", "make up"),
     "its stack is gone": (CHUNAN, change("stacks", STACKS[:-1]), "stack test-onboard.hangzhou", "make up"),
     "nothing runs": (CHUNAN, change("running", False), "does not run", "make up ENVIRONMENT=test-onboard"),
+    "another one's settings wait": (CHUNAN, change_another, "anew of 西湖区 (330106)", "make up"),
+    "another one waits": (CHUNAN, bring_another, "anew of 西湖区 (330106)", "make up"),
     "hosts are silent": (CHUNAN, change("silent", True), "cell-a-application-1", "make up"),
     "identity is silent": (CHUNAN, refuse_the_operator, "connection refused", "make up"),
     "identity is of an older release": (CHUNAN, run_an_older_release, "405", "make up"),
@@ -243,6 +284,7 @@ def test_an_invitation_given_again_takes_the_place_of_the_former_alone(world: Wo
 
 def test_onboarding_the_living_writes_nothing_that_would_mask_a_later_suspension(world: World) -> None:
     before = world.overlay.read_bytes()
+    world.outputs = as_the_registry_says(load_registry(overlay=world.overlay), left=())
     world.onboard("西湖区")
     assert world.overlay.read_bytes() == before
     assert XIHU not in world.overlay.read_text()

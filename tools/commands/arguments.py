@@ -9,7 +9,7 @@ import typer
 
 from infra.engine import Engine
 from infra.folder import EnvironmentFolder
-from tools.environment import load_choice
+from tools.environment import load_choice, must_run
 
 
 def known_name(environment: str | None) -> str | None:
@@ -36,6 +36,17 @@ def engine_of(environment: str) -> Engine:
     engine = Engine(EnvironmentFolder(environment))
     if environment != "prod":
         load_choice(engine.folder)
+    return engine
+
+
+def running_engine_of(environment: str) -> Engine:
+    """The engine of an environment whose hosts will be asked.
+
+    Raises:
+        StageError: there is no such environment on this machine, or it does not run.
+    """
+    engine = engine_of(environment)
+    must_run(engine)
     return engine
 
 

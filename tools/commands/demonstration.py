@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tools.commands.arguments import OwnEnvironment, engine_of
+from tools.commands.arguments import OwnEnvironment, running_engine_of
 
 UNSURE = 2
 
@@ -32,7 +32,7 @@ def demo_loop(
     from tools.demo_loop import FULL, SHORT, Demonstration, Unsure
     from tools.lifecycle import Lifecycle
 
-    engine_of(environment)
+    running_engine_of(environment)
     console = Console(highlight=False)
     lengths = SHORT if short else FULL
     try:

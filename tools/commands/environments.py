@@ -18,7 +18,7 @@ from infra.local.cloud import Cloud
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
 from tools.commands import invitations
-from tools.commands.arguments import Environment, OwnEnvironment, engine_of
+from tools.commands.arguments import Environment, OwnEnvironment, engine_of, running_engine_of
 from tools.demo import log_ins
 from tools.environment import environments_here
 from tools.logs import journal, stream
@@ -114,7 +114,7 @@ def logs(
     follow: Annotated[bool, typer.Option(help="go on with the lines to come, until Ctrl-C")] = True,
 ) -> None:
     """Follows the logs of what runs on the hosts: services, gateways, pools, exporters, monitoring."""
-    engine = engine_of(environment)
+    engine = running_engine_of(environment)
     found = _outputs(engine)
     names = [one.name for cell in found.cells for one in cell.hosts] if host is None else [host]
     command = journal(lines, follow)
@@ -133,7 +133,7 @@ def logs(
 
 def ssh(environment: Environment, host: Annotated[str, typer.Argument(help="the host's name")]) -> None:
     """A shell on a host."""
-    engine = engine_of(environment)
+    engine = running_engine_of(environment)
     _exec_ssh(engine, _outputs(engine), host)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.outputs import TenantOutputs
-from tools.commands.arguments import Environment, engine_of
+from tools.commands.arguments import Environment, running_engine_of
 from tools.operator_client import Operator
 from tools.stages import StageError
 from tools.times import local_time
@@ -73,7 +73,7 @@ def show(console: Console, invitation: dict[str, str], first: bool = True) -> No
 def _at(environment: str, word: str) -> Iterator[tuple[Operator, TenantOutputs]]:
     from tools.lifecycle import operator_of
 
-    engine = engine_of(environment)
+    engine = running_engine_of(environment)
     outputs = engine.merged_outputs()
     found = [one for one in outputs.tenants if word in (one.code, one.label, one.name)]
     if not found:

@@ -9,7 +9,7 @@ import typer
 from loadtests.rehearsal import RehearsalError
 from loadtests.scenario import ScenarioError, load
 from tools import rehearsals
-from tools.commands.arguments import Environment, engine_of
+from tools.commands.arguments import Environment, running_engine_of
 from tools.lifecycle import holding
 from tools.stages import StageError
 
@@ -22,7 +22,7 @@ def prepare(
     scenario: Annotated[str, typer.Option(help="a name in loadtests/scenarios, or a file")] = "launch",
 ) -> None:
     """Makes the people of a scenario and writes the kit; people that are there are used again."""
-    engine = engine_of(environment)
+    engine = running_engine_of(environment)
     try:
         with holding(engine.folder):
             path = rehearsals.prepare(engine, load(scenario), typer.echo, kept=True)
@@ -36,7 +36,7 @@ def prepare(
 @app.command()
 def remove(environment: Environment = "local") -> None:
     """Removes the kit's people and their cases from every database, traces and audit included."""
-    engine = engine_of(environment)
+    engine = running_engine_of(environment)
     try:
         with holding(engine.folder):
             counts = rehearsals.remove(engine, typer.echo)

@@ -471,7 +471,10 @@ class BalancerContainers:
             changed = self._write(balancer, parts)
             made = self._context.containers.ensure(self._container(balancer), seen)
             told = haproxy.take_up(
-                folder(self._context, balancer), lambda: self._reload(balancer), f"balancer {balancer.owner.name}"
+                folder(self._context, balancer),
+                lambda: self._reload(balancer),
+                lambda: self._context.containers.ensure(self._container(balancer), fresh=True),
+                f"balancer {balancer.owner.name}",
             )
             if changed or made or told:
                 self._wait(balancer, parts)

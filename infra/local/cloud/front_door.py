@@ -53,10 +53,13 @@ class FrontDoor:
                 if seen is None or not seen.alive:
                     self._refuse_taken_port()
                 made = self._context.containers.ensure(self._container(), seen)
-            told = haproxy.take_up(self.folder, self._reload, "the front door")
+            told = haproxy.take_up(self.folder, self._reload, self._run_anew, "the front door")
             if made:
                 wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")
             return changed or made or told
+
+    def _run_anew(self) -> None:
+        self._context.containers.ensure(self._container(), fresh=True)
 
     def _reload(self) -> None:
         self._context.containers.signal(self.container_name, "USR2")

@@ -26,7 +26,7 @@ CONTROL_SOCKET = f"/run/{CONTROL}/{SOCKET}"
 ANSWER_SECONDS = 2.0
 SIGNAL_SECONDS = 1.0
 """A reload takes a tenth of it on a quiet machine."""
-SERVING_SECONDS = 30.0
+SERVING_SECONDS = 15.0
 PAUSE_SECONDS = 0.05
 
 
@@ -80,33 +80,40 @@ def serves(folder: Path) -> bool | None:
     return bool(versions) and f"  description {versions[0]}\n" in (folder / FILE).read_text()
 
 
-def take_up(folder: Path, reload: Callable[[], object], what: str) -> bool:
-    """Sees to it that it serves what is written; `reload` signals it. True where it had to be told.
-
-    One that does not answer yet is not signalled: it would end.
+def take_up(folder: Path, reload: Callable[[], object], run_anew: Callable[[], object], what: str) -> bool:
+    """Sees to it that it serves what is written: `reload` signals it, and where that does not help it is run anew. True
+    where something had to be done.
 
     Raises:
-        CloudError: it does not serve it after half a minute.
+        CloudError: it does not serve it all the same.
     """
-    told = False
+    if serves(folder):
+        return False
+    if _told(folder, reload):
+        return True
+    run_anew()
+    if not _told(folder, reload):
+        raise CloudError("InternalError", f"{what} does not take up its configuration: {folder / FILE}")
+    return True
+
+
+def _told(folder: Path, reload: Callable[[], object]) -> bool:
+    """Whether it serves what is written, told again and again. One that does not answer yet is not signalled: it would
+    end."""
 
     def served() -> bool:
-        nonlocal told
-        if _awaited(folder, SERVING_SECONDS, lambda answer: answer is None) is not False:
-            return True  # or it never answered, which the last look tells
-        reload()
-        told = True
-        return _awaited(folder, SIGNAL_SECONDS, lambda answer: not answer) is True
+        answer = _awaited(folder, SERVING_SECONDS, lambda answer: answer is None)
+        if answer is False:
+            reload()
+            answer = _awaited(folder, SIGNAL_SECONDS, lambda answer: not answer)
+        return answer is True
 
     again = Retrying(
         stop=stop_after_delay(SERVING_SECONDS),
         retry=retry_if_result(lambda done: not done),
         retry_error_callback=lambda _: False,
     )
-    again(served)
-    if not serves(folder):
-        raise CloudError("InternalError", f"{what} does not take up its configuration: {folder / FILE}")
-    return told
+    return bool(again(served))
 
 
 def _awaited(folder: Path, seconds: float, waiting: Callable[[bool | None], bool]) -> bool | None:

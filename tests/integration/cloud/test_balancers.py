@@ -76,11 +76,27 @@ def test_what_was_written_and_not_told_is_served_after_the_next_run(site: Site, 
     assert haproxy.serves(door.folder) and not door.renew()
     right = unwritten((door.folder / haproxy.FILE).read_text())
     haproxy.write(door.folder, right.replace("maxconn 4000", "maxconn 3999"))
-    assert haproxy.take_up(door.folder, lambda: containers.signal(door.container_name, "USR2"), "the front door")
+    assert haproxy.take_up(door.folder, lambda: containers.signal(door.container_name, "USR2"), pytest.fail, "the door")
     haproxy.write(door.folder, right)
     assert haproxy.serves(door.folder) is False
     assert door.renew() and haproxy.serves(door.folder)
     assert get(site, f"xihu.{SUFFIX}")[0] == 200
+
+
+def test_one_that_cannot_be_asked_is_run_anew(
+    site: Site, balancer: Record[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has removed its socket: it serves, and could never be told of anything again."""
+    monkeypatch.setattr(haproxy, "SERVING_SECONDS", 1.0)
+    door = FrontDoor(site.cloud.hosts.context)
+    balancers = site.cloud.hosts.context
+    for folder in (door.folder, balancers.root / "balancers" / balancer.id):
+        (folder / haproxy.CONTROL / haproxy.SOCKET).unlink()
+        assert haproxy.serves(folder) is None
+    balancers.renew_balancers()
+    assert door.renew()
+    assert haproxy.serves(door.folder) and haproxy.serves(balancers.root / "balancers" / balancer.id)
+    wait_until(lambda: get(site, f"xihu.{SUFFIX}")[0] == 200, 30, "it serves")
 
 
 def unwritten(text: str) -> str:
