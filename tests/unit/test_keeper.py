@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+import tenacity
+from pg8000.native import Connection
+
+from infra.local.cloud import databases
 from infra.local.cloud.containers import Seen
+from infra.local.cloud.databases import Administrator
 from infra.local.cloud.keeping import Patience, is_dead
 
 
@@ -36,3 +44,23 @@ def test_what_is_not_there_was_removed_and_is_not_dead() -> None:
     assert not is_dead(None)
     assert not is_dead(Seen("database", "1", alive=True))
     assert is_dead(Seen("database", "1", alive=False))
+
+
+class Unreachable(Administrator):
+    """Of a database at whose address nobody is."""
+
+    tries = 0
+
+    def connect(self, database: str = "postgres") -> Connection:
+        self.tries += 1
+        raise OSError("no route to host")
+
+
+def test_a_database_that_has_ended_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever brings it back does the same for others meanwhile, and tries again itself."""
+    monkeypatch.setattr(databases, "ENDED_SECONDS", 0.0)
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
+    gone, ends = Unreachable("10.0.0.1", "x"), iter([False, False, True])
+    with pytest.raises(tenacity.RetryError):
+        gone.wait(90, lambda: next(ends))
+    assert gone.tries == 3

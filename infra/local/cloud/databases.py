@@ -15,7 +15,8 @@ import dataclasses
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from typing import Any
 
 from pg8000 import dbapi
 from pg8000.native import Connection, literal
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay, stop_any, wait_fixed
+from tenacity.stop import stop_base
 
 from infra.local.cloud.certificates import self_signed
 from infra.local.cloud.containers import Container, Seen
@@ -38,6 +40,8 @@ from infra.local.images import CLOUD_IMAGE
 _ADMINISTRATOR = "yw_cloud"
 _PORT = 5432
 _CORES, _MEMORY_MIB = 1.0, 1024
+ENDED_SECONDS = 1.0
+"""How often one that is waited for is looked at, whether it has ended: to ask Podman takes a tenth of it."""
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,61}[a-z0-9]$")
 _DATABASE = re.compile(r"^[a-z][a-z0-9_-]{0,62}[a-z0-9]$")
 _RESERVED = frozenset({_ADMINISTRATOR, "postgres", "public", "rds_superuser", "replicator", "root", "admin", "aurora"})
@@ -179,8 +183,12 @@ class DatabaseInstances(Kind[DatabaseInstanceSpec]):
         )
 
     def _wait(self, record: Record[DatabaseInstanceSpec]) -> None:
+        def ended() -> bool:
+            seen = self.context.containers.look(self.container_name(record))
+            return seen is None or not seen.alive
+
         try:
-            administrator(self.context, record.id, record.attributes["address"]).wait(seconds=90)
+            administrator(self.context, record.id, record.attributes["address"]).wait(90, ended)
         except Exception as error:
             logs = self.context.containers.logs(self.container_name(record))
             message = f"instance {record.owner.name} does not answer: {error}\n{logs}"
@@ -296,10 +304,25 @@ class Administrator:
                 self._connection.close()
             self._connection = None
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, ended: Callable[[], bool]) -> None:
+        """Returns once it answers. One that has `ended` is not waited for: whoever runs it tries again sooner."""
         errors = (dbapi.InterfaceError, dbapi.DatabaseError, OSError)
-        again = retry(stop=stop_after_delay(seconds), wait=wait_fixed(0.1), retry=retry_if_exception_type(errors))
+        stop = stop_any(stop_after_delay(seconds), _StopWhen(ended))
+        again = retry(stop=stop, wait=wait_fixed(0.1), retry=retry_if_exception_type(errors))
         again(self.run)("SELECT 1")
+
+
+class _StopWhen(stop_base):
+    """Ends a retry when this holds, asked now and then."""
+
+    def __init__(self, holds: Callable[[], bool]) -> None:
+        self._holds, self._asked = holds, time.monotonic()
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        if time.monotonic() < self._asked + ENDED_SECONDS:
+            return False
+        self._asked = time.monotonic()
+        return self._holds()
 
 
 def administrator(context: Context, instance: str, address: str = "") -> Administrator:
