@@ -91,8 +91,8 @@ class Unsure(StageError):
     """What was measured does not tell. `cheaper`: how much less work costs than it did in the measurement, where that
     is why."""
 
-    def __init__(self, cause: str, hint: str, cheaper: float = 1.0) -> None:
-        super().__init__(cause, hint)
+    def __init__(self, cause: str, way_out: str, cheaper: float = 1.0) -> None:
+        super().__init__(cause, way_out)
         self.cheaper = cheaper
 
 

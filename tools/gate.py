@@ -24,7 +24,7 @@ from monitoring import objectives as objectives_file
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
-from tools.environment import load_choice, must_run
+from tools.environment import load_choice
 from tools.lifecycle import judging, registry_of
 
 SETTLING_SECONDS = 2.0
@@ -62,7 +62,6 @@ def run_gate(
     limits = objectives or objectives_file.load()
     load_run.check_workers(workers)
     outputs = outputs_of(engine)
-    must_run(engine)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     place = folder or engine.folder.root / "gate" / f"{stamp}-{scenario.name}"
     with judging(engine, say):

@@ -231,11 +231,8 @@ def _step(
 
 def _narrow(steps: Sequence[MeasuredStep]) -> bool:
     """Whether the steps tell well enough what the hosts carry."""
-    try:
-        found = _found(steps)
-    except (CapacityError, ArithmeticError):  # told when all is done
-        return False
-    return not found.lower_bound and found.interval.high <= NARROW * found.interval.low
+    found = _told_so_far(steps)
+    return found is not None and found.interval.high <= NARROW * found.interval.low
 
 
 def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
@@ -245,11 +242,17 @@ def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
     more = sum(next_rate(steps[:made], pace) is None for made in range(1, len(steps)))
     if more >= pace.most_more or len(steps) >= pace.most_steps:
         return None
+    found = _told_so_far(steps)
+    return found.rate * NEARER[more % len(NEARER)] if found else None
+
+
+def _told_so_far(steps: Sequence[MeasuredStep]) -> Capacity | None:
+    """None where it is nothing, or only a lower bound; why is told when all is done."""
     try:
         found = _found(steps)
     except (CapacityError, ArithmeticError):
         return None
-    return None if found.lower_bound else found.rate * NEARER[more % len(NEARER)]
+    return None if found.lower_bound else found
 
 
 def _found(steps: Sequence[MeasuredStep]) -> Capacity:

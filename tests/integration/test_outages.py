@@ -148,6 +148,8 @@ def test_identity_says_that_it_is_out_and_is_back(catalogue: Network, identity_s
         kill_postgres(catalogue)
         kill_backends(catalogue)
         catalogue.postgres.stop()
-        wait_until(lambda: visitors.heard["out"] > 0, 20, "somebody is told")
-        catalogue.postgres.start()
+        try:
+            wait_until(lambda: visitors.heard["out"] > 0, 20, "somebody is told")
+        finally:
+            catalogue.postgres.start()
     assert visitors.wrong == [] and visitors.heard["out"] > 0
