@@ -69,7 +69,7 @@ def _database_answers(kernel: Kernel) -> Check:
 
 
 async def _no_such_page(request: Request, error: Exception) -> Response:
-    """An address that nobody knows, or not for this. People get a page, programs a document."""
+    """An address that nobody knows, or not for this, or that is no text. People get a page, programs a document."""
     if request.url.path.startswith("/api/"):
         return problem_response(error)
     identity: Identity = request.app.state.identity

@@ -41,7 +41,7 @@ OTHERWISE = ("服务出了点问题", "我们已经记录下来，请稍后再�
 
 
 def words_for(problem: Problem, method: str) -> tuple[str, str]:
-    if problem.status == 422 and method in ("GET", "HEAD") and problem.kind not in WORDS:
+    if problem.status in (400, 422) and method in ("GET", "HEAD") and problem.kind not in WORDS:
         return BROKEN_LINK  # nothing was filled in
     otherwise = OTHERWISE if problem.status >= 500 else REFUSED
     return WORDS.get(problem.kind) or BY_STATUS.get(problem.status, otherwise)

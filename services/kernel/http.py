@@ -120,8 +120,9 @@ class Service:
         return ", ".join(sorted(found))
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-        """As the service shows its problems: a page, or a document."""
-        show: Any = self.api.exception_handlers[Problem]
+        """As the service shows an address that it does not know: a page, or a document."""
+        handlers = self.api.exception_handlers
+        show: Any = handlers.get(404) or handlers[Problem]
         response: Response = await show(Request({**scope, "app": self.api}, receive), problem)
         await response(scope, receive, send)
 

@@ -173,7 +173,7 @@ def _words(request: Request, problem: Problem) -> tuple[str, str, str, str]:
         return (*WORDS[problem.kind], "/", "返回首页")
     if problem.status == 404 and part:
         return part
-    if problem.status == 422 and request.method in ("GET", "HEAD"):
+    if problem.status in (400, 422) and request.method in ("GET", "HEAD"):
         return (*BROKEN_LINK, back, label)
     return (*BY_STATUS.get(problem.status, OTHERWISE if problem.status >= 500 else REFUSED), "/", "返回首页")
 

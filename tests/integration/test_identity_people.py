@@ -586,3 +586,11 @@ def test_unknown_page_is_a_page(site: IdentitySite) -> None:
         answer = client.get("/nowhere")
     assert answer.status_code == 404 and "没有找到这个页面" in answer.text
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/login?next=%B2%C4", "/%B2%C4"])
+def test_an_address_that_is_no_text_gets_a_page_and_a_program_a_document(site: IdentitySite, path: str) -> None:
+    with site.client() as client:
+        page, document = client.get(path), client.get("/api/identity/people?after=%B2%C4")
+    assert page.status_code == 400 and "这个链接打不开" in page.text
+    assert document.status_code == 400 and document.json()["type"] == "urn:yiwang:not-utf-8"

@@ -862,14 +862,16 @@ async def test_what_is_missing_is_named_and_the_way_on_leads_to_its_list(
     assert f'href="{onward}" data-test="error-back"' in page.text
 
 
-@pytest.mark.parametrize("path", ["/cases?after=rubbish", "/desk?after=rubbish"])
-async def test_a_link_that_is_broken_is_not_called_a_form(sites: Sites, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "status"), [("/cases?after=rubbish", 422), ("/desk?after=rubbish", 422), ("/items?q=%B2%C4", 400)]
+)
+async def test_a_link_that_is_broken_is_not_called_a_form(sites: Sites, path: str, status: int) -> None:
     for service in ("/api/query/cases", "/api/affairs/desk"):
         sites.world.says("GET", service, 422, {"type": "urn:yiwang:invalid", "status": 422})
     async with sites.browser() as clerk:
         await sites.log_in(clerk, CLERK)
         page = await clerk.get(path)
-    assert page.status_code == 422
+    assert page.status_code == status
     assert "这个链接打不开" in page.text and "提交" not in page.text
     assert f'href="{path.partition("?")[0]}" data-test="error-back"' in page.text
 
