@@ -7,11 +7,14 @@ Each stack exports `contract` (one of the `…Outputs` types below, by the stack
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from infra.names import site_url
 from infra.ports import ALERTMANAGER_PORT, PROMETHEUS_PORT, RECEIVER_PORT
+from infra.services import CellKind, Secret, Service, Tables, kind_of, named, services_of
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -72,6 +75,26 @@ class GatewayOutputs(Output):
     server_group_id: str
 
 
+class ServiceOutputs(Output):
+    """A row of `infra/services.py`, where its fields are explained."""
+
+    name: str
+    cells: CellKind
+    role: str
+    port: int
+    label: str
+    prefix: str
+    tables: Tables
+    secrets: list[Secret]
+    pages: bool
+    sends: bool
+
+
+def told(services: Iterable[Service]) -> list[dict[str, Any]]:
+    """As `ServiceOutputs` has them, in plain containers."""
+    return [ServiceOutputs.model_validate(asdict(service)).model_dump() for service in services]
+
+
 class CellOutputs(Output):
     schema_version: Literal[1] = SCHEMA_VERSION
     kind: Literal["cell"] = "cell"
@@ -82,6 +105,20 @@ class CellOutputs(Output):
     cache: CacheOutputs
     gateway: GatewayOutputs
     database_instance_id: str
+    services: list[ServiceOutputs] = Field(
+        default_factory=list, description="what the cell runs; told by a stack that was brought up since it is"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_they_were(cls, given: Any) -> Any:
+        """A stack that was last brought up before it told its services runs those of the table."""
+        if isinstance(given, dict) and "cell" in given and not given.get("services"):
+            return {**given, "services": told(services_of(kind_of(given["cell"])))}
+        return given
+
+    def services_on(self, role: str) -> list[ServiceOutputs]:
+        return [service for service in self.services if service.role == role]
 
 
 class TenantSettings(Output):
@@ -154,12 +191,11 @@ class EnvironmentOutputs(Output):
 
     @property
     def issuer(self) -> str:
-        return self.service_url("id")
+        return self.service_url("identity")
 
-    def service_url(self, label: str) -> str:
-        """URL of a site under the environment's suffix, the port left out where it is HTTPS's own."""
-        port = "" if self.foundation.site_port == 443 else f":{self.foundation.site_port}"
-        return f"https://{label}.{self.foundation.site_suffix}{port}"
+    def service_url(self, service: str) -> str:
+        """URL of a core service's site."""
+        return site_url(named(service).label, self.foundation.site_suffix, self.foundation.site_port)
 
 
 StackOutputs = Annotated[FoundationOutputs | CellOutputs | TenantsOutputs, Field(discriminator="kind")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +22,13 @@ from infra.database_classes import DATABASE_CLASSES
 from infra.folder import EnvironmentFolder
 from infra.registry import Registry
 from infra.scalability import MOST_HOSTS, NAME, OutOfReach, ScalabilityLaw
+from infra.services import CORE, CellKind, kind_of, opens_tenants_databases, roles_of, services_of
 from infra.unread import mistaken_for
 
 TRACKED = Path(__file__).parent.parent / "plans"
-CORE = "cell-core"
-ROLES = {
-    "core": frozenset({"gateway", "identity", "query", "monitoring"}),
-    "tenants": frozenset({"gateway", "application"}),
+ROLES: Mapping[CellKind, frozenset[str]] = {
+    "core": frozenset({"gateway", "monitoring", *roles_of("core")}),
+    "tenants": frozenset({"gateway", *roles_of("tenants")}),
 }
 MIGRATION_AND_OPERATOR_CONNECTIONS = 20
 BY_HAND = "hand"
@@ -250,7 +250,8 @@ def inconsistencies(plan: Plan, registry: Registry, cells_in_use: Collection[str
     """Every fault, each a sentence that names the thing."""
     faults = []
     if CORE not in plan.cells:
-        faults.append(f"cells: {CORE} is missing; identity, query and monitoring run there")
+        running = ", ".join(service.name for service in services_of("core"))
+        faults.append(f"cells: {CORE} is missing; {running} and monitoring run there")
     for name in sorted(set(cells_in_use) - set(plan.cells)):
         faults.append(f"cells: {name} is in use and the plan forgets it; empty it and destroy its stack first")
     for name, cell in plan.cells.items():
@@ -304,7 +305,7 @@ def _short(name: str, cell: CellPlan, capacity: CellCapacity) -> list[str]:
 
 
 def _roles(name: str, cell: CellPlan) -> list[str]:
-    expected = ROLES["core" if name == CORE else "tenants"]
+    expected = ROLES[kind_of(name)]
     missing, unknown = expected - set(cell.hosts), set(cell.hosts) - expected
     faults = [f'cells.{name}.hosts: {role} is missing; add "{role}": 1' for role in sorted(missing)]
     return faults + [f"cells.{name}.hosts: {role} is no role of this cell" for role in sorted(unknown)]
@@ -319,7 +320,7 @@ def _unplaced(plan: Plan, registry: Registry) -> list[str]:
 
 
 def _overcommitted(plan: Plan, registry: Registry) -> list[str]:
-    """Each application host may open each tenant's whole pool: their sum must fit the instance."""
+    """Each host that opens tenants' databases may open each tenant's whole pool: their sum must fit the instance."""
     faults = []
     for name in plan.tenant_cells:
         cell = plan.cells[name]
@@ -328,7 +329,8 @@ def _overcommitted(plan: Plan, registry: Registry) -> list[str]:
             for division in registry.divisions.values()
             if division.provisioned and name in plan.placement(division.code, registry).cells
         )
-        needed = pools * cell.hosts["application"] + MIGRATION_AND_OPERATOR_CONNECTIONS
+        hosts = sum(count for role, count in cell.hosts.items() if opens_tenants_databases(role))
+        needed = pools * hosts + MIGRATION_AND_OPERATOR_CONNECTIONS
         usable = DATABASE_CLASSES[cell.database.instance_class].usable_connections
         if needed > usable:
             faults.append(

@@ -25,6 +25,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from infra.outputs import TenantSettings
+from infra.services import SERVICES
 from infra.unread import is_left_over, is_meant, mistaken_for
 
 # A copy can be tried out before it is merged: YIWANG_REGISTRY=… pulumi preview -s prod.hangzhou
@@ -50,7 +51,6 @@ RESERVED_LABELS = frozenset(
         "exchange",
         "gateway",
         "grafana",
-        "id",
         "localhost",
         "login",
         "mail",
@@ -62,12 +62,12 @@ RESERVED_LABELS = frozenset(
         "open",
         "opendata",
         "prometheus",
-        "query",
         "smtp",
         "static",
         "status",
         "test",
         "www",
+        *(service.label for service in SERVICES if service.label),
     ]
 )
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from infra.outputs import CellOutputs, EnvironmentOutputs, HostOutputs
-from infra.plan import CORE
-from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS, PROMETHEUS_PORT, RECEIVER_PORT, SERVICES
+from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS_PORT, OUTLOOK, PROMETHEUS_PORT, RECEIVER_PORT
+from infra.services import SERVICES, kind_of, opens_databases, opens_tenants_databases
 
 Where = Callable[[CellOutputs], list[HostOutputs]]
 
@@ -34,21 +34,22 @@ def hosts_of(*roles: str) -> Where:
 
 def outlook(cell: CellOutputs) -> list[HostOutputs]:
     """The one host that may open the cell's own database and cache to read their state."""
-    return hosts_of("monitoring" if cell.cell == CORE else "application")(cell)[:1]
+    return hosts_of(OUTLOOK[kind_of(cell.cell)])(cell)[:1]
 
 
 def tenants_outlook(cell: CellOutputs) -> list[HostOutputs]:
-    return hosts_of("application")(cell)[:1]
+    return [host for host in outlook(cell) if opens_tenants_databases(host.role)]
+
+
+def pooling(cell: CellOutputs) -> list[HostOutputs]:
+    return [host for host in cell.hosts if opens_databases(host.role)]
 
 
 JOBS: tuple[Job, ...] = (
     Job("host", EXPORTERS["host"], every_host),
-    Job("gateway", GATEWAY_METRICS.first, hosts_of("gateway")),
-    Job("affairs", SERVICES["application"].first, hosts_of("application")),
-    Job("portal", SERVICES["application"].last, hosts_of("application")),
-    Job("identity", SERVICES["identity"].first, hosts_of("identity")),
-    Job("query", SERVICES["query"].first, hosts_of("query")),
-    Job("pgbouncer", EXPORTERS["pgbouncer"], hosts_of("application", "identity", "query"), interval="15s"),
+    Job("gateway", GATEWAY_METRICS_PORT, hosts_of("gateway")),
+    *(Job(service.name, service.port, hosts_of(service.role)) for service in SERVICES),
+    Job("pgbouncer", EXPORTERS["pgbouncer"], pooling, interval="15s"),
     Job("tenants", EXPORTERS["tenants"], tenants_outlook, interval="30s"),
     Job("database", EXPORTERS["database"], outlook, interval="15s"),
     Job("cache", EXPORTERS["cache"], outlook, interval="15s"),

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from infra.services import SERVICES
 from services.kernel.telemetry import BUCKETS, EVERY_OUTCOME, SENT_OUTCOMES
 
 Size = Literal["tenant", "sender", "database", "route", "server"]
 UNBOUNDED = ("tenant", "sender", "database", "route")
 """What grows without anybody deciding it; servers behind a gateway are its own cell's hosts, which the plan bounds."""
-SERVICES = ("affairs", "portal", "identity", "query")
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -67,17 +67,17 @@ SERVICE = (
     Metric("yiwang_outbox_lag_seconds", histogram=len(BUCKETS) + 1),
 )
 
-AFFAIRS = (
-    *SERVICE,
+SENDER = (
     Metric("yiwang_outbox_messages_total", {"tenant": "sender", "outcome": len(SENT_OUTCOMES)}),
     Metric("yiwang_outbox_ways", {"tenant": "sender"}),
 )
 
-IDENTITY = (
-    *SERVICE,
-    Metric("yiwang_password_evaluations_total", {"purpose": 2}),
-    Metric("yiwang_log_ins_total", {"outcome": 4}),
-)
+OF_ONE_SERVICE: Mapping[str, tuple[Metric, ...]] = {
+    "identity": (
+        Metric("yiwang_password_evaluations_total", {"purpose": 2}),
+        Metric("yiwang_log_ins_total", {"outcome": 4}),
+    ),
+}
 
 PGBOUNCER = (
     *PROCESS,
@@ -229,10 +229,10 @@ SCRAPE = gauges(
 KEPT: Mapping[str, tuple[Metric, ...]] = {
     "host": HOST,
     "gateway": GATEWAY,
-    "affairs": AFFAIRS,
-    "portal": SERVICE,
-    "identity": IDENTITY,
-    "query": SERVICE,
+    **{
+        service.name: (*SERVICE, *(SENDER if service.sends else ()), *OF_ONE_SERVICE.get(service.name, ()))
+        for service in SERVICES
+    },
     "pgbouncer": PGBOUNCER,
     "tenants": TENANTS,
     "database": DATABASE,

@@ -29,17 +29,18 @@ from infra.outputs import (
     GatewayOutputs,
     HostOutputs,
 )
-from infra.plan import CORE, TRACKED, CellPlan, read
+from infra.plan import TRACKED, CellPlan, read
+from infra.services import CORE, NAMES, kind_of, named, services_of
 from monitoring import rules
 from monitoring.jobs import JOBS, Job
-from monitoring.metrics import KEPT, SCRAPE, SERVICES, Size
+from monitoring.metrics import KEPT, SCRAPE, Size
 from monitoring.objectives import Objectives, load
 from monitoring.rules.model import Group
 
 TENANTS_A_CELL = 102
 """As the province of production on its one cell of `plans/prod.json`."""
-BESIDE = {"affairs": 2, "query": 2, "portal": 4, "identity": 4}
-"""Routes in no module's router: the document and, of sites, the assets; each for GET and HEAD."""
+METHODS = 2
+"""Of routes in no module's router, the document and, where there are pages, the assets: GET and HEAD."""
 GIVEN_A_CELL = 2
 """Limits from the outputs: storage, and live tenants."""
 
@@ -60,15 +61,14 @@ class Cell:
         pools = self.tenants or 1
         # `postgres` itself, and a line for what belongs to no database
         instance = self.tenants + len(self.outputs.database.databases) + 2
-        behind = {host.name for host in self.outputs.hosts if host.role in ("application", "identity", "query")}
         return {
             # requests to no tenant's site count as well, by the name of nobody
             "tenant": self.tenants if job.name == "tenants" else 1 + (0 if self.is_core else self.tenants),
             "sender": self.tenants,
             "database": pools if job.name == "pgbouncer" else instance,
-            "route": routes(job.name) if job.name in SERVICES else 0,
-            # each host stands behind one service of the core, and behind both of a tenants' cell
-            "server": len(behind) * (1 if self.is_core else 2),
+            "route": routes(job.name) if job.name in NAMES else 0,
+            # a host stands behind each service that it runs
+            "server": sum(len(self.outputs.services_on(host.role)) for host in self.outputs.hosts),
         }
 
 
@@ -96,7 +96,8 @@ def routes(service: str) -> int:
             if isinstance(value, APIRouter):
                 routers[id(value)] = value
     served = (route for router in routers.values() for route in router.routes if isinstance(route, APIRoute))
-    return 1 + BESIDE[service] + sum(len(route.methods or ()) for route in served)
+    beside = METHODS * (2 if named(service).pages else 1)
+    return 1 + beside + sum(len(route.methods or ()) for route in served)
 
 
 def of_outputs(outputs: EnvironmentOutputs) -> list[Cell]:
@@ -134,7 +135,7 @@ def _imagined(name: str, plan: CellPlan, times: int = 1) -> CellOutputs:
             instance_class=plan.database.instance_class,
             max_connections=0,
             privileged_account="",
-            databases={"identity": "", "query": ""} if name == CORE else {},
+            databases={service.name: "" for service in services_of(kind_of(name)) if service.tables == "own"},
         ),
         cache=CacheOutputs(host="", port=0, accounts={}),
         gateway=GatewayOutputs(name="", address="", port=0, server_group_id=""),
@@ -162,10 +163,9 @@ def _of_job(job: Job, cells: Iterable[Cell], late: bool) -> int:
 def recorded(cells: Iterable[Cell], objectives: Objectives) -> int:
     """Series that rules write: each name once for everything of its level."""
     cells = list(cells)
-    here, core = ({"affairs", "portal"}, {"identity", "query"})
     promised = {name: 2 + (one.freshness is not None) for name, one in objectives.services.items()}
     members = {
-        "service": sum(promised[name] for cell in cells for name in (core if cell.is_core else here)),
+        "service": sum(promised[service.name] for cell in cells for service in cell.outputs.services),
         "host": sum(len(cell.outputs.hosts) for cell in cells),
         "tenant": sum(cell.tenants for cell in cells),
         "cell": len(cells),

@@ -28,7 +28,7 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-MODULES = ("affairs", "portal", "identity", "query")
+MODULES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/migrations")))
 LOCK = 0x7969_7761_6E67  # "yiwang"
 
 

@@ -20,6 +20,7 @@ from infra.outputs import (
     TenantOutputs,
     TenantSettings,
 )
+from infra.services import kind_of, services_of
 
 ENVIRONMENT = "test-province"
 SUFFIX = "province.localhost"
@@ -27,7 +28,6 @@ SHAPE = {
     "cell-core": {"gateway": 2, "identity": 2, "query": 2, "monitoring": 1},
     "cell-a": {"gateway": 2, "application": 2},
 }
-SERVICES = {"cell-core": ["identity", "query"], "cell-a": ["affairs", "portal"]}
 CODES = ["330000", "330100", "330102", "330105", "330106", "330108", "330109", "330110", "330111", "330112", "330113",
          "330114", "330122", "330182"]  # fmt: skip
 TENANT_PURPOSES = ("database_owner_password", "database_application_password", "object_access_key_id",
@@ -94,7 +94,8 @@ def _cell(cell: str, number: int) -> CellOutputs:
         )
         for place, (role, n) in enumerate(names, 10)
     ]  # fmt: skip
-    own = SERVICES[cell] if cell == "cell-core" else []
+    services = services_of(kind_of(cell))
+    own = [service.name for service in services if service.tables == "own"]
     return CellOutputs(
         environment=ENVIRONMENT, cell=cell, hosts=hosts, database_instance_id=f"pgm-{number}",
         database=DatabaseOutputs(
@@ -102,7 +103,8 @@ def _cell(cell: str, number: int) -> CellOutputs:
             privileged_account="yiwang_admin", databases={name: f"{name}_owner" for name in own},
         ),
         cache=CacheOutputs(
-            host=f"10.91.{number}.3", port=6379, accounts={name: name for name in (*SERVICES[cell], "monitoring")}
+            host=f"10.91.{number}.3", port=6379,
+            accounts={name: name for name in (*(service.name for service in services), "monitoring")},
         ),
         gateway=GatewayOutputs(name=f"{cell}.alb", address="", port=8443, server_group_id=f"sgp-{number}"),
     )  # fmt: skip

@@ -12,15 +12,14 @@ from infra.addresses import ZONES
 from infra.ports import (
     ALERTMANAGER_PORT,
     EXPORTERS,
-    EXPORTERS_OF,
-    GATEWAY_METRICS,
+    GATEWAY_METRICS_PORT,
     GATEWAY_PORT,
     PROMETHEUS_PORT,
     RECEIVER_PORT,
-    SERVICES,
-    SSH,
-    Ports,
+    SSH_PORT,
+    exporters_of,
 )
+from infra.services import services_on
 
 GATEWAY = "gateway"
 MONITORING = "monitoring"
@@ -61,44 +60,42 @@ class Firewall(pulumi.ComponentResource):
         }
         for number in range(ZONES):
             caller, cidr = f"balancer-{number + 1}", args.balancer_cidrs[number]
-            self._allow(GATEWAY, Ports.one(GATEWAY_PORT), caller, cidr_ip=cidr)
-        self._allow(GATEWAY, Ports.one(GATEWAY_PORT), "probes", cidr_ip=PROBES)
+            self._allow(GATEWAY, GATEWAY_PORT, caller, cidr_ip=cidr)
+        self._allow(GATEWAY, GATEWAY_PORT, "probes", cidr_ip=PROBES)
         for role in args.roles:
-            if role in SERVICES:
-                for port in range(SERVICES[role].first, SERVICES[role].last + 1):
-                    self._allow(role, Ports.one(port), GATEWAY, source_security_group_id=self.groups[GATEWAY].id)
-            self._allow_management(role, SSH)
+            for service in services_on(role):
+                self._allow(role, service.port, GATEWAY, source_security_group_id=self.groups[GATEWAY].id)
+            self._allow_management(role, SSH_PORT)
             self._allow_scrapes(role)
         if MONITORING in args.roles:
             for port in (PROMETHEUS_PORT, ALERTMANAGER_PORT, RECEIVER_PORT):
-                self._allow_management(MONITORING, Ports.one(port))
+                self._allow_management(MONITORING, port)
         self.register_outputs({})
 
-    def _allow_management(self, role: str, ports: Ports) -> None:
-        self._allow(role, ports, "management", source_security_group_id=self._args.management_group_id)
+    def _allow_management(self, role: str, port: int) -> None:
+        self._allow(role, port, "management", source_security_group_id=self._args.management_group_id)
         if self._args.management_cidr:
-            self._allow(role, ports, "management-range", cidr_ip=self._args.management_cidr)
+            self._allow(role, port, "management-range", cidr_ip=self._args.management_cidr)
 
     def _allow_scrapes(self, role: str) -> None:
         """Metrics of the role, for the monitoring hosts of the environment alone: they are of another cell."""
-        scraped = [Ports.one(EXPORTERS[one]) for one in EXPORTERS_OF[role]]
-        if role in SERVICES:
-            scraped.append(SERVICES[role])
+        scraped = [EXPORTERS[exporter] for exporter in exporters_of(role)]
+        scraped += [service.port for service in services_on(role)]
         if role == GATEWAY:
-            scraped.append(GATEWAY_METRICS)
-        for ports in scraped:
-            self._allow(role, ports, MONITORING, source_security_group_id=self._args.monitoring_group_id)
+            scraped.append(GATEWAY_METRICS_PORT)
+        for port in scraped:
+            self._allow(role, port, MONITORING, source_security_group_id=self._args.monitoring_group_id)
 
-    def _allow(self, role: str, ports: Ports, caller: str, **source: pulumi.Input[str]) -> None:
+    def _allow(self, role: str, port: int, caller: str, **source: pulumi.Input[str]) -> None:
         ecs.SecurityGroupRule(
-            f"{self._name}-{role}-{ports}-from-{caller}",
+            f"{self._name}-{role}-{port}-from-{caller}",
             type="ingress",
             ip_protocol="tcp",
-            port_range=f"{ports.first}/{ports.last}",
+            port_range=f"{port}/{port}",
             policy="accept",
             priority=1,
             security_group_id=self.groups[role].id,
-            description=f"{caller} to {role} on {ports}",
+            description=f"{caller} to {role} on {port}",
             opts=pulumi.ResourceOptions(parent=self),
             **source,
         )

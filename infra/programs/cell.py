@@ -19,24 +19,21 @@ from infra.components.logs import LogProject, LogProjectArgs
 from infra.components.zones import SiteName, SiteNameArgs
 from infra.database_classes import DATABASE_CLASSES
 from infra.links import CellLinks, FoundationLinks, publish, read
-from infra.outputs import CellOutputs
+from infra.outputs import CellOutputs, told
 from infra.passwords import Passwords
-from infra.plan import CORE, CellPlan
+from infra.plan import CellPlan
 from infra.programs.stack import Stack, export_contract
 from infra.secret_outputs import CellSecrets, OwnDatabaseSecrets
+from infra.services import Service, kind_of, services_of
 from infra.settings import CellSettings, SettingsError
 
-CORE_SERVICES = ("identity", "query")
-"""Services of cell-core: each has a database, a cache account and a site of its own name."""
-CORE_LABELS = {"identity": "id", "query": "query"}
-TENANT_SERVICES = ("affairs", "portal")
 ACCESS_LOG = "alb_access"
 """The balancer takes only stores whose name begins so."""
 
 
 def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
     settings, cell = stack.settings, stack.name.scope
-    core = cell == CORE
+    services = services_of(kind_of(cell))
     require_instance_types(stack, plan)
     stack.shape_all()
     shared = read(FoundationLinks, stack.name.sibling("foundation"))
@@ -44,7 +41,6 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
     physical_name = names.scoped(stack.environment, cell)
     passwords = Passwords(settings.seed, settings.password_versions)
     privileged_password = pulumi.Output.secret(passwords.password("database-privileged"))
-    services = CORE_SERVICES if core else TENANT_SERVICES
     cache_passwords = passwords_of_cache(passwords, services)
 
     logs = LogProject(
@@ -141,7 +137,7 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
             vswitch_ids=shared.service_vswitch_ids,
             security_group_ids=serving_groups,
             resource_group_id=shared.resource_group_id,
-            passwords={service: pulumi.Output.secret(cache_passwords[service]) for service in services},
+            passwords={service.name: pulumi.Output.secret(cache_passwords[service.name]) for service in services},
             monitoring_password=pulumi.Output.secret(cache_passwords[MONITORING_ACCOUNT]),
             release_protection=settings.protect,
         ),
@@ -167,9 +163,8 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
         opts,
     )
     name_hosts(groups.values(), shared, opts)
-    if core:
-        own_databases(database, passwords, opts)
-        name_sites(gateway, shared, opts)
+    own_databases(services, database, passwords, opts)
+    name_sites(services, gateway, shared, opts)
     publish(CellLinks, database_instance_id=database.instance.id, balancer_name=gateway.name)
     export_contract(
         CellOutputs,
@@ -184,7 +179,7 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
                 "max_connections": DATABASE_CLASSES[plan.database.instance_class].max_connections,
                 "storage_gib": plan.database.storage_gib,
                 "privileged_account": PRIVILEGED_ACCOUNT,
-                "databases": {name: names.owner_account(name) for name in (CORE_SERVICES if core else ())},
+                "databases": {name: names.owner_account(name) for name in with_own_database(services)},
             },
             "cache": {"host": cache.host, "port": CACHE_PORT, "accounts": {name: name for name in cache_passwords}},
             "gateway": {
@@ -194,9 +189,10 @@ def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
                 "server_group_id": gateway.server_group.id,
             },
             "database_instance_id": database.instance.id,
+            "services": told(services),
         },
     )
-    secrets = secrets_of(passwords, services, core)
+    secrets = secrets_of(passwords, services)
     pulumi.export("secrets", pulumi.Output.secret(secrets.model_dump(exclude_none=True)))
 
 
@@ -225,24 +221,34 @@ def name_hosts(groups: Iterable[HostGroup], shared: FoundationLinks, opts: pulum
             )
 
 
-def name_sites(gateway: Gateway, shared: FoundationLinks, opts: pulumi.ResourceOptions) -> None:
-    for service, label in CORE_LABELS.items():
+def name_sites(
+    services: Sequence[Service], gateway: Gateway, shared: FoundationLinks, opts: pulumi.ResourceOptions
+) -> None:
+    for service in services:
+        if not service.label:
+            continue
         SiteName(
-            service,
+            service.name,
             SiteNameArgs(
-                label=label,
+                label=service.label,
                 public_domain=shared.public_domain,
                 site_zone_id=shared.site_zone_id,
                 balancer_name=gateway.name,
-                remark=service,
+                remark=service.name,
             ),
             opts,
         )
 
 
-def own_databases(database: Database, passwords: Passwords, opts: pulumi.ResourceOptions) -> None:
+def with_own_database(services: Iterable[Service]) -> list[str]:
+    return [service.name for service in services if service.tables == "own"]
+
+
+def own_databases(
+    services: Sequence[Service], database: Database, passwords: Passwords, opts: pulumi.ResourceOptions
+) -> None:
     last: pulumi.Resource = database.privileged
-    for service in CORE_SERVICES:
+    for service in with_own_database(services):
         last = OwnedDatabase(
             f"{service}-store",
             OwnedDatabaseArgs(
@@ -256,12 +262,14 @@ def own_databases(database: Database, passwords: Passwords, opts: pulumi.Resourc
         ).last
 
 
-def passwords_of_cache(passwords: Passwords, services: Sequence[str]) -> dict[str, str]:
+def passwords_of_cache(passwords: Passwords, services: Sequence[Service]) -> dict[str, str]:
     """Account → password."""
-    return {account: passwords.password(f"cache-{account}") for account in (*services, MONITORING_ACCOUNT)}
+    accounts = (*(service.name for service in services), MONITORING_ACCOUNT)
+    return {account: passwords.password(f"cache-{account}") for account in accounts}
 
 
-def secrets_of(passwords: Passwords, services: Sequence[str], core: bool) -> CellSecrets:
+def secrets_of(passwords: Passwords, services: Sequence[Service]) -> CellSecrets:
+    wanted = {secret for service in services for secret in service.secrets}
     return CellSecrets(
         database_privileged_password=passwords.password("database-privileged"),
         databases={
@@ -269,10 +277,10 @@ def secrets_of(passwords: Passwords, services: Sequence[str], core: bool) -> Cel
                 owner=passwords.password("database-owner", service),
                 application=passwords.password("database-application", service),
             )
-            for service in (CORE_SERVICES if core else ())
+            for service in with_own_database(services)
         },
         monitoring_database_password=passwords.password("database-monitoring"),
         cache=passwords_of_cache(passwords, services),
-        identity_signing_key=passwords.signing_key("identity-signing") if core else None,
-        operator_client_secret=passwords.token("client", "operator") if core else None,
+        identity_signing_key=passwords.signing_key("identity-signing") if "signing-key" in wanted else None,
+        operator_client_secret=passwords.token("client", "operator") if "clients" in wanted else None,
     )

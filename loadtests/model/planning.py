@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from infra.database_classes import DATABASE_CLASSES
-from infra.plan import CORE, CellCapacity, CellPlan, Plan, inconsistencies
+from infra.plan import CellCapacity, CellPlan, Plan, inconsistencies
 from infra.registry import Registry
 from infra.scalability import OutOfReach, ScalabilityLaw
+from infra.services import CORE
 from loadtests.model.capacity import CapacityError, Carried, Fit, Interval, fit_hosts
 from loadtests.model.measure import APPLICATION, FOLDER, Measurement
 from monitoring.objectives import CapacityLimits

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from prometheus_client.utils import floatToGoString
 
-from monitoring.metrics import SERVICES
+from infra.services import NAMES
 from monitoring.objectives import BurnRate, Latency, Objectives
 from monitoring.rules.model import EVALUATION_SECONDS, Alert, Group, Recording
 
@@ -67,7 +67,7 @@ def events(objectives: Objectives) -> Iterator[Recording]:
 
 def _availability() -> Iterator[Recording]:
     for record, codes in (("service:events:rate1m", ""), ("service:bad_events:rate1m", ', code="5xx"')):
-        answers = f'haproxy_backend_http_responses_total{{proxy=~"{"|".join(SERVICES)}"{codes}}}'
+        answers = f'haproxy_backend_http_responses_total{{proxy=~"{"|".join(NAMES)}"{codes}}}'
         named = f'label_replace(rate({answers}[1m]), "service", "$1", "proxy", "(.+)")'
         yield Recording(record, f"sum by (cell, service) ({named})", {"objective": "availability"})
 
@@ -127,7 +127,7 @@ def _burn_alert(objectives: Objectives, objective: str, rate: BurnRate) -> Alert
 def fault_alerts() -> Iterator[Alert]:
     yield Alert(
         "GatewayWithoutBackend",
-        f'sum by (cell, role, host, proxy) (haproxy_backend_active_servers{{proxy=~"{"|".join(SERVICES)}"}}) == 0',
+        f'sum by (cell, role, host, proxy) (haproxy_backend_active_servers{{proxy=~"{"|".join(NAMES)}"}}) == 0',
         "page",
         "{{ $labels.proxy }}",
         "{{ $labels.host }} knows no healthy host of {{ $labels.proxy }}",

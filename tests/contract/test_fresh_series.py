@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.services import CORE, NAMES, named, services_of
 from monitoring import rules, series
 from monitoring.jobs import JOBS
-from monitoring.metrics import KEPT, SERVICES, names
+from monitoring.metrics import KEPT, names
 from monitoring.objectives import load
 from monitoring.rules.model import yaml
 from tests.contract.fresh import FIRST, NEW, SECOND, Fresh, Sample, fresh
@@ -23,7 +24,7 @@ from tests.watched import watched
 
 BURST = 60
 AFFAIRS = 'service="affairs", objective="latency"'
-OF_TENANTS = ("affairs", "portal")
+OF_TENANTS = tuple(service.name for service in services_of("tenants"))
 COUNTED = re.compile(r"\b(?:rate|increase|resets|changes)\(\s*([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?\[")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
@@ -86,7 +87,7 @@ def unborn(told: dict[str, list[Sample]], tenants: set[str]) -> list[str]:
     """Counters of rules that a service does not tell, or not for every tenant."""
     faults = []
     for name, selector in sorted(counted()):
-        for job in SERVICES:
+        for job in NAMES:
             if name not in names(job) or not all(
                 holds(one, job) for one in MATCHER.findall(selector) if one[0] == "job"
             ):
@@ -118,10 +119,10 @@ def test_a_series_that_is_born_with_its_first_event_is_caught(told: Told) -> Non
     assert f"affairs: yiwang_outbox_messages_total of {SECOND}" in unborn(one_less, {FIRST, SECOND})
 
 
-@pytest.mark.parametrize("job", SERVICES)
+@pytest.mark.parametrize("job", NAMES)
 def test_a_fresh_process_tells_as_many_series_as_are_worked_out(told: Told, job: str) -> None:
     cells = series.of_outputs(watched(codes=(FIRST, SECOND)))
-    cell = next(one for one in cells if one.is_core == (job in ("identity", "query")))
+    cell = next(one for one in cells if one.is_core == (named(job).cells == "core"))
     if not cell.is_core:
         cell = replace(cell, tenants=2)
     sizes = cell.sizes(next(one for one in JOBS if one.name == job))
@@ -132,7 +133,7 @@ def test_a_fresh_process_tells_as_many_series_as_are_worked_out(told: Told, job:
 
 
 def test_requests_give_birth_to_no_series(told: Told) -> None:
-    for job in SERVICES:
+    for job in NAMES:
         late = {name for metric in KEPT[job] if metric.late for name in metric.names} | {"yiwang_dependency_up"}
         known = {one.series for one in told.before[job]}
         assert {one.series for one in told.after[job] if one.name in set(names(job)) - late} <= known, job
@@ -216,8 +217,8 @@ def judged(folder: Path, text: str) -> tuple[bool, str]:
 
 def timelines(told: Told) -> list[Timeline]:
     return [
-        Timeline(job, f"{job}-1", "cell-core" if job in ("identity", "query") else "cell-a", told.before[job],
-                 told.after[job]) for job in SERVICES
+        Timeline(job, f"{job}-1", CORE if named(job).cells == "core" else "cell-a", told.before[job],
+                 told.after[job]) for job in NAMES
     ]  # fmt: skip
 
 

@@ -15,7 +15,8 @@ import yaml
 from jinja2 import Environment, StrictUndefined, Template
 
 from infra.engine import REPOSITORY
-from infra.ports import EXPORTERS, EXPORTERS_OF
+from infra.plan import ROLES
+from infra.ports import EXPORTERS, exporters_of
 from monitoring.exporters.pgbouncer import PgBouncerSettings
 from monitoring.exporters.tenants import TenantsSettings
 from monitoring.jobs import JOBS
@@ -54,6 +55,7 @@ def test_groups_are_environment_cell_and_role(listed: dict[str, Any]) -> None:
     assert listed["monitoring"]["children"] == ["cell_core_monitoring"]
     assert listed["cell_a"]["children"] == ["cell_a_database", "cell_a_gateway", "cell_a_application"]
     assert listed["gateway"]["children"] == ["cell_core_gateway", "cell_a_gateway"]
+    assert listed["serving"]["children"] == ["cell_core_identity", "cell_core_query", "cell_a_application"]
     assert listed["cell_a_application"]["hosts"] == ["cell-a-application-1", "cell-a-application-2"]
 
 
@@ -94,7 +96,7 @@ def test_the_firewall_opens_to_prometheus_the_exporters_that_a_role_has_and_no_o
         for job in JOBS:
             if job.name in EXPORTERS:
                 of_prometheus |= {(host.role, job.name) for host in job.where(cell)}
-    opened = {(role, name) for role, names in EXPORTERS_OF.items() for name in names}
+    opened = {(role, name) for roles in ROLES.values() for role in roles for name in exporters_of(role)}
     assert opened == of_playbooks == of_prometheus
 
 

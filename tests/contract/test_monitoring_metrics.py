@@ -17,11 +17,12 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.services import NAMES
 from monitoring import receiver, rules
 from monitoring.dashboards import dashboards
 from monitoring.exporters import tenants as tenants_exporter
 from monitoring.exporters.pgbouncer import PgBouncerCollector
-from monitoring.metrics import KEPT, SCRAPE, SERVICES, UNBOUNDED, Metric, names
+from monitoring.metrics import KEPT, SCRAPE, UNBOUNDED, Metric, names
 from monitoring.objectives import load
 from monitoring.rules.model import Alert
 from services.identity import passwords
@@ -142,7 +143,7 @@ def test_a_metric_that_nobody_shows_is_caught(shown: dict[str, Shown]) -> None:
 
 
 def test_everything_of_ours_is_kept(shown: dict[str, Shown]) -> None:
-    for job in (*SERVICES, "pgbouncer", "tenants", "receiver"):
+    for job in (*NAMES, "pgbouncer", "tenants", "receiver"):
         ours = {
             name for name in shown[job] if name.startswith(("yiwang_", "pgbouncer_")) and not name.endswith("_created")
         }
@@ -162,7 +163,7 @@ def test_no_metric_has_two_unbounded_labels() -> None:
 
 
 def test_the_services_own_metrics_have_at_most_one_label_of_the_unbounded(shown: dict[str, Shown]) -> None:
-    for job in (*SERVICES, "pgbouncer", "tenants", "receiver"):
+    for job in (*NAMES, "pgbouncer", "tenants", "receiver"):
         for name, labels in shown[job].items():
             assert len(labels & {*UNBOUNDED, "path", "host", "user", "datname"}) <= 1, name
 

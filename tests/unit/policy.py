@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS, PROMETHEUS_PORT, RECEIVER_PORT
+from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS_PORT, PROMETHEUS_PORT, RECEIVER_PORT
 from infra.render import Declared
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -273,7 +273,7 @@ def metrics_for_others(resources: Iterable[Declared], monitoring_group: str) -> 
         if resource.type != RULE_OF_GROUP or resource.inputs.get("sourceSecurityGroupId") == monitoring_group:
             continue
         first, last = (int(end) for end in resource.inputs["portRange"].split("/"))
-        metrics = any(first <= port <= last for port in (*EXPORTERS.values(), GATEWAY_METRICS.first))
+        metrics = any(first <= port <= last for port in (*EXPORTERS.values(), GATEWAY_METRICS_PORT))
         if metrics or first != last:
             found.append(f"{first}/{last}: {resource.name}")
     return found

@@ -55,14 +55,54 @@ def test_a_tenant_without_a_database_where_it_is_served_is_refused(outputs: dict
 
 def test_a_service_gets_the_secrets_of_its_own_cell_alone(outputs: dict[str, Any]) -> None:
     tenant(outputs, "330106")["cell"] = "cell-b"
-    affairs = filters.service_secrets(provisioned.secrets(), outputs, "cell-a", ["affairs"])["affairs"]
+    here = filters.service_secrets(provisioned.secrets(), outputs, "cell-a", "application")
+    affairs = here["affairs"]
+    assert list(here) == ["affairs", "portal"]
     assert "330106" not in affairs["tenants"] and "330112" in affairs["tenants"]
     assert set(affairs) == {"tenants", "cache_password"}
     assert "database_owner_password" not in affairs["tenants"]["330112"]
 
 
+def test_the_tenants_exporter_gets_no_account_of_a_cache(outputs: dict[str, Any]) -> None:
+    known = filters.tenants_exporter_secrets(provisioned.secrets(), outputs, "cell-a")
+    assert list(known) == ["tenants"] and list(known["tenants"]) == provisioned.CODES
+
+
+def test_a_service_that_the_table_gets_is_routed_pooled_migrated_and_told_its_secrets(outputs: dict[str, Any]) -> None:
+    """Also where several of the core share a role's hosts."""
+    [core, cell] = outputs["cells"]
+    licences = cell["services"][0] | {"name": "licences", "port": 8005, "prefix": "/api/affairs/licences/"}
+    notify = core["services"][1] | {"name": "notify", "port": 8006, "label": "notify"}
+    cell["services"].append(licences)
+    core["services"].append(notify)
+    core["database"]["databases"]["notify"] = "notify_owner"
+    secrets = provisioned.secrets()
+    secrets["cells"]["cell-a"]["cache"]["licences"] = secrets["cells"]["cell-core"]["cache"]["notify"] = "cache"
+    secrets["cells"]["cell-core"]["databases"]["notify"] = {"owner": "owner", "application": "application"}
+    backends = filters.gateway_backends(outputs, "cell-a")
+    assert [backend["name"] for backend in backends] == ["licences", "affairs", "portal"], "the longest prefix first"
+    assert {server["name"] for server in backends[0]["servers"]} == {f"cell-a-application-{n}" for n in (1, 2)}
+    assert "notify.province.localhost notify" in filters.gateway_sites(outputs, "cell-core").splitlines()
+    pools = filters.pgbouncer_pools(outputs, "cell-core", "query", 8)
+    assert [pool["database"] for pool in pools] == ["query", "notify"]
+    assert filters.pgbouncer_accounts(secrets, outputs, "cell-core", "query")["notify_app"] == "application"
+    assert filters.cell_databases(outputs, secrets, "cell-core", 8)[-1]["modules"] == ["notify"]
+    assert filters.cell_databases(outputs, secrets, "cell-a", 8)[0]["modules"] == ["affairs", "portal", "licences"]
+    assert filters.service_secrets(secrets, outputs, "cell-core", "query")["notify"] == {
+        "cache_password": "cache", "database_password": "application"
+    }  # fmt: skip
+    assert "check_code_key" in repr(filters.service_secrets(secrets, outputs, "cell-a", "application")["licences"])
+
+
+def test_only_people_on_tenants_sites_get_a_page_for_what_is_out(outputs: dict[str, Any]) -> None:
+    backends = [backend for cell in ("cell-core", "cell-a") for backend in filters.gateway_backends(outputs, cell)]
+    assert {backend["name"]: backend["pages"] for backend in backends} == {
+        "identity": False, "query": False, "affairs": False, "portal": True
+    }  # fmt: skip
+
+
 def test_identity_knows_hashes_of_client_secrets_and_not_the_secrets(outputs: dict[str, Any]) -> None:
-    identity = filters.service_secrets(provisioned.secrets(), outputs, "cell-core", ["identity"])["identity"]
+    identity = filters.service_secrets(provisioned.secrets(), outputs, "cell-core", "identity")["identity"]
     known = provisioned.secrets()["tenants"]["330106"]["client_secret"]
     assert identity["clients"]["330106"] == hashlib.sha256(known.encode()).hexdigest()
     assert set(identity["clients"]) == {*provisioned.CODES, "operator"}

@@ -12,8 +12,8 @@ import pytest
 from infra import names
 from infra.folder import EnvironmentFolder
 from infra.names import StackName
-from infra.plan import TRACKED
-from infra.ports import EXPORTERS, EXPORTERS_OF
+from infra.plan import ROLES, TRACKED
+from infra.ports import EXPORTERS, exporters_of
 from infra.programs.stack import HOLDS_DATA
 from infra.registry import load_registry
 from infra.render import SECRET, Declared, Rendering, configuration, render
@@ -125,9 +125,10 @@ def test_metrics_are_open_to_the_monitoring_hosts_alone(finished: Mapping[str, R
         for one in declared
         if one.type == RULE_OF_GROUP and one.inputs.get("sourceSecurityGroupId") == MONITORING_GROUP
     }
-    exporters = {(role, f"{EXPORTERS[one]}/{EXPORTERS[one]}") for role, names in EXPORTERS_OF.items() for one in names}
-    services = {"gateway": "8405/8405", "application": "8001/8002", "identity": "8003/8003", "query": "8004/8004"}
-    assert reached == {(f"id-of-firewall-{role}", ports) for role, ports in exporters | set(services.items())}
+    roles = {role for roles in ROLES.values() for role in roles}
+    wanted = {(role, EXPORTERS[exporter]) for role in roles for exporter in exporters_of(role)}
+    wanted |= {("gateway", 8405), ("application", 8001), ("application", 8002), ("identity", 8003), ("query", 8004)}
+    assert reached == {(f"id-of-firewall-{role}", f"{port}/{port}") for role, port in wanted}
 
 
 @pytest.mark.parametrize(

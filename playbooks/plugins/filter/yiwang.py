@@ -12,11 +12,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from infra.name_lookup import NameLookupError, address_of
-from infra.outputs import CellOutputs, EnvironmentOutputs, TenantOutputs
+from infra.names import application_account
+from infra.outputs import CellOutputs, EnvironmentOutputs, ServiceOutputs, TenantOutputs
+from infra.ports import OF_THE_CELL, OUTLOOK
+from infra.ports import exporters_of as exporters_of_role
+from infra.services import kind_of
 
 # A cell's instance keeps a fifth of its connections for migrations, the privileged account and people.
 POOLED_SHARE = 0.8
-TENANT_MODULES = ("affairs", "portal")
 TENANT_SECRETS = {
     "database_application_password": "database_password",
     "client_secret": "client_secret",
@@ -52,30 +55,41 @@ def _tenant_entry(tenant: TenantOutputs) -> Json:
     return {**copied, "database": serving[0]}
 
 
-def service_secrets(secrets: Json, outputs: Json, cell: str, services: Iterable[str]) -> dict[str, Json]:
-    """`/etc/yiwang/secrets/<service>.json` of each service: what it may know in this cell, no more."""
+def service_secrets(secrets: Json, outputs: Json, cell: str, role: str) -> dict[str, Json]:
+    """`/etc/yiwang/secrets/<service>.json` of each service on the role's hosts: what it may know, no more."""
     network = _parse(outputs)
-    return {service: _known_to(service, secrets, network, cell) for service in services}
+    here = _cell(network, cell).services_on(role)
+    return {service.name: _known_to(service, secrets, network, cell) for service in here}
 
 
-def _known_to(service: str, secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
+def _known_to(service: ServiceOutputs, secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
     own = secrets["cells"][cell]
-    known: Json = {"cache_password": own["cache"][service]}
-    if service in own["databases"]:
-        known["database_password"] = own["databases"][service]["application"]
-    if service == "identity":
+    known: Json = {"cache_password": own["cache"][service.name]}
+    if service.tables == "own":
+        known["database_password"] = own["databases"][service.name]["application"]
+    if "signing-key" in service.secrets:
         known["signing_key"] = own["identity_signing_key"]
+    if "clients" in service.secrets:
         known["clients"] = {
             **{tenant.code: _hash(_of(secrets, tenant.code)["client_secret"]) for tenant in _live(network)},
             "operator": _hash(own["operator_client_secret"]),
         }
-    if service in TENANT_MODULES:
-        known["tenants"] = {
-            tenant.code: {ours: _of(secrets, tenant.code)[theirs] for theirs, ours in TENANT_SECRETS.items()}
-            for tenant in _live(network)
-            if tenant.cell == cell
-        }
+    if "tenants" in service.secrets:
+        known["tenants"] = _tenants_secrets(secrets, network, cell)
     return known
+
+
+def _tenants_secrets(secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
+    return {
+        tenant.code: {ours: _of(secrets, tenant.code)[theirs] for theirs, ours in TENANT_SECRETS.items()}
+        for tenant in _live(network)
+        if tenant.cell == cell
+    }
+
+
+def tenants_exporter_secrets(secrets: Json, outputs: Json, cell: str) -> Json:
+    """The secrets file of the exporter that reads the records of the cell's tenants."""
+    return {"tenants": _tenants_secrets(secrets, _parse(outputs), cell)}
 
 
 def pgbouncer_pools(outputs: Json, cell: str, role: str, core_size: int) -> list[Json]:
@@ -91,11 +105,15 @@ def pgbouncer_pools(outputs: Json, cell: str, role: str, core_size: int) -> list
 
 
 def _pools(network: EnvironmentOutputs, cell: CellOutputs, role: str, core_size: int) -> list[Json]:
-    if role in cell.database.databases:
-        return [{"database": role, "account": f"{role}_app", "size": core_size}]
-    if role != "application":
-        return []
-    return [
+    services = cell.services_on(role)
+    own = [
+        {"database": service.name, "account": application_account(service.name), "size": core_size}
+        for service in services
+        if service.tables == "own"
+    ]
+    if not any(service.tables == "tenants" for service in services):
+        return own
+    return own + [
         {"database": database.name, "account": database.application, "size": tenant.settings.database_connections}
         for tenant in network.tenants
         for database in tenant.databases
@@ -117,12 +135,15 @@ def _check_pools(network: EnvironmentOutputs, cell: CellOutputs, core_size: int)
 def pgbouncer_accounts(secrets: Json, outputs: Json, cell: str, role: str) -> dict[str, str]:
     """Account and password of each pool of `pgbouncer_pools`."""
     network = _parse(outputs)
-    own = secrets["cells"][cell]["databases"]
-    if role in _cell(network, cell).database.databases:
-        return {f"{role}_app": own[role]["application"]}
-    if role != "application":
-        return {}
-    return {
+    services = _cell(network, cell).services_on(role)
+    own = {
+        application_account(service.name): secrets["cells"][cell]["databases"][service.name]["application"]
+        for service in services
+        if service.tables == "own"
+    }
+    if not any(service.tables == "tenants" for service in services):
+        return own
+    return own | {
         database.application: _of(secrets, tenant.code)["database_application_password"]
         for tenant in network.tenants
         for database in tenant.databases
@@ -135,19 +156,20 @@ def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only
     network = _parse(outputs)
     here = _cell(network, cell)
     own = secrets["cells"][cell]["databases"]
-    hosts = {role: sum(host.role == role for host in here.hosts) for role in {host.role for host in here.hosts}}
     core = [
         {
-            "name": name,
-            "owner": owner,
-            "owner_password": own[name]["owner"],
-            "application": f"{name}_app",
-            "application_password": own[name]["application"],
-            "connections": core_size * max(hosts.get(name, 0), 1),
-            "modules": [name],
+            "name": service.name,
+            "owner": here.database.databases[service.name],
+            "owner_password": own[service.name]["owner"],
+            "application": application_account(service.name),
+            "application_password": own[service.name]["application"],
+            "connections": core_size * _hosts_of(here, [service]),
+            "modules": [service.name],
         }
-        for name, owner in sorted(here.database.databases.items())
+        for service in here.services
+        if service.tables == "own"
     ]
+    modules = [service for service in here.services if service.tables == "tenants"]
     tenants = [
         {
             "name": database.name,
@@ -155,8 +177,8 @@ def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only
             "owner_password": _of(secrets, tenant.code)["database_owner_password"],
             "application": database.application,
             "application_password": _of(secrets, tenant.code)["database_application_password"],
-            "connections": tenant.settings.database_connections * max(hosts.get("application", 0), 1),
-            "modules": list(TENANT_MODULES),
+            "connections": tenant.settings.database_connections * _hosts_of(here, modules),
+            "modules": [service.name for service in modules],
         }
         for tenant in network.tenants
         if only in ("", tenant.code)
@@ -164,6 +186,12 @@ def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only
         if database.cell == cell
     ]
     return tenants if only else core + tenants
+
+
+def _hosts_of(cell: CellOutputs, services: Iterable[ServiceOutputs]) -> int:
+    """So many hosts run any of the services; at least one, for a cell that is about to get its first."""
+    roles = {service.role for service in services}
+    return max(sum(host.role in roles for host in cell.hosts), 1)
 
 
 def controllers_instance(outputs: Json, cell: str) -> Json:
@@ -183,26 +211,29 @@ def controllers_instance(outputs: Json, cell: str) -> Json:
 
 def exporters_of(outputs: Json, cell: str, host: str) -> list[str]:
     """The exporters of a host. The first that may open a cell's database, cache and tenants' records tells of them."""
-    here = _cell(_parse(outputs), cell)
-    role = next(one.role for one in here.hosts if one.name == host)
-    outlooks = [one for one in here.hosts if one.role in ("application", "monitoring")][:1]
-    found = ["host"]
-    if role == "application" or role in here.database.databases:
-        found.append("pgbouncer")
-    if host in [one.name for one in outlooks]:
-        found += ["database", "cache", *(["tenants"] if role == "application" else [])]
-    return found
+    hosts = _cell(_parse(outputs), cell).hosts
+    role = next(known.role for known in hosts if known.name == host)
+    outlook = next((known.name for known in hosts if known.role == OUTLOOK[kind_of(cell)]), None)
+    return [exporter for exporter in exporters_of_role(role) if exporter not in OF_THE_CELL or host == outlook]
 
 
-def gateway_backends(outputs: Json, cell: str, services: Mapping[str, Json]) -> list[Json]:
-    """The services of a cell with the hosts that run them."""
+def gateway_backends(outputs: Json, cell: str) -> list[Json]:
+    """The services of a cell with the hosts that run them, the longest prefix first. `pages`: where the service itself
+    is out, people on tenants' sites get a page."""
     here = _cell(_parse(outputs), cell)
-    found = []
-    for name, service in sorted(services.items()):
-        servers = [{"name": host.name, "address": host.address} for host in here.hosts if host.role == service["role"]]
-        if servers:
-            found.append({"name": name, "port": service["port"], "servers": servers})
-    return found
+    return [
+        {
+            "name": service.name,
+            "port": service.port,
+            "prefix": service.prefix,
+            "pages": service.pages and bool(service.prefix),
+            "servers": [
+                {"name": host.name, "address": host.address} for host in here.hosts if host.role == service.role
+            ],
+        }
+        for service in sorted(here.services, key=lambda service: (-len(service.prefix), service.name))
+        if any(host.role == service.role for host in here.hosts)
+    ]
 
 
 def gateway_sites(outputs: Json, cell: str) -> str:
@@ -211,7 +242,8 @@ def gateway_sites(outputs: Json, cell: str) -> str:
     here = _cell(network, cell)
     roles = {host.role for host in here.hosts}
     suffix = network.foundation.site_suffix
-    core = [f"{label}.{suffix} {role}" for label, role in (("id", "identity"), ("query", "query")) if role in roles]
+    sites = [service for service in here.services if service.label and service.role in roles]
+    core = [f"{service.label}.{suffix} {service.name}" for service in sites]
     tenants = [f"{tenant.site} tenant" for tenant in _live(network) if tenant.cell == cell]
     return _lines(core + tenants)
 
@@ -282,7 +314,7 @@ def _lines(lines: Iterable[str]) -> str:
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        functions = (tenants_document, service_secrets, pgbouncer_pools, pgbouncer_accounts, cell_databases,
-                     controllers_instance, exporters_of, gateway_backends, gateway_sites, gateway_limits,
-                     rolling_order)  # fmt: skip
+        functions = (tenants_document, service_secrets, tenants_exporter_secrets, pgbouncer_pools, pgbouncer_accounts,
+                     cell_databases, controllers_instance, exporters_of, gateway_backends, gateway_sites,
+                     gateway_limits, rolling_order)  # fmt: skip
         return {function.__name__: function for function in functions}

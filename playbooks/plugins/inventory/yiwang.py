@@ -23,7 +23,8 @@ DOCUMENTATION = r"""
 name: yiwang
 short_description: Hosts of one environment, from the outputs of its stacks
 description:
-  - Groups are the environment, each cell, each role, and each role in a cell (C(cell_a_application)).
+  - Groups are the environment, each cell, each role, each role in a cell (C(cell_a_application)), and C(serving), the
+    hosts that run services.
   - Each cell's database is an entry of its own (C(cell-a-database)), worked on from the controller.
   - The variable C(yiwang) holds all outputs; no secret is among them.
 author: yiwang
@@ -76,6 +77,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
         group = self.inventory.add_group(f"{group_name(cell)}_{role}")
         self.inventory.add_child(group_name(cell), group)
         self.inventory.add_child(self.inventory.add_group(role), group)
+        if variables["yiwang_serving"]:
+            self.inventory.add_child(self.inventory.add_group("serving"), group)
         self.inventory.add_host(name, group=group)
         for key, value in variables.items():
             self.inventory.set_variable(name, key, value)
@@ -138,6 +141,7 @@ def cell_hosts(outputs: EnvironmentOutputs, cell: CellOutputs) -> dict[str, dict
             "ansible_python_interpreter": sys.executable,
             "yiwang_cell": cell.cell,
             "yiwang_role": "database",
+            "yiwang_serving": False,
         }
     }
     for host in cell.hosts:
@@ -146,6 +150,7 @@ def cell_hosts(outputs: EnvironmentOutputs, cell: CellOutputs) -> dict[str, dict
             **_way_in(outputs.environment, outputs.foundation),
             "yiwang_cell": cell.cell,
             "yiwang_role": host.role,
+            "yiwang_serving": bool(cell.services_on(host.role)),
             "yiwang_zone": host.zone,
         }
     return hosts
