@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.outputs import EnvironmentOutputs, TenantOutputs
 from loadtests.scenario import Scenario
-from services.rehearsals import NAME_MARK, USERNAME_MARK
+from services.kernel.forgetting import NAME_MARK, USERNAME_MARK
 
 AT_ONCE = 4
 DEPARTMENT = "政务服务中心"

@@ -1,74 +1,79 @@
 """Remove what a rehearsal left: `python -m services.rehearsals < rehearsal.json`.
 
-Reads on stdin `{"usernames": [...], "attempts_only": false, "databases": [{"module": "affairs" | "query" | "identity",
-"host": …, "port": …, "database": …, "user": …, "password": …}]}` and writes one JSON line a database: `{"database",
-"module", "removed": {table: rows}}`, or `{"database", "module", "error"}`. Ends with 1 when anything failed; run it
-again then.
+Reads on stdin `{"usernames": [...], "attempts_only": false, "databases": [{"module": "affairs", "host": …, "port": …,
+"database": …, "user": …, "password": …}]}` and writes one JSON line a database: `{"database", "module", "removed":
+{table: rows}}`, or `{"database", "module", "error"}`. Ends with 1 when anything failed; run it again then.
 
 It works as the databases' owners, since audit tables are insert-only for the applications, and refuses whatever is not
-a rehearsal: each user name must begin with `rehearsal-`; identity must know the person under that name with a name that
-begins with 演练, and a tenant's case must carry such an applicant's name as well as that person's subject. Cases go
-with traces, materials and waiting messages, in batches; the people go last, so that an interrupted removal finds them.
+a rehearsal: each user name must begin with `rehearsal-`, and identity must know the person under that name with a name
+that begins with 演练. What a module knows of people it forgets itself, in its `forget.py`; the people go last, so that
+an interrupted removal finds them.
 
 With `attempts_only` nothing is forgotten but how often these people tried to log in: a run that went to the limit
 leaves many tries without an answer, which would count as guesses against the next run.
-
-Rows of inboxes stay: they hold a sender and a sequence, nothing of a person or a case, and forgetting one could have
-an old message applied again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import asyncpg
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
-USERNAME_MARK = "rehearsal-"
-NAME_MARK = "演练"
-BATCH = 500
+from services.identity.forget import NoRehearsal, forget_attempts, subjects_of
+from services.kernel.forgetting import USERNAME_MARK
+
+IDENTITY = "identity"
+MODULES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/forget.py")))
+"""Those that know anything of people."""
 ROUNDS = 5
+OUT = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
-NUMBERS = """
-SELECT number FROM affairs.cases
-WHERE applicant = ANY($1::text[]) AND starts_with(applicant_name, $2) ORDER BY number LIMIT $3 FOR UPDATE"""
-BY_NUMBER = {
-    "affairs.outbox": "DELETE FROM affairs.outbox WHERE key = ANY($1::text[])",
-    "affairs.traces": "DELETE FROM affairs.traces WHERE number = ANY($1::text[])",
-    "affairs.materials": "DELETE FROM affairs.materials WHERE number = ANY($1::text[])",
-    "affairs.cases": "DELETE FROM affairs.cases WHERE number = ANY($1::text[])",
-}
-INDEX = """
-DELETE FROM query.cases WHERE number IN (
-    SELECT number FROM query.cases WHERE applicant = ANY($1::text[]) ORDER BY number LIMIT $2)"""
-PEOPLE = """
-SELECT id::text AS subject, username, starts_with(name, $2) AS marked
-FROM identity.person WHERE username = ANY($1::text[])"""
-ATTEMPTS = "identity.attempt"
-BY_PERSON = {
-    ATTEMPTS: "DELETE FROM identity.attempt WHERE split_part(key, ':', 2) = ANY($1::text[])",
-    "identity.audit": "DELETE FROM identity.audit WHERE person_id = ANY($1::uuid[]) OR actor = ANY($1::text[])",
-    "identity.session": "DELETE FROM identity.session WHERE person_id = ANY($1::uuid[])",
-    "identity.person": "DELETE FROM identity.person WHERE id = ANY($1::uuid[]) AND starts_with(username, $2)",
-}
+Forget = Callable[[asyncpg.Connection, list[str]], Awaitable[Counter[str]]]
 
 
-class Refused(Exception):
-    """Somebody or something named is no rehearsal; nothing was removed."""
+def known(module: str) -> str:
+    if module not in MODULES:
+        raise ValueError(f"no module that forgets; there are {', '.join(MODULES)}")
+    return module
 
 
 class Database(BaseModel):
-    module: Literal["affairs", "query", "identity"]
+    module: Annotated[str, AfterValidator(known)]
     host: str
     port: int
     database: str
     user: str
     password: SecretStr
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(
+            host=self.host,
+            port=self.port,
+            database=self.database,
+            user=self.user,
+            password=self.password.get_secret_value(),
+            timeout=10,
+            command_timeout=60,
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @property
+    def forget(self) -> Forget:
+        module: Forget = importlib.import_module(f"services.{self.module}.forget").forget
+        return module
 
 
 class Removal(BaseModel):
@@ -77,80 +82,8 @@ class Removal(BaseModel):
     databases: list[Database]
 
 
-async def connect(database: Database) -> asyncpg.Connection:
-    return await asyncpg.connect(
-        host=database.host,
-        port=database.port,
-        database=database.database,
-        user=database.user,
-        password=database.password.get_secret_value(),
-        timeout=10,
-        command_timeout=60,
-    )
-
-
-async def subjects_of(database: Database, usernames: list[str]) -> list[str]:
-    """The subjects of those of the people that identity still knows.
-
-    Raises:
-        Refused: one of them is not called as people of a rehearsal are.
-    """
-    connection = await connect(database)
-    try:
-        rows = await connection.fetch(PEOPLE, usernames, NAME_MARK)
-    finally:
-        await connection.close()
-    strangers = [row["username"] for row in rows if not row["marked"] or not row["username"].startswith(USERNAME_MARK)]
-    if strangers:
-        raise Refused(f"{', '.join(strangers[:5])}: not a rehearsal's person by name; nothing was removed")
-    return [row["subject"] for row in rows]
-
-
-async def remove_cases(connection: asyncpg.Connection, subjects: list[str]) -> Counter[str]:
-    """A tenant's cases of these people, held here or followed here."""
-    removed: Counter[str] = Counter()
-    while True:
-        async with connection.transaction():
-            numbers = [row["number"] for row in await connection.fetch(NUMBERS, subjects, NAME_MARK, BATCH)]
-            for table, statement in BY_NUMBER.items() if numbers else ():
-                removed[table] += _rows(await connection.execute(statement, numbers))
-        if not numbers:
-            return removed
-
-
-async def remove_index(connection: asyncpg.Connection, subjects: list[str]) -> Counter[str]:
-    removed: Counter[str] = Counter()
-    while rows := _rows(await connection.execute(INDEX, subjects, BATCH)):
-        removed["query.cases"] += rows
-    return removed
-
-
-async def remove_attempts(connection: asyncpg.Connection, subjects: list[str]) -> Counter[str]:
-    return Counter({ATTEMPTS: _rows(await connection.execute(BY_PERSON[ATTEMPTS], subjects))})
-
-
-async def remove_people(connection: asyncpg.Connection, subjects: list[str]) -> Counter[str]:
-    """People with sessions and grants (which go with them), counted attempts and audit."""
-    removed: Counter[str] = Counter()
-    for start in range(0, len(subjects), BATCH):
-        batch = subjects[start : start + BATCH]
-        async with connection.transaction():
-            for table, statement in BY_PERSON.items():
-                more = (USERNAME_MARK,) if "$2" in statement else ()
-                removed[table] += _rows(await connection.execute(statement, batch, *more))
-    return removed
-
-
-def _rows(status: str) -> int:
-    return int(status.rpartition(" ")[2])
-
-
-Remove = Callable[[asyncpg.Connection, list[str]], Awaitable[Counter[str]]]
-REMOVE: dict[str, Remove] = {"affairs": remove_cases, "query": remove_index, "identity": remove_people}
-
-
 class Remover:
-    """Goes through the databases in the order in which nothing comes back, and counts."""
+    """Goes through the databases until nothing comes back, the people's own last, and counts."""
 
     def __init__(self, removal: Removal) -> None:
         self._removal = removal
@@ -160,48 +93,42 @@ class Remover:
     async def remove(self) -> list[dict[str, Any]]:
         """
         Raises:
-            Refused: something named is no rehearsal.
+            NoRehearsal: something named is no rehearsal.
         """
-        identity = self._of("identity")
+        identity = [database for database in self._removal.databases if database.module == IDENTITY]
         if len(identity) != 1:
-            raise Refused("one identity database must be named: it alone can tell who is a rehearsal")
-        subjects = await subjects_of(identity[0], self._removal.usernames)
+            raise NoRehearsal("one identity database must be named: it alone can tell who is a rehearsal")
+        async with identity[0].connection() as connection:
+            subjects = await subjects_of(connection, self._removal.usernames)
         if self._removal.attempts_only:
-            await self._from(identity[0], subjects, remove_attempts)
+            await self._from(identity[0], subjects, forget_attempts)
             return self._lines()
-        await self._remove_cases(subjects)
-        for module in ("query", "identity"):
-            # people stay while anything of theirs could not be removed, since only by them it can be found
-            if not self._errors:
-                for database in self._of(module):
-                    await self._from(database, subjects)
+        await self._remove_traces(subjects)
+        # people stay while anything of theirs could not be removed, since only by them it can be found
+        if not self._errors:
+            await self._from(identity[0], subjects, identity[0].forget)
         return self._lines()
 
-    async def _remove_cases(self, subjects: list[str]) -> None:
-        """A hand-over on its way reaches a tenant that was seen already: so again, until a round finds nothing."""
+    async def _remove_traces(self, subjects: list[str]) -> None:
+        """A message on its way reaches a database that was seen already: so again, until a round finds nothing."""
+        others = [database for database in self._removal.databases if database.module != IDENTITY]
         for _ in range(ROUNDS):
-            found = [await self._from(database, subjects) for database in self._of("affairs")]
+            found = [await self._from(database, subjects, database.forget) for database in others]
             if self._errors or not any(found):
                 return
-        for database in self._of("affairs"):
-            self._errors[(database.module, database.database)] = "cases still arrive; run it again"
+        for database in others:
+            self._errors[(database.module, database.database)] = "something still arrives; run it again"
 
-    async def _from(self, database: Database, subjects: list[str], remove: Remove | None = None) -> int:
+    async def _from(self, database: Database, subjects: list[str], forget: Forget) -> int:
         key = (database.module, database.database)
         try:
-            connection = await connect(database)
-            try:
-                removed = await (remove or REMOVE[database.module])(connection, subjects)
-            finally:
-                await connection.close()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            async with database.connection() as connection:
+                removed = await forget(connection, subjects)
+        except OUT as error:
             self._errors[key] = f"{type(error).__name__}: {error}"
             return 0
         self._removed.setdefault(key, Counter()).update(removed)
         return removed.total()
-
-    def _of(self, module: str) -> list[Database]:
-        return [database for database in self._removal.databases if database.module == module]
 
     def _lines(self) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = []
@@ -221,10 +148,10 @@ def main() -> int:
         removal = Removal.model_validate_json(sys.stdin.read())
         lines = asyncio.run(Remover(removal).remove())
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
         print(json.dumps({"error": f"refused: {'; '.join(faults[:5])}"}, ensure_ascii=False))
         return 1
-    except (Refused, OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (NoRehearsal, *OUT) as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}, ensure_ascii=False))
         return 1
     for line in lines:

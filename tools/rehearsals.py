@@ -20,6 +20,7 @@ from infra.secret_outputs import OwnDatabaseSecrets, TenantSecrets
 from loadtests import rehearsal
 from loadtests.rehearsal import Kit, RehearsalError, load_kit
 from loadtests.scenario import Scenario
+from services.rehearsals import IDENTITY, MODULES
 from tools.counts import counted
 from tools.lifecycle import operator_of
 from tools.stages import StageError
@@ -55,8 +56,9 @@ def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None], kept
     `kept`: runs leave them where they are."""
     outputs = engine.merged_outputs()
     if (former := kit_of(engine)) is not None:
-        identity = [one for one in _own_databases(engine, outputs) if one["module"] == "identity"]
-        _run({"usernames": [one.username for one in former.people], "attempts_only": True, "databases": identity})
+        identity = [database for database in _own_databases(engine, outputs) if database["module"] == IDENTITY]
+        usernames = [person.username for person in former.people]
+        _run({"usernames": usernames, "attempts_only": True, "databases": identity})
     operator = operator_of(engine, outputs)
     private = bool(outputs.foundation.authority_certificate)
     try:
@@ -138,9 +140,9 @@ def _databases(engine: Engine) -> list[dict[str, Any]]:
     outputs = engine.merged_outputs()
     secrets = _tenant_secrets(engine, outputs)
     cells = {cell.cell: cell for cell in outputs.cells}
-    found = [
+    of_tenants = [
         {
-            "module": "affairs",
+            "module": service.name,
             "database": database.name,
             "user": database.owner,
             "password": secrets[tenant.code].database_owner_password,
@@ -148,17 +150,19 @@ def _databases(engine: Engine) -> list[dict[str, Any]]:
         }
         for tenant in outputs.tenants
         for database in tenant.databases
+        for service in cells[database.cell].services
+        if service.tables == "tenants" and service.name in MODULES
     ]
-    return found + _own_databases(engine, outputs)
+    return of_tenants + _own_databases(engine, outputs)
 
 
 def _own_databases(engine: Engine, outputs: EnvironmentOutputs) -> list[dict[str, Any]]:
-    """Those of the cells' own databases that are of interest: the index and identity's."""
-    found = []
+    """Those of the cells' own databases whose module knows anything of people."""
+    databases = []
     for cell in outputs.cells:
-        own = [name for name in ("query", "identity") if name in cell.database.databases]
+        own = [service.name for service in cell.services if service.tables == "own" and service.name in MODULES]
         exported = engine.outputs(cell.cell, secrets=True)["secrets"]["databases"] if own else {}
-        found += [
+        databases += [
             {
                 "module": name,
                 "database": name,
@@ -168,7 +172,7 @@ def _own_databases(engine: Engine, outputs: EnvironmentOutputs) -> list[dict[str
             }
             for name in own
         ]
-    return found
+    return databases
 
 
 def _instance(outputs: EnvironmentOutputs, cell: CellOutputs) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.rehearsals import NAME_MARK
+from services.kernel.forgetting import NAME_MARK
 from tests.integration.filings import FORM, ITEM, fresh_key, hand_over
 from tests.integration.identity_site import IdentitySite, log_in
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, REPOSITORY, Network, Place
