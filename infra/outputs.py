@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from infra.names import site_url
 from infra.ports import ALERTMANAGER_PORT, PROMETHEUS_PORT, RECEIVER_PORT
-from infra.services import CellKind, Secret, Service, Tables, kind_of, named, services_of
+from infra.services import IDENTITY, CellKind, Secret, Service, Tables, kind_of, named, services_of
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -191,7 +191,7 @@ class EnvironmentOutputs(Output):
 
     @property
     def issuer(self) -> str:
-        return self.service_url("identity")
+        return self.service_url(IDENTITY)
 
     def service_url(self, service: str) -> str:
         """URL of a core service's site."""

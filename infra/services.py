@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 CORE = "cell-core"
+IDENTITY = "identity"
+"""The service that knows people and clients."""
 CellKind = Literal["core", "tenants"]
 Tables = Literal["own", "tenants", "none"]
 Secret = Literal["tenants", "signing-key", "clients"]
@@ -44,7 +46,7 @@ SERVICES = (
     Service("affairs", "tenants", "application", 8001, prefix="/api/affairs/", tables="tenants", secrets=("tenants",),
             sends=True),
     Service("portal", "tenants", "application", 8002, prefix="/", tables="tenants", secrets=("tenants",), pages=True),
-    Service("identity", "core", "identity", 8003, label="id", tables="own", secrets=("signing-key", "clients"),
+    Service(IDENTITY, "core", "identity", 8003, label="id", tables="own", secrets=("signing-key", "clients"),
             pages=True),
     Service("query", "core", "query", 8004, label="query", tables="own"),
 )  # fmt: skip

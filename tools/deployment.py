@@ -24,7 +24,7 @@ FAILURE = re.compile(r"^(?:fatal|failed): \[[^\]]+\].*|^\[ERROR\]:.*", re.MULTIL
 
 @dataclass(frozen=True)
 class Recap:
-    """Ansible's own account of a run: changed tasks by host."""
+    """Ansible's own account of a run: changed tasks by entry of the inventory, hosts and cells' databases."""
 
     changed: Mapping[str, int]
 
@@ -33,8 +33,10 @@ class Recap:
         return any(self.changed.values())
 
     def __str__(self) -> str:
-        tasks = sum(self.changed.values())
-        return f"{counted(len(self.changed), 'host')}, {counted(tasks, 'task')} changed"
+        databases = sum(name.endswith("-database") for name in self.changed)
+        hosts = counted(len(self.changed) - databases, "host")
+        entries = f"{hosts} and {counted(databases, 'database')}" if databases else hosts
+        return f"{entries}, {counted(sum(self.changed.values()), 'task')} changed"
 
 
 def variables(engine: Engine) -> dict[str, str]:

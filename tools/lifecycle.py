@@ -23,6 +23,7 @@ from infra.names import StackName
 from infra.outputs import EnvironmentOutputs, TenantOutputs
 from infra.recovery import cancel_stale_lock, mend_backend, recover, take_down
 from infra.registry import Registry, load_registry
+from infra.services import IDENTITY
 from tools import environment as environments
 from tools import invitations, machine, onboarding, stack_settings
 from tools.counts import counted
@@ -103,7 +104,7 @@ def standing_scopes(engine: Engine) -> list[str]:
 
 def operator_of(engine: Engine, outputs: EnvironmentOutputs) -> Operator:
     """The operator's client, its secret read from the stack of the cell that runs identity."""
-    core = next(cell.cell for cell in outputs.cells if any(host.role == "identity" for host in cell.hosts))
+    core = next(cell.cell for cell in outputs.cells if IDENTITY in [service.name for service in cell.services])
     secret = engine.outputs(core, secrets=True)["secrets"]["operator_client_secret"]
     private = bool(outputs.foundation.authority_certificate)
     return Operator(outputs.issuer, secret, engine.folder.authority / "authority.pem" if private else None)

@@ -17,10 +17,11 @@ from infra.engine import Engine
 from infra.name_lookup import NameLookupError, address_of
 from infra.outputs import CellOutputs, EnvironmentOutputs
 from infra.secret_outputs import OwnDatabaseSecrets, TenantSecrets
+from infra.services import IDENTITY
 from loadtests import rehearsal
 from loadtests.rehearsal import Kit, RehearsalError, load_kit
 from loadtests.scenario import Scenario
-from services.rehearsals import IDENTITY, MODULES
+from services.rehearsals import MODULES
 from tools.counts import counted
 from tools.lifecycle import operator_of
 from tools.stages import StageError

@@ -17,3 +17,5 @@ def test_changed_tasks_are_counted_by_host() -> None:
     assert recap.any
     assert str(recap) == "2 hosts, 3 tasks changed"
     assert str(Recap({"cell-a-application-1": 1})) == "1 host, 1 task changed"
+    with_databases = {"cell-a-application-1": 1, "cell-a-gateway-1": 0, "cell-a-database": 2, "cell-core-database": 0}
+    assert str(Recap(with_databases)) == "2 hosts and 2 databases, 3 tasks changed"
