@@ -122,12 +122,21 @@ class CellOutputs(Output):
 
 
 class TenantSettings(Output):
-    """Resolved overrides; each names its one reader."""
+    """What may be said of a tenant: declared here alone, with its bounds and its one reader. The registry's files may
+    override each (`SettingOverrides` is made of this), and services get what is resolved."""
 
-    service_phone: str = Field(description="reader: services/portal, the page footer")
-    requests_per_second: int = Field(description="reader: roles/gateway, the tenant's rate limit on each gateway host")
-    database_connections: int = Field(description="reader: roles/pgbouncer, pool size on each application host")
-    acceptance_working_days: int = Field(description="reader: services/affairs, time limit from filing to acceptance")
+    service_phone: str = Field(
+        pattern=r"^(0[0-9]{2,3}-)?[0-9]{5,8}$", description="reader: services/portal, the page footer"
+    )
+    requests_per_second: int = Field(
+        ge=1, le=10_000, description="reader: roles/gateway, the tenant's rate limit on each gateway host"
+    )
+    database_connections: int = Field(
+        ge=1, le=100, description="reader: roles/pgbouncer, pool size on each application host"
+    )
+    acceptance_working_days: int = Field(
+        ge=1, le=60, description="reader: services/affairs, time limit from filing to acceptance"
+    )
 
 
 class TenantDatabaseOutputs(Output):

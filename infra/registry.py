@@ -19,7 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -83,22 +84,25 @@ class Residents(RegistryModel):
     year: int = Field(ge=1949, le=2100, description="year of the census or estimate")
 
 
-def _reader(setting: str) -> str:
-    return TenantSettings.model_fields[setting].description or ""
-
-
-class SettingOverrides(RegistryModel):
+class Overrides(RegistryModel):
     """What a division says otherwise than the one above it. The province says everything."""
-
-    service_phone: str | None = Field(
-        None, pattern=r"^(0[0-9]{2,3}-)?[0-9]{5,8}$", description=_reader("service_phone")
-    )
-    requests_per_second: int | None = Field(None, ge=1, le=10_000, description=_reader("requests_per_second"))
-    database_connections: int | None = Field(None, ge=1, le=100, description=_reader("database_connections"))
-    acceptance_working_days: int | None = Field(None, ge=1, le=60, description=_reader("acceptance_working_days"))
 
     def given(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True)
+
+
+def _optional(setting: FieldInfo) -> tuple[Any, FieldInfo]:
+    """The same bounds, and None for what is not said."""
+    bounded = Annotated[setting.annotation, *setting.metadata]  # type: ignore[name-defined]
+    return bounded | None, FieldInfo(default=None, description=setting.description)
+
+
+SettingOverrides = create_model(
+    "SettingOverrides",
+    __base__=Overrides,
+    __doc__=Overrides.__doc__,
+    **{name: _optional(setting) for name, setting in TenantSettings.model_fields.items()},  # type: ignore[call-overload]
+)
 
 
 class DivisionFile(RegistryModel):
@@ -114,7 +118,9 @@ class DivisionFile(RegistryModel):
     )
     status: Status = Field(description="production's status; a local environment's lies in its overlay")
     residents: Residents
-    settings: SettingOverrides = Field(default=SettingOverrides(), description="overrides of the division above")
+    settings: SettingOverrides = Field(  # type: ignore[valid-type]
+        default=SettingOverrides(), description="overrides of the division above"
+    )
 
 
 class Overlay(RegistryModel):

@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import asyncpg
 import structlog
@@ -32,10 +32,13 @@ class Entry(BaseModel):
 
 
 class TenantSettings(Entry):
-    service_phone: str
-    requests_per_second: int
-    database_connections: int
-    acceptance_working_days: int
+    """What is said of the tenant, by the names of the network's registry, which has checked it; each has one reader."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class Tenant(Entry):

@@ -190,6 +190,14 @@ def test_the_overridable_settings_are_those_that_later_stages_get() -> None:
         assert f"`{name}`" in documented
 
 
+def test_each_module_that_is_named_as_a_reader_reads_its_setting() -> None:
+    for name, field in TenantSettings.model_fields.items():
+        reader = (field.description or "").removeprefix("reader: ").partition(",")[0]
+        if reader.startswith("services/"):
+            sources = [path.read_text() for path in (ROOT.parent / reader).rglob("*.py")]
+            assert any(f"settings.{name}" in source for source in sources), name
+
+
 def test_the_editors_schema_is_current() -> None:
     assert (ROOT / SCHEMA).read_text() == schema(), "run: yiwang tenants schema"
 
