@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ PREPARE = [str(Path(sys.executable).parent / "yiwang"), "prepare"]
 
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 FAILURE = re.compile(r"(FAILED|ERROR) \S+::")
+DURATION = re.compile(r"(?P<seconds>[\d.]+)s (?P<part>call|setup|teardown) +(?P<test>\S+::\S+)")
+TOOK = re.compile(r" in ([\d.]+)s")
+SLOWEST = 10
 
 
 @dataclass
@@ -38,11 +42,15 @@ class Run:
     more: list[str]
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    durations: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds of the slowest tests of each suite, and of what they needed."""
+    took: dict[str, float] = field(default_factory=dict)
+    """Seconds by suite."""
     suites: dict[str, tuple[subprocess.Popen[str], threading.Thread]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self, name: str, folders: list[str]) -> None:
-        command = [sys.executable, "-m", "pytest", "-v", "--durations=15", *folders, *self.more]
+        command = [sys.executable, "-m", "pytest", "-v", f"--durations={SLOWEST}", *folders, *self.more]
         # the load tests, which are in `living`, wait for all others: each holds the lock as long as it lives
         with quiet.held(self.busy) if name != LIVING else nullcontext() as descriptor:
             suite = subprocess.Popen(
@@ -66,7 +74,10 @@ class Run:
                 print(f"[{name}] {line}", end="", flush=True)
                 if FAILURE.match(line):
                     self.failures.append(line)
+                if lasted := DURATION.match(line):
+                    self.durations.append((float(lasted["seconds"]), f"{lasted['part']} of {lasted['test']}"))
         with self._lock:
+            self.took |= {name: float(seconds) for seconds in TOOK.findall(last)}
             for number, what in COUNT.findall(last):
                 self.counts["passed" if what == "passed" else "failed"] += int(number)
 
@@ -79,6 +90,15 @@ class Run:
         for name in self.suites:
             self.ended(name)
         return [name for name, (suite, _) in self.suites.items() if suite.wait() != 0]
+
+
+def times(run: Run) -> Iterator[str]:
+    """The time of each suite, and the slowest tests of all."""
+    for name, seconds in sorted(run.took.items(), key=lambda suite: -suite[1]):
+        yield f"{seconds:7.1f} s  {name}"
+    yield f"the slowest {SLOWEST}:"
+    for seconds, what in sorted(run.durations, reverse=True)[:SLOWEST]:
+        yield f"{seconds:7.1f} s  {what}"
 
 
 def begin(run: Run) -> bool:
@@ -100,6 +120,7 @@ def main(more: list[str]) -> int:
         os.environ[quiet.VARIABLE] = str(run.busy)
         prepared = begin(run)
         failed = run.wait()
+    print(*times(run), sep="\n")
     if not prepared:
         print("the machine could not be prepared: nothing that needs hosts was tried")
     if failed:
