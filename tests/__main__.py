@@ -77,7 +77,7 @@ class Run:
                 if lasted := DURATION.match(line):
                     self.durations.append((float(lasted["seconds"]), f"{lasted['part']} of {lasted['test']}"))
         with self._lock:
-            self.took |= {name: float(seconds) for seconds in TOOK.findall(last)}
+            self.took[name] = sum(map(float, TOOK.findall(last)))
             for number, what in COUNT.findall(last):
                 self.counts["passed" if what == "passed" else "failed"] += int(number)
 
