@@ -130,11 +130,11 @@ class Engine:
         if link.is_symlink() and link.readlink() == target:
             target.touch()
             return
-        found = link.resolve()
+        source = link.resolve()
         # The engine's own `stack init` writes a file here; its `stack rename` renames our link to the old settings.
-        native = link.is_file() and (not link.is_symlink() or found.parent == self.folder.stacks.resolve())
+        native = link.is_file() and (not link.is_symlink() or source.parent == self.folder.stacks.resolve())
         if native and not (target.exists() and target.stat().st_size):
-            shutil.move(found, target)
+            shutil.move(source, target)
         target.touch()
         link.unlink(missing_ok=True)
         link.symlink_to(target)
@@ -175,9 +175,9 @@ class Engine:
             EngineError: nothing has been provisioned yet, or a stack exports what is not of the known version.
         """
         with ThreadPoolExecutor(max_workers=4) as pool:
-            found = list(pool.map(self.outputs, self.stacks()))
+            exported = list(pool.map(self.outputs, self.stacks()))
         try:
-            return merge(self.environment, [outputs["contract"] for outputs in found if "contract" in outputs])
+            return merge(self.environment, [outputs["contract"] for outputs in exported if "contract" in outputs])
         except ValueError as error:
             raise EngineError(str(error)) from error
 
@@ -235,13 +235,13 @@ def changed_resources(diff: str) -> list[str]:
 
     The stack itself, providers and references to other stacks are the engine's own and are left out.
     """
-    found = []
+    resources = []
     for urn in URN.findall(diff):
         path, _, name = urn.rpartition("::")
         token = path.rpartition("::")[2].rpartition("$")[2]
         if not token.startswith("pulumi:"):
-            found.append(f"{token} {name}")
-    return found
+            resources.append(f"{token} {name}")
+    return resources
 
 
 def _present(settings: Mapping[str, Any], key: str) -> str | None:

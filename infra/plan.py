@@ -175,7 +175,7 @@ class Plan(PlanModel):
         """A warning when the oldest measurement behind the plan is old; a plan made by hand does not age."""
         if self.by_hand:
             return None
-        age = now - min([one.measured_at for one in self.capacities.values()], default=self.made_at)
+        age = now - min([capacity.measured_at for capacity in self.capacities.values()], default=self.made_at)
         if age <= MEASURED_FOR:
             return None
         return f"the plan was measured {age.days} days ago ({self.made_by}); measure again: make plan, make gate"

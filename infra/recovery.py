@@ -70,7 +70,7 @@ def take_down(engine: Engine, scope: str, log: TextIO) -> Changes:
     _clear(engine, scope, log)
     state = read_state(engine, scope)
     existing = things(engine.environment, engine.stack(scope)) if state.provider else set()
-    let_go = {one for one in existing if (one.token, one.id) not in state.resources}
+    let_go = {thing for thing in existing if (thing.token, thing.id) not in state.resources}
     _take_over(engine, scope, let_go, log)
     before = len(state.resources) + len(let_go)
     while True:
@@ -129,9 +129,13 @@ def read_state(engine: Engine, scope: str) -> State:
     deployment: dict[str, Any] = exported.get("deployment") or {}
     resources = deployment.get("resources") or []
     return State(
-        resources={(one["type"], one["id"]) for one in resources if one["type"].startswith(PACKAGE) and one.get("id")},
+        resources={
+            (resource["type"], resource["id"])
+            for resource in resources
+            if resource["type"].startswith(PACKAGE) and resource.get("id")
+        },
         pending=[operation["type"] for operation in deployment.get("pending_operations") or []],
-        provider=next((one["urn"] for one in resources if one["type"] == PROVIDER), ""),
+        provider=next((resource["urn"] for resource in resources if resource["type"] == PROVIDER), ""),
     )
 
 
@@ -139,9 +143,9 @@ def compare(engine: Engine, scope: str) -> Comparison:
     """The local cloud's inventory of a stack against its state."""
     state = read_state(engine, scope)
     existing = things(engine.environment, engine.stack(scope))
-    known = {(thing.token, thing.id) for thing in existing}
+    in_cloud = {(thing.token, thing.id) for thing in existing}
     return Comparison(
-        missing=state.resources - known,
+        missing=state.resources - in_cloud,
         unknown={thing for thing in existing if not thing.settled and (thing.token, thing.id) not in state.resources},
     )
 

@@ -163,18 +163,18 @@ def marked(value: Any) -> Any:
 
 
 def render(
-    name: str, monitor: type[Monitor] = Monitor, known: Mapping[str, Mapping[str, Any]] | None = None
+    name: str, monitor: type[Monitor] = Monitor, siblings: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Rendering:
     """What the stack's program would declare, in the order of URNs.
 
-    `known` has outputs of other stacks by their references; those that it lacks are rendered.
+    `siblings` has outputs of other stacks by their references; those that it lacks are rendered.
 
     Raises:
         FileNotFoundError: production's stack has no settings file.
         StackNameError, SettingsError, PlanError, RegistryError: as the program itself.
     """
     stack = StackName.parse(name)
-    published = dict(known or {})
+    published = dict(siblings or {})
     for other in references(stack):
         if other.reference not in published:
             published[other.reference] = render(str(other), monitor, published).outputs

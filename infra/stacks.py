@@ -115,5 +115,5 @@ def cells_in_use(environment: str) -> set[str]:
                     f"{path}: is not read: settings lie in Pulumi.<environment>.<scope>.yaml; rename it"
                 )
     pattern = f"Pulumi.{environment}.cell-*.yaml"
-    found = [*FOLDER.glob(pattern), *EnvironmentFolder(environment).stacks.glob(pattern)]
-    return {path.name.removesuffix(".yaml").split(".")[-1] for path in found}
+    paths = [*FOLDER.glob(pattern), *EnvironmentFolder(environment).stacks.glob(pattern)]
+    return {path.name.removesuffix(".yaml").split(".")[-1] for path in paths}

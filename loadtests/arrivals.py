@@ -38,7 +38,7 @@ class Draw:
     def __init__(self, scenario: Scenario, tenants: Sequence[KitTenant], seed: int = SEED) -> None:
         self.random = random.Random(seed)  # noqa: S311 - nothing here is a secret
         self._shares = scenario.journeys
-        self._by_journey = list(accumulate(one.share for one in scenario.journeys))
+        self._by_journey = list(accumulate(share.share for share in scenario.journeys))
         self._tenants = list(tenants)
         self._by_tenant = list(accumulate(weights(tenants)))
 
@@ -51,10 +51,12 @@ class Draw:
 
 def weights(tenants: Sequence[KitTenant]) -> list[float]:
     """Each tenant's share of the arrivals, adding up to 1."""
-    levels = {one.level for one in tenants}
+    levels = {tenant.level for tenant in tenants}
     present = sum(share for level, share in LEVELS.items() if level in levels)
-    residents = {level: sum(max(one.residents, 1) for one in tenants if one.level == level) for level in levels}
-    return [LEVELS[one.level] / present * max(one.residents, 1) / residents[one.level] for one in tenants]
+    residents = {
+        level: sum(max(tenant.residents, 1) for tenant in tenants if tenant.level == level) for level in levels
+    }
+    return [LEVELS[tenant.level] / present * max(tenant.residents, 1) / residents[tenant.level] for tenant in tenants]
 
 
 def timetable(scenario: Scenario, tenants: Sequence[KitTenant], seed: int = SEED) -> Iterator[Arrival]:

@@ -70,13 +70,13 @@ class OpenCases:
     def arrived(self) -> HandedOver | None:
         """The oldest case that was handed over long enough ago for its receiver to have it."""
         now = self.clock()
-        for place, one in enumerate(self._handed):
-            if one.ready_at <= now:
+        for place, handed_over in enumerate(self._handed):
+            if handed_over.ready_at <= now:
                 del self._handed[place]
-                return one
+                return handed_over
         return None
 
-    def look_again(self, one: HandedOver) -> None:
+    def look_again(self, handed_over: HandedOver) -> None:
         """Not there yet: another clerk looks a little later."""
-        one.ready_at = self.clock() + AGAIN_SECONDS
-        self._handed.append(one)
+        handed_over.ready_at = self.clock() + AGAIN_SECONDS
+        self._handed.append(handed_over)

@@ -166,7 +166,7 @@ class Conductor:
 
     def _workers(self) -> list[str]:
         clients = getattr(self._runner, "clients", None)
-        return [one.id for one in (*clients.ready, *clients.spawning, *clients.running)] if clients else []
+        return [client.id for client in (*clients.ready, *clients.spawning, *clients.running)] if clients else []
 
     def _on_ready(self, msg: Any, **_: Any) -> None:
         self._ready[msg.node_id] = msg.data["problem"]
@@ -183,12 +183,12 @@ class Conductor:
         assert window is not None
         now = time.time()
         self._measure_cpu(now)
-        if any(one["gave_up"] for one in self._news.values()) and window.end > now:
+        if any(news["gave_up"] for news in self._news.values()) and window.end > now:
             self._stop(now)
-        if len(self._news) == len(self._members) and all(one["over"] for one in self._news.values()):
+        if len(self._news) == len(self._members) and all(news["over"] for news in self._news.values()):
             self._finish()
         elif now > window.end + CONDUCTOR_NEWS_SECONDS:
-            silent = [one for one in self._members if not self._news.get(one, {}).get("over")]
+            silent = [member for member in self._members if not self._news.get(member, {}).get("over")]
             raise RehearsalError(f"{len(silent)} of {len(self._members)} generator processes went silent")
         elif now - self._said_at >= PROGRESS_SECONDS and now > window.go:
             self._said_at = now
@@ -216,14 +216,14 @@ class Conductor:
         whole = self._window.end - self._window.go
         last = [self._tally.seconds[at] for at in range(int(now) - 6, int(now) - 1) if at in self._tally.seconds]
         begun = sum(self._tally.begun.get(at, 0) for at in range(int(now) - 6, int(now) - 1))
-        p95 = max((one.times.quantile(0.95) for one in last), default=0.0)
+        p95 = max((second.times.quantile(0.95) for second in last), default=0.0)
         stage = "ramp" if now < self._window.hold else "hold" if now < self._window.end else "waits for last answers"
         every = self._tally.seconds.values()
         return (
             f"{min(now - self._window.go, whole):.0f} s of {whole:.0f} ({stage}): {begun / 5:.1f} journeys/s begin, "
-            f"{sum(one.requests for one in last) / 5:.1f} steps/s, p95 up to {p95:.2f} s; so far "
-            f"{sum(one.failed for one in every)} failed, {sum(one.wrong for one in every)} wrong, "
-            f"{sum(one.limited for one in every)} limited"
+            f"{sum(second.requests for second in last) / 5:.1f} steps/s, p95 up to {p95:.2f} s; so far "
+            f"{sum(second.failed for second in every)} failed, {sum(second.wrong for second in every)} wrong, "
+            f"{sum(second.limited for second in every)} limited"
         )
 
     # ---- the end ----
@@ -243,10 +243,10 @@ class Conductor:
         window, scenario, tally = self._window, self._scenario, self._tally
         assert window is not None
         expected = [
-            f"{one.journey}.{step}"
-            for one in scenario.journeys
-            for step in (*(("log-in",) if one.log_in == "each" else ()), *JOURNEYS[one.journey])
-            if step not in one.without
+            f"{share.journey}.{step}"
+            for share in scenario.journeys
+            for step in (*(("log-in",) if share.log_in == "each" else ()), *JOURNEYS[share.journey])
+            if step not in share.without
         ]
         return LoadResult(
             environment=self._kit.environment,
@@ -273,11 +273,11 @@ class Conductor:
     def _generator_result(self) -> GeneratorResult:
         assert self._window is not None
         distributed = self._members != ["local"]
-        shares = [one["cpu_share"] for one in self._news.values()]
+        shares = [news["cpu_share"] for news in self._news.values()]
         if distributed:
             shares.append(self._own_cpu[1] / max(self._window.end - self._window.hold, 1e-3))
         lateness = self._tally.lateness.quantile(0.99)
-        reasons = sorted({one["gave_up"] for one in self._news.values() if one["gave_up"]})
+        reasons = sorted({news["gave_up"] for news in self._news.values() if news["gave_up"]})
         if max(shares) > self._limits.generator_cpu_share:
             limit = self._limits.generator_cpu_share
             reasons.append(f"a generator process used {max(shares):.2f} of a core, more than {limit:g}: more workers")

@@ -78,10 +78,10 @@ class Generator:
         self._environment = environment
         self._kit = kit
         self._tenants = kit.tenants_of(scenario)
-        self._by_code = {one.code: one for one in self._tenants}
+        self._by_code = {tenant.code: tenant for tenant in self._tenants}
         if len(kit.citizens[: scenario.people]) < share.count:
             raise RehearsalError(f"{scenario.people} people are too few for {share.count} workers")
-        self.citizens = [Visitor(one) for one in kit.citizens[: scenario.people][share.index :: share.count]]
+        self.citizens = [Visitor(person) for person in kit.citizens[: scenario.people][share.index :: share.count]]
         # in turn, so that nobody logs in several times at once: identity counts that as guessing
         self._next_citizen = cycle(self.citizens)
         self._clerks = {code: Visitor(kit.clerks[code]) for code in self._by_code}
@@ -105,11 +105,14 @@ class Generator:
         """
         pool = Pool(LOG_INS_AT_ONCE)
         jobs = []
-        once = {one.journey for one in self.scenario.journeys if one.log_in == "once"}
+        once = {share.journey for share in self.scenario.journeys if share.log_in == "once"}
         if "citizen" in once:
-            jobs += [pool.spawn(self._log_in, "citizen", one, self._draw.tenant()) for one in self.citizens]
+            jobs += [pool.spawn(self._log_in, "citizen", visitor, self._draw.tenant()) for visitor in self.citizens]
         if "clerk" in once:
-            jobs += [pool.spawn(self._log_in, "clerk", one, self._by_code[code]) for code, one in self._clerks.items()]
+            jobs += [
+                pool.spawn(self._log_in, "clerk", visitor, self._by_code[code])
+                for code, visitor in self._clerks.items()
+            ]
         too_long = StepFailed("no answer", f"log-ins took over {GENERATOR_LOG_IN_SECONDS:g} s")
         with gevent.Timeout(GENERATOR_LOG_IN_SECONDS, too_long):
             for job in jobs:

@@ -85,16 +85,16 @@ class Kit(KitModel):
             RehearsalError: there are none, or the kit has too few people for the scenario.
         """
         again = f"yiwang rehearsal prepare {self.environment} --scenario {scenario.name}"
-        found = [one for one in self.tenants if scenario.cell in (None, one.cell)]
-        if not found:
-            cells = ", ".join(sorted({one.cell for one in self.tenants}))
+        tenants = [tenant for tenant in self.tenants if scenario.cell in (None, tenant.cell)]
+        if not tenants:
+            cells = ", ".join(sorted({tenant.cell for tenant in self.tenants}))
             raise RehearsalError(f"no tenant of {self.environment} is on cell {scenario.cell}; they are on {cells}")
         if len(self.citizens) < scenario.people:
             raise RehearsalError(f"the kit has {len(self.citizens)} people, the scenario {scenario.people}: {again}")
-        unknown = [one.code for one in found if one.code not in self.clerks]
+        unknown = [tenant.code for tenant in tenants if tenant.code not in self.clerks]
         if unknown:
             raise RehearsalError(f"the kit has no clerk of {', '.join(unknown)}: {again}")
-        return found
+        return tenants
 
 
 def load_kit(path: Path) -> Kit:
@@ -149,7 +149,7 @@ def prepare(
     live = [tenant for tenant in outputs.tenants if tenant.status == "live"]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         offered = list(pool.map(lambda tenant: operator.items(tenant.url), live))
-    if empty := [one.code for one, items in zip(live, offered, strict=True) if not items]:
+    if empty := [tenant.code for tenant, items in zip(live, offered, strict=True) if not items]:
         raise RehearsalError(f"tenants {', '.join(empty)} offer no item, so nobody could file there; run make up again")
     kit = Kit(
         environment=outputs.environment,
@@ -159,7 +159,9 @@ def prepare(
         issuer=outputs.issuer,
         query=outputs.service_url("query"),
         ca_file=ca_file,
-        tenants=[_tenant(one, client_secrets[one.code], items) for one, items in zip(live, offered, strict=True)],
+        tenants=[
+            _tenant(tenant, client_secrets[tenant.code], items) for tenant, items in zip(live, offered, strict=True)
+        ],
         citizens=_citizens(run, former, max(scenario.people, len(former.citizens) if former else 0)),
         clerks=_clerks(run, former, live),
     )
@@ -167,8 +169,8 @@ def prepare(
     subjects = _make(kit, operator, say)
     kit = kit.model_copy(
         update={
-            "citizens": [_known(one, subjects) for one in kit.citizens],
-            "clerks": {code: _known(one, subjects) for code, one in kit.clerks.items()},
+            "citizens": [_known(citizen, subjects) for citizen in kit.citizens],
+            "clerks": {code: _known(clerk, subjects) for code, clerk in kit.clerks.items()},
         }
     )
     write_kit(path, kit)
@@ -185,20 +187,22 @@ def _tenant(tenant: TenantOutputs, client_secret: str, items: Iterable[dict[str,
         cell=tenant.cell,
         url=tenant.url,
         client_secret=client_secret,
-        items=[KitItem(code=one["code"], name=one["name"]) for one in items],
+        items=[KitItem(code=item["code"], name=item["name"]) for item in items],
     )
 
 
 def _citizens(run: str, former: Kit | None, count: int) -> list[KitPerson]:
-    known = former.citizens if former else []
-    numbers = range(len(known) + 1, count + 1)
-    return [*known, *(_person(f"{run}-{number}", f"市民{number:04d}") for number in numbers)]
+    former_citizens = former.citizens if former else []
+    numbers = range(len(former_citizens) + 1, count + 1)
+    return [*former_citizens, *(_person(f"{run}-{number}", f"市民{number:04d}") for number in numbers)]
 
 
 def _clerks(run: str, former: Kit | None, tenants: Sequence[TenantOutputs]) -> dict[str, KitPerson]:
-    known = former.clerks if former else {}
-    return known | {
-        one.code: _person(f"{run}-clerk-{one.code}", f"{one.name}窗口") for one in tenants if one.code not in known
+    former_clerks = former.clerks if former else {}
+    return former_clerks | {
+        tenant.code: _person(f"{run}-clerk-{tenant.code}", f"{tenant.name}窗口")
+        for tenant in tenants
+        if tenant.code not in former_clerks
     }
 
 
@@ -209,13 +213,13 @@ def _person(suffix: str, name: str) -> KitPerson:
 
 def _make(kit: Kit, operator: Operator, say: Callable[[str], None]) -> dict[str, str]:
     """User name → subject of everybody, made where they are missing. Each costs a hash on a small host."""
-    offices = {one.username: code for code, one in kit.clerks.items()}
+    offices = {clerk.username: code for code, clerk in kit.clerks.items()}
     subjects: dict[str, str] = {}
 
     def make(person: KitPerson) -> tuple[str, str, bool]:
-        found = operator.find_person(person.username)
-        if found is not None:
-            return person.username, str(found["id"]), False
+        account = operator.find_person(person.username)
+        if account is not None:
+            return person.username, str(account["id"]), False
         code = offices.get(person.username)
         roles = [{"tenant": code, "department": DEPARTMENT, "role": "clerk"}] if code else []
         made = operator.ensure_person(

@@ -135,8 +135,8 @@ class LoadResult(ResultModel):
 
     @property
     def requests(self) -> int:
-        return sum(one.requests for one in self.operations)
+        return sum(operation.requests for operation in self.operations)
 
     @property
     def failed(self) -> int:
-        return sum(one.failed for one in self.operations)
+        return sum(operation.failed for operation in self.operations)

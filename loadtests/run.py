@@ -82,12 +82,12 @@ def run(
     limit = RUN_READY_SECONDS + scenario.ramp_seconds + scenario.hold_seconds + RUN_END_SECONDS
     _drive(_command(workers), variables, folder / "locust.log", limit, say)
     try:
-        found = LoadResult.model_validate_json(result.read_bytes())
+        load_result = LoadResult.model_validate_json(result.read_bytes())
     except (OSError, ValidationError) as error:
         raise LoadError(f"Locust ended without a result ({error}); see {folder / 'locust.log'}") from None
-    found = found.model_copy(update={"machine": Machine(before=before, after=machine.speed())})
-    result.write_text(found.model_dump_json(indent=1) + "\n", "utf-8")
-    return found
+    load_result = load_result.model_copy(update={"machine": Machine(before=before, after=machine.speed())})
+    result.write_text(load_result.model_dump_json(indent=1) + "\n", "utf-8")
+    return load_result
 
 
 def _command(workers: int) -> list[str]:
@@ -185,17 +185,18 @@ def main() -> int:
     except KeyboardInterrupt:
         print("loadtests.run: interrupted; nothing of it goes on", file=sys.stderr)
         return 130
-    for one in result.operations:
-        times = one.latencies
+    for operation in result.operations:
+        times = operation.latencies
         print(
-            f"{one.name:<18} {one.requests:>7}  failed {one.failed}  limited {one.limited}  wrong {one.wrong}  "
+            f"{operation.name:<18} {operation.requests:>7}  failed {operation.failed}  limited {operation.limited}  "
+            f"wrong {operation.wrong}  "
             f"p50 {times.p50 * 1000:.0f} ms  p95 {times.p95 * 1000:.0f} ms  p99 {times.p99 * 1000:.0f} ms"
         )
     for failure in result.failures[:10]:
         print(f"  {failure.count} × {failure.operation} at {failure.tenant}: {failure.kind}, {failure.detail}")
-    generator, found = result.generator, result.machine
-    if found is not None:
-        print(f"machine: {found.before.whole:.0f} MiB/s hashed before the run, {found.after.whole:.0f} after it")
+    generator, speeds = result.generator, result.machine
+    if speeds is not None:
+        print(f"machine: {speeds.before.whole:.0f} MiB/s hashed before the run, {speeds.after.whole:.0f} after it")
     print(f"generator: {generator.cpu_share:.2f} of a core, {generator.lateness_p99 * 1000:.1f} ms late (p99)")
     print(folder / "result.json")
     return 0

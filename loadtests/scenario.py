@@ -63,10 +63,10 @@ class Scenario(ScenarioModel):
             raise ValueError("an open arrival needs a rate (journeys a second)")
         if self.arrival == "closed" and self.users is None:
             raise ValueError("a closed arrival needs users")
-        total = sum(one.share for one in self.journeys)
+        total = sum(share.share for share in self.journeys)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the journeys' shares add up to {total:g}, not to 1")
-        if len({one.journey for one in self.journeys}) != len(self.journeys):
+        if len({share.journey for share in self.journeys}) != len(self.journeys):
             raise ValueError("a journey is named twice")
         return self
 
@@ -98,9 +98,9 @@ def load(name_or_path: str) -> Scenario:
     try:
         return Scenario.model_validate(YAML(typ="safe").load(path.read_text("utf-8")))
     except FileNotFoundError:
-        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.yaml")))
+        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         others = "".join(f"; {other} is not read: rename it to {path.name}" for other in mistaken_for(path))
-        raise ScenarioError(f"no scenario {name_or_path!r}; there are {known}{others}") from None
+        raise ScenarioError(f"no scenario {name_or_path!r}; there are {names}{others}") from None
     except (OSError, YAMLError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from None
     except ValidationError as error:

@@ -168,10 +168,10 @@ class Tally:
     def operation_results(self, expected: list[str]) -> list[Operation]:
         """One for each operation; one that was expected and never came has no requests."""
         names = [*expected, *sorted(set(self.operations) - set(expected))]
-        found = []
+        operations = []
         for name in names:
             counts = self.operations.get(name, Counts())
-            found.append(
+            operations.append(
                 Operation(
                     name=name,
                     service=service_of(name),
@@ -182,12 +182,14 @@ class Tally:
                     latencies=counts.times.latencies(),
                 )
             )
-        return found
+        return operations
 
     def tenant_results(self) -> list[TenantResult]:
         return [
-            TenantResult(code=code, requests=one.requests, failed=one.failed, limited=one.limited, wrong=one.wrong)
-            for code, one in sorted(self.tenants.items())
+            TenantResult(
+                code=code, requests=counts.requests, failed=counts.failed, limited=counts.limited, wrong=counts.wrong
+            )
+            for code, counts in sorted(self.tenants.items())
         ]
 
     def failure_results(self) -> list[Failure]:

@@ -76,38 +76,40 @@ class Prometheus:
         data = self._ask("query", query=expression, **({"time": f"{at:.3f}"} if at is not None else {}))
         if data["resultType"] == "scalar":
             return [Sample({}, float(data["result"][0]), float(data["result"][1]))]
-        samples = [Sample(one["metric"], float(one["value"][0]), float(one["value"][1])) for one in data["result"]]
+        samples = [
+            Sample(series["metric"], float(series["value"][0]), float(series["value"][1])) for series in data["result"]
+        ]
         return [sample for sample in samples if not math.isnan(sample.value)]
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> list[Series]:
         data = self._ask("query_range", query=expression, start=f"{start:.3f}", end=f"{end:.3f}", step=f"{step:g}")
         return [
-            Series(one["metric"], tuple((float(at), float(value)) for at, value in one["values"]))
-            for one in data["result"]
+            Series(series["metric"], tuple((float(at), float(value)) for at, value in series["values"]))
+            for series in data["result"]
         ]
 
     def targets(self) -> list[Target]:
         """Everything that is scraped."""
         return [
             Target(
-                job=one["labels"].get("job", ""),
-                host=one["labels"].get("host", ""),
-                up=one["health"] == "up",
-                error=one["lastError"],
-                scrape_seconds=float(one["lastScrapeDuration"]),
+                job=target["labels"].get("job", ""),
+                host=target["labels"].get("host", ""),
+                up=target["health"] == "up",
+                error=target["lastError"],
+                scrape_seconds=float(target["lastScrapeDuration"]),
             )
-            for one in self._ask("targets", state="active")["activeTargets"]
+            for target in self._ask("targets", state="active")["activeTargets"]
         ]
 
     def alerts(self) -> list[Alert]:
         return [
             Alert(
-                name=one["labels"]["alertname"],
-                state=one["state"],
-                labels={key: value for key, value in one["labels"].items() if key != "alertname"},
-                summary=one["annotations"].get("summary", ""),
+                name=alert["labels"]["alertname"],
+                state=alert["state"],
+                labels={key: value for key, value in alert["labels"].items() if key != "alertname"},
+                summary=alert["annotations"].get("summary", ""),
             )
-            for one in self._ask("alerts")["alerts"]
+            for alert in self._ask("alerts")["alerts"]
         ]
 
     def _ask(self, what: str, **parameters: str) -> Any:

@@ -238,7 +238,7 @@ class Verdicts(Collector):
         value = GaugeMetricFamily("yiwang_gate_verdict", "1 GO, 0 NO-GO, 0.5 UNSURE.", labels=["scenario"])
         at = GaugeMetricFamily("yiwang_gate_verdict_timestamp_seconds", "When it was given.", labels=["scenario"])
         newest: dict[str, Verdict] = {}
-        for verdict in sorted(self._board.entries, key=lambda one: one.at):
+        for verdict in sorted(self._board.entries, key=lambda verdict: verdict.at):
             newest[verdict.scenario] = verdict
         for scenario, verdict in newest.items():
             value.add_metric([scenario], VALUES[verdict.verdict])

@@ -86,10 +86,10 @@ def _relabel(job: str) -> list[dict[str, Any]]:
 
 
 def _target_files(outputs: EnvironmentOutputs) -> dict[str, str]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for target in targets(outputs):
-        found[target.job].append({"targets": [target.address], "labels": target.labels})
-    return {job.name: json.dumps(found[job.name], indent=2) + "\n" for job in JOBS}
+        groups[target.job].append({"targets": [target.address], "labels": target.labels})
+    return {job.name: json.dumps(groups[job.name], indent=2) + "\n" for job in JOBS}
 
 
 def alertmanager() -> dict[str, Any]:

@@ -89,10 +89,10 @@ def routes(service: str) -> int:
     """Routes of the service's routers, those beside, and one for what matches none."""
     package = importlib.import_module(f"services.{service}")
     routers: dict[int, APIRouter] = {}
-    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if "migrations" in found.name or found.name.endswith("__main__"):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if "migrations" in module.name or module.name.endswith("__main__"):
             continue
-        for value in vars(importlib.import_module(found.name)).values():
+        for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, APIRouter):
                 routers[id(value)] = value
     served = (route for router in routers.values() for route in router.routes if isinstance(route, APIRoute))
@@ -102,7 +102,7 @@ def routes(service: str) -> int:
 
 def of_outputs(outputs: EnvironmentOutputs) -> list[Cell]:
     return [
-        Cell(cell, sum(any(one.cell == cell.cell for one in tenant.databases) for tenant in outputs.tenants))
+        Cell(cell, sum(any(database.cell == cell.cell for database in tenant.databases) for tenant in outputs.tenants))
         for cell in outputs.cells
     ]
 
@@ -163,7 +163,7 @@ def _of_job(job: Job, cells: Iterable[Cell], late: bool) -> int:
 def recorded(cells: Iterable[Cell], objectives: Objectives) -> int:
     """Series that rules write: each name once for everything of its level."""
     cells = list(cells)
-    promised = {name: 2 + (one.freshness is not None) for name, one in objectives.services.items()}
+    promised = {name: 2 + (service.freshness is not None) for name, service in objectives.services.items()}
     members = {
         "service": sum(promised[service.name] for cell in cells for service in cell.outputs.services),
         "host": sum(len(cell.outputs.hosts) for cell in cells),

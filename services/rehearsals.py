@@ -113,8 +113,8 @@ class Remover:
         """A message on its way reaches a database that was seen already: so again, until a round finds nothing."""
         others = [database for database in self._removal.databases if database.module != IDENTITY]
         for _ in range(ROUNDS):
-            found = [await self._from(database, subjects, database.forget) for database in others]
-            if self._errors or not any(found):
+            removed_rows = [await self._from(database, subjects, database.forget) for database in others]
+            if self._errors or not any(removed_rows):
                 return
         for database in others:
             self._errors[(database.module, database.database)] = "something still arrives; run it again"

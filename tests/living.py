@@ -58,10 +58,10 @@ class Living:
 
     def secrets(self, scope: str) -> dict[str, Any]:
         """The secret output of one stack."""
-        found: dict[str, Any] = self._kept(f"secrets of {scope}", lambda: self.engine.outputs(scope, secrets=True))[
-            "secrets"
-        ]
-        return found
+        secret_output: dict[str, Any] = self._kept(
+            f"secrets of {scope}", lambda: self.engine.outputs(scope, secrets=True)
+        )["secrets"]
+        return secret_output
 
     def on_host(self, name: str, command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command on a host as its operator does: over SSH."""
@@ -76,14 +76,20 @@ class Living:
         """SIGKILL for every process of a cell's managed database or cache."""
         kind = {"database": "DatabaseInstance", "cache": "Cache"}[what]
         stack = self.engine.stack(cell)
-        found = [one for one in self.life.cloud.inventory() if one.kind == kind and one.owner.stack == stack]
-        for record in found:
+        records = [
+            record for record in self.life.cloud.inventory() if record.kind == kind and record.owner.stack == stack
+        ]
+        for record in records:
             subprocess.run(["podman", "kill", "--signal", "KILL", f"yw-{self.name}-{record.id}"], check=True)
 
     def kill_host(self, name: str) -> None:
         """SIGKILL for every process of a host: its power is cut."""
-        found = [one for one in self.life.cloud.inventory() if one.kind == "Host" and one.owner.name.endswith(name)]
-        for record in found:
+        records = [
+            record
+            for record in self.life.cloud.inventory()
+            if record.kind == "Host" and record.owner.name.endswith(name)
+        ]
+        for record in records:
             subprocess.run(["podman", "kill", "--signal", "KILL", f"yw-{self.name}-{record.spec.name}"], check=True)
 
     @property

@@ -125,7 +125,7 @@ def _tenant(code: str) -> TenantOutputs:
 
 
 def _cell_secrets(cell: CellOutputs) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    cell_secrets: dict[str, Any] = {
         "database_privileged_password": secret(f"{cell.cell} admin"),
         "databases": {
             name: {"owner": secret(f"{name} owner"), "application": secret(f"{name} application")}
@@ -135,6 +135,6 @@ def _cell_secrets(cell: CellOutputs) -> dict[str, Any]:
         "cache": {name: secret(f"{cell.cell} {name} cache") for name in cell.cache.accounts},
     }
     if "identity" in cell.database.databases:
-        found["identity_signing_key"] = hashlib.sha256(b"signing").hexdigest()
-        found["operator_client_secret"] = secret("operator")
-    return found
+        cell_secrets["identity_signing_key"] = hashlib.sha256(b"signing").hexdigest()
+        cell_secrets["operator_client_secret"] = secret("operator")
+    return cell_secrets

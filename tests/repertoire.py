@@ -28,9 +28,9 @@ def lines(page: str | None = None) -> dict[str, Line]:
     """
     table = (page or PAGE.read_text()).split(BEGIN)[1].split(END)[0]
     rows = table.strip().splitlines()[2:]
-    found = [Line(*match.groups()) for match in ROW.finditer(table)]
-    if len(found) != len(rows):
-        raise ValueError(f"{len(rows)} rows and {len(found)} that can be read: | what | `command` | what happens |")
-    if len({line.done for line in found}) != len(found):
+    readable = [Line(*match.groups()) for match in ROW.finditer(table)]
+    if len(readable) != len(rows):
+        raise ValueError(f"{len(rows)} rows and {len(readable)} that can be read: | what | `command` | what happens |")
+    if len({line.done for line in readable}) != len(readable):
         raise ValueError("a line is there twice")
-    return {line.done: line for line in found}
+    return {line.done: line for line in readable}

@@ -42,17 +42,17 @@ def people(outputs: EnvironmentOutputs, path: Path) -> list[Person]:
     def password(username: str) -> str:
         return passwords.setdefault(username, secrets.token_urlsafe(PASSWORD_BYTES))
 
-    found = [Person("citizen", password("citizen"), "林小满", "13800000001", [])]
+    demo_people = [Person("citizen", password("citizen"), "林小满", "13800000001", [])]
     for tenant in outputs.tenants:
         username = f"clerk-{tenant.code}"
-        found.append(Person(username, password(username), f"{tenant.name}窗口", "", _roles(tenant, "clerk")))
+        demo_people.append(Person(username, password(username), f"{tenant.name}窗口", "", _roles(tenant, "clerk")))
     province = next((tenant for tenant in outputs.tenants if tenant.level == "province"), None)
     if province is not None:
         roles = _roles(province, "administrator")
-        found.append(Person("administrator", password("administrator"), "省级管理员", "", roles))
+        demo_people.append(Person("administrator", password("administrator"), "省级管理员", "", roles))
     path.touch(mode=0o600)
     path.write_text(json.dumps(passwords, indent=2) + "\n")
-    return found
+    return demo_people
 
 
 def _passwords(path: Path) -> dict[str, str]:

@@ -144,7 +144,7 @@ class Demonstration:
             story.reasons = list(planned.proposal.reasons)
             for reason in story.reasons:
                 self._say(reason)
-            change = next(one for one in planned.proposal.changes if one.cell == CELL)
+            change = next(change for change in planned.proposal.changes if change.cell == CELL)
             story.hosts_after, story.predicted = change.after, change.carries
             story.predicted_interval = (change.carries_interval.low, change.carries_interval.high)
             if change.after <= change.before:
@@ -278,7 +278,7 @@ class Demonstration:
         for resource in resources:
             self._say(resource)
         new = [f"{CELL}-{APPLICATION}-{n}" for n in range(self.story.hosts_before + 1, self.story.hosts_after + 1)]
-        strangers = [one for one in resources if not any(name in one for name in new)]
+        strangers = [resource for resource in resources if not any(name in resource for name in new)]
         if strangers or not resources:
             raise StageError(f"the preview touches more than the new hosts: {strangers}", f"see {log}")
         return resources
@@ -325,7 +325,9 @@ def _carried(measurement: Measurement) -> Carried:
 def _figures(judged: Judged) -> dict[str, object]:
     """What the table shows of a gate."""
     load, verdict = judged.load, judged.verdict
-    filing = next((one for one in load.operations if one.name == "citizen.file"), None) if load else None
+    filing = (
+        next((operation for operation in load.operations if operation.name == "citizen.file"), None) if load else None
+    )
     return {
         "verdict": verdict.verdict,
         "limiting": verdict.limiting,

@@ -12,11 +12,11 @@ DEPARTMENT = "政务服务中心"
 
 def standing(operator: Operator, tenant: TenantOutputs) -> str:
     """How far the tenant has come by what identity knows; empty when an invitation is owed."""
-    found = operator.invitations(tenant.code)
-    if found["administrators"]:
-        return f"{tenant.name} has {counted(found['administrators'], 'administrator')}"
-    if found["open"]:
-        return f"{len(found['open'])} open, the last until {local_time(found['open'][-1]['expires_at'])}"
+    invitations = operator.invitations(tenant.code)
+    if invitations["administrators"]:
+        return f"{tenant.name} has {counted(invitations['administrators'], 'administrator')}"
+    if invitations["open"]:
+        return f"{len(invitations['open'])} open, the last until {local_time(invitations['open'][-1]['expires_at'])}"
     return ""
 
 

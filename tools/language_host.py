@@ -183,8 +183,8 @@ def servicer(language: Any, language_grpc: Any, plugin: Any, children: Children)
             return language.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
 
         def GetProgramDependencies(self, request: Any, context: Any) -> Any:
-            found = [(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()]
-            named = [language.DependencyInfo(name=n, version=v) for n, v in sorted(found) if n.startswith("pulumi")]
+            installed = [(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()]
+            named = [language.DependencyInfo(name=n, version=v) for n, v in sorted(installed) if n.startswith("pulumi")]
             return language.GetProgramDependenciesResponse(dependencies=named)
 
         def InstallDependencies(self, request: Any, context: Any) -> Iterator[Any]:

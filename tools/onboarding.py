@@ -101,10 +101,10 @@ def _check_stack(engine: Engine, coming: Coming) -> None:
 
 def _check_others(engine: Engine, registry: Registry, coming: Coming, outputs: EnvironmentOutputs) -> None:
     """What the registry says of the others in the stack is what the stack has: its update would bring them, too."""
-    names = {one.code: one.name for one in outputs.tenants} | {
+    names = {tenant.code: tenant.name for tenant in outputs.tenants} | {
         code: division.name for code, division in registry.divisions.items()
     }
-    standing = {one.code: one for one in outputs.tenants}
+    standing = {tenant.code: tenant for tenant in outputs.tenants}
     wanted = {code: division for code, division in registry.divisions.items() if division.provisioned}
     waiting = [
         code

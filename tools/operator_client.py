@@ -49,12 +49,12 @@ class Operator:
     def find_person(self, username: str) -> dict[str, Any] | None:
         """Who has this user name, if anybody has."""
         try:
-            found: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/people/{username}").json()
+            person: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/people/{username}").json()
         except httpx.HTTPStatusError as error:
             if error.response.status_code == 404:
                 return None
             raise
-        return found
+        return person
 
     def ensure_person(self, person: dict[str, Any]) -> dict[str, Any]:
         """Makes a person by user name, or leaves the one that is there as it is."""
@@ -70,8 +70,8 @@ class Operator:
 
     def invitations(self, tenant: str) -> dict[str, Any]:
         """`{"administrators": how many, "open": invitations without their links, the oldest first}`."""
-        found: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/invitations?tenant={tenant}").json()
-        return found
+        invitations: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/invitations?tenant={tenant}").json()
+        return invitations
 
     def revoke(self, invitation: str) -> bool:
         """Ends an open invitation; tells whether it was one."""
@@ -99,8 +99,8 @@ class Operator:
     def items(self, url: str) -> list[dict[str, Any]]:
         """The items that a tenant offers."""
         answer = self.get(f"{url}/api/affairs/items").json()
-        found: list[dict[str, Any]] = answer["items"]
-        return found
+        items: list[dict[str, Any]] = answer["items"]
+        return items
 
     def _ask(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx.Response:
         content = {} if body is None else {"json": body}

@@ -86,11 +86,13 @@ def make_plan(
         wanted = scenario.changed(rate=rate)
         demands = demands_of(wanted, outputs, cell)
         if measuring:
-            for one in demands:
-                measure_cell(engine, wanted, one.cell, look=look, workers=workers, hold_seconds=hold_seconds, say=say)
+            for demand in demands:
+                measure_cell(
+                    engine, wanted, demand.cell, look=look, workers=workers, hold_seconds=hold_seconds, say=say
+                )
         now = datetime.now(UTC)
         today = plans.consistent(engine.environment, registry, cells_in_use(engine.environment))
-        evidence = {one.cell: _evidence(engine, one.cell, now) for one in demands}
+        evidence = {demand.cell: _evidence(engine, demand.cell, now) for demand in demands}
         proposal = propose(today, demands, evidence, objectives.capacity, registry, now, allow_fewer=allow_fewer)
     target = write or engine.folder.plan
     if proposal.changes_nothing and (write is None or write.exists()):
@@ -126,7 +128,11 @@ def measure_cell(
         objectives = objective_files.load()
         (demand,) = demands_of(scenario, outputs, cell)
         chosen = look or looking_at(outputs, cell, objectives, engine.folder.cloud.exists())
-        earlier = [one.capacity.rate for one in _evidence(engine, cell, datetime.now(UTC)) if one.capacity]
+        earlier = [
+            measurement.capacity.rate
+            for measurement in _evidence(engine, cell, datetime.now(UTC))
+            if measurement.capacity
+        ]
         first = FIRST_SHARE * (earlier[0] if earlier else demand.rate)
         pace = Pace(first) if hold_seconds is None else Pace(first, hold_seconds=hold_seconds)
 
@@ -152,20 +158,20 @@ def demands_of(scenario: Scenario, outputs: EnvironmentOutputs, cell: str | None
     if scenario.cell is not None and cell not in (None, scenario.cell):
         raise StageError(f"scenario {scenario.name} is of {scenario.cell} alone, not of {cell}", "leave --cell away")
     wanted = cell or scenario.cell
-    tenants = [one for one in outputs.tenants if one.status == "live" and scenario.cell in (None, one.cell)]
+    tenants = [tenant for tenant in outputs.tenants if tenant.status == "live" and scenario.cell in (None, tenant.cell)]
     shares: dict[str, float] = {}
     # level and residents are what the shares are made of; descriptors of tenants and of the kit both have them
     for tenant, share in zip(tenants, weights(cast("Sequence[KitTenant]", tenants)), strict=True):
         shares[tenant.cell] = shares.get(tenant.cell, 0.0) + share
-    found = [
+    demands = [
         Demand(name, scenario.rate * share, scenario.name)
         for name, share in sorted(shares.items())
         if wanted in (None, name)
     ]
-    if not found:
-        having = ", ".join(sorted({one.cell for one in outputs.tenants})) or "none"
+    if not demands:
+        having = ", ".join(sorted({tenant.cell for tenant in outputs.tenants})) or "none"
         raise StageError(f"no tenant of {outputs.environment} is on cell {wanted}", f"cells with tenants: {having}")
-    return found
+    return demands
 
 
 def looking_at(outputs: EnvironmentOutputs, cell: str, objectives: Objectives, one_machine: bool) -> Look:
@@ -222,8 +228,8 @@ def write_plan(plan: Plan, path: Path, evidence_at: Path) -> None:
 
 def _evidence(engine: Engine, cell: str, now: datetime) -> list[Measurement]:
     """Newest first; none when the newest is too old to plan from."""
-    found = known(engine.folder.root, cell, now - MEASURED_FOR)
-    return found if found and found[0].measured_at >= now - FRESH else []
+    measurements = known(engine.folder.root, cell, now - MEASURED_FOR)
+    return measurements if measurements and measurements[0].measured_at >= now - FRESH else []
 
 
 def _refuse_unsupported(plan: Plan, engine: Engine, now: datetime) -> None:

@@ -66,7 +66,7 @@ def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None], kept
         rehearsal.prepare(
             engine.folder.rehearsal,
             outputs,
-            {code: one.client_secret for code, one in _tenant_secrets(engine, outputs).items()},
+            {code: tenant_secrets.client_secret for code, tenant_secrets in _tenant_secrets(engine, outputs).items()},
             str(engine.folder.authority / "authority.pem") if private else None,
             operator,
             scenario,
@@ -91,7 +91,7 @@ def remove(engine: Engine, say: Callable[[str], None]) -> dict[str, int]:
         return {}
     kit = load_kit(path)
     say(f"removing {counted(len(kit.people), 'person', 'people')} of rehearsal {kit.run} and their cases")
-    counts = _run({"usernames": [one.username for one in kit.people], "databases": _databases(engine)})
+    counts = _run({"usernames": [person.username for person in kit.people], "databases": _databases(engine)})
     path.unlink()
     return counts
 
@@ -127,13 +127,17 @@ def _run(removal: dict[str, Any]) -> dict[str, int]:
 def _tenant_secrets(engine: Engine, outputs: EnvironmentOutputs) -> dict[str, TenantSecrets]:
     """By tenant's code, from each tenants stack."""
     codes = {tenant.code for tenant in outputs.tenants}
-    found: dict[str, TenantSecrets] = {}
+    secrets_by_code: dict[str, TenantSecrets] = {}
     for scope in engine.stacks():
         if scope == "foundation" or scope in {cell.cell for cell in outputs.cells}:
             continue
         exported = engine.outputs(scope, secrets=True).get("secrets", {})
-        found |= {code: TenantSecrets.model_validate(one) for code, one in exported.items() if code in codes}
-    return found
+        secrets_by_code |= {
+            code: TenantSecrets.model_validate(tenant_secrets)
+            for code, tenant_secrets in exported.items()
+            if code in codes
+        }
+    return secrets_by_code
 
 
 def _databases(engine: Engine) -> list[dict[str, Any]]:

@@ -31,10 +31,10 @@ def seed(
 
     Says what it did, and whether anything was missing.
     """
-    found = people(outputs, demo)
-    for person in found:
+    demo_people = people(outputs, demo)
+    for person in demo_people:
         operator.ensure_person(person.as_json())
-    print(f"people: {', '.join(person.username for person in found)}", file=log)
+    print(f"people: {', '.join(person.username for person in demo_people)}", file=log)
     province = next(tenant for tenant in outputs.tenants if tenant.level == "province")
     standards = catalogue()
     for item in standards:
@@ -46,7 +46,7 @@ def seed(
     await_catalogue(operator, behind, standards)
     for tenant in tenants:
         name_departments(operator, tenant, standards)
-    came = counted(len(found), "person", "people")
+    came = counted(len(demo_people), "person", "people")
     said = f"{came}, {counted(len(standards), 'item')} at {counted(len(tenants), 'tenant')}"
     return said, bool(behind)
 

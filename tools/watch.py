@@ -47,7 +47,11 @@ def unseen(prometheus: Prometheus, outputs: EnvironmentOutputs) -> list[str]:
     hosts = {host.name for cell in outputs.cells for host in cell.hosts}
     missing = [f"{host} (no target)" for host in sorted(hosts - {target.host for target in targets})]
     gone = [f"{target.host} (still a target, no host)" for target in targets if target.host not in hosts]
-    return missing + gone + [f"{one.host} {one.job}: {one.error or 'not yet'}" for one in targets if not one.up]
+    return (
+        missing
+        + gone
+        + [f"{target.host} {target.job}: {target.error or 'not yet'}" for target in targets if not target.up]
+    )
 
 
 def firing(outputs: EnvironmentOutputs) -> list[dict[str, Any]] | None:

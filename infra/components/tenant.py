@@ -88,7 +88,9 @@ class Tenant(pulumi.ComponentResource):
             f"{self._name}-policy",
             policy_name=args.physical_name,
             policy_document=pulumi.Output.all(args.bucket, args.key_arn).apply(
-                lambda known: own_prefix_only(known[0], names.tenant_prefix(args.code), known[1])
+                lambda bucket_and_key: own_prefix_only(
+                    bucket_and_key[0], names.tenant_prefix(args.code), bucket_and_key[1]
+                )
             ),
             description=f"{args.code} {args.display_name}: its own prefix",
             # A policy keeps five versions; without this the sixth change fails.

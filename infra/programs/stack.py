@@ -86,5 +86,5 @@ class Stack(Generic[S]):
 
 def export_contract(model: type[BaseModel], values: dict[str, object]) -> None:
     """Exports a stack's typed outputs, checked against their type as soon as they are known."""
-    known = pulumi.Output.from_input(values)
-    pulumi.export("contract", known.apply(lambda plain: model.model_validate(plain).model_dump(mode="json")))
+    outputs = pulumi.Output.from_input(values)
+    pulumi.export("contract", outputs.apply(lambda plain: model.model_validate(plain).model_dump(mode="json")))

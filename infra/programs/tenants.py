@@ -138,7 +138,9 @@ def descriptor(
         "cell": placement.serving,
         "label": division.label,
         "site": shared.site_suffix.apply(lambda suffix: names.site(division.label, suffix)),
-        "url": where.apply(lambda known: names.site_url(division.label, known[0], int(known[1]))),
+        "url": where.apply(
+            lambda suffix_and_port: names.site_url(division.label, suffix_and_port[0], int(suffix_and_port[1]))
+        ),
         "databases": [
             {
                 "cell": cell,

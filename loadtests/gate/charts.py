@@ -64,7 +64,7 @@ def inline(svg: str) -> str:
 
 
 def _since(load: LoadResult, seconds: Sequence[Second]) -> list[float]:
-    return [one.at - load.started_at for one in seconds]
+    return [second.at - load.started_at for second in seconds]
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:
@@ -76,23 +76,25 @@ def _smoothed(values: Sequence[float]) -> list[float]:
 def _rates(load: LoadResult, axes: Axes) -> None:
     at = _since(load, load.seconds)
     axes.plot(
-        at, _smoothed([one.intended for one in load.seconds]), label="journeys intended", color="0.6", linewidth=3
+        at, _smoothed([second.intended for second in load.seconds]), label="journeys intended", color="0.6", linewidth=3
     )
-    axes.plot(at, _smoothed([one.begun for one in load.seconds]), label="journeys begun", color="tab:blue")
-    completed = [one.requests - one.failed - one.wrong for one in load.seconds]
+    axes.plot(at, _smoothed([second.begun for second in load.seconds]), label="journeys begun", color="tab:blue")
+    completed = [second.requests - second.failed - second.wrong for second in load.seconds]
     axes.plot(at, _smoothed(completed), label="requests answered well", color="tab:green")
 
 
 def _latency(objectives: Objectives, load: LoadResult, axes: Axes) -> None:
-    known = [one for one in load.seconds if one.p95 is not None]
-    axes.plot(_since(load, known), [one.p95 or 0 for one in known], label="p95 of all requests", color="tab:blue")
+    timed = [second for second in load.seconds if second.p95 is not None]
+    axes.plot(_since(load, timed), [second.p95 or 0 for second in timed], label="p95 of all requests", color="tab:blue")
     for seconds in sorted({service.latency.seconds for service in objectives.services.values()}):
         names = [name for name, service in objectives.services.items() if service.latency.seconds == seconds]
         axes.axhline(seconds, label=f"promised: {', '.join(names)}", linestyle="--", color="tab:red", linewidth=0.8)
 
 
 def _cpu(objectives: Objectives, load: LoadResult, evidence: Evidence, axes: Axes) -> None:
-    for curve in sorted((one for one in evidence.curves if one.name == CPU_CURVE), key=lambda one: one.component):
+    for curve in sorted(
+        (curve for curve in evidence.curves if curve.name == CPU_CURVE), key=lambda curve: curve.component
+    ):
         axes.plot([at - load.started_at for at, _ in curve.points], [y for _, y in curve.points], label=curve.component)
     limit = objectives.saturation.host_cpu
     axes.axhline(limit, label=f"limit {limit:g}", linestyle="--", color="tab:red", linewidth=0.8)
@@ -101,6 +103,6 @@ def _cpu(objectives: Objectives, load: LoadResult, evidence: Evidence, axes: Axe
 
 def _failures(load: LoadResult, axes: Axes) -> None:
     at = _since(load, load.seconds)
-    axes.bar(at, [one.failed for one in load.seconds], width=1, label="failed", color="tab:red")
-    bottom = [one.failed for one in load.seconds]
-    axes.bar(at, [one.wrong for one in load.seconds], width=1, bottom=bottom, label="wrong", color="tab:orange")
+    axes.bar(at, [second.failed for second in load.seconds], width=1, label="failed", color="tab:red")
+    bottom = [second.failed for second in load.seconds]
+    axes.bar(at, [second.wrong for second in load.seconds], width=1, bottom=bottom, label="wrong", color="tab:orange")

@@ -83,7 +83,7 @@ class Evidence(EvidenceModel):
 
     def find(self, query: str, component: str, tenant: str = "") -> Figure | None:
         key = (query, component, tenant)
-        return next((one for one in self.figures if (one.query, one.component, one.tenant) == key), None)
+        return next((figure for figure in self.figures if (figure.query, figure.component, figure.tenant) == key), None)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def collect(
     try:
         return blank.model_copy(
             update={
-                "figures": tuple(one for query in queries for one in figures(prometheus, query, outputs, window)),
+                "figures": tuple(figure for query in queries for figure in figures(prometheus, query, outputs, window)),
                 "targets": tuple(sights(prometheus, outputs, window)),
                 "curves": tuple(curves(prometheus, queries, load)),
             }
@@ -165,17 +165,17 @@ def figures(prometheus: Prometheus, query: Query, outputs: EnvironmentOutputs, w
     """One figure for each component that must have one; what Prometheus does not answer for has no value."""
     whole = _ask(prometheus, query, outputs, window)
     halves = [_ask(prometheus, query, outputs, half) if query.limit is not None else {} for half in window.halves]
-    found = []
+    query_figures = []
     for labels in query.where(outputs):
         component, tenant = query.component_of(labels), labels.get("tenant", "")
         value, count = whole.get((component, tenant), (None, 0.0 if query.silent else None))
         first, second = (half.get((component, tenant), (None, None))[0] for half in halves)
-        found.append(
+        query_figures.append(
             Figure(
                 query=query.name, component=component, tenant=tenant, value=value, count=count, halves=(first, second)
             )
         )
-    return found
+    return query_figures
 
 
 Answers = Mapping[tuple[str, str], tuple[float | None, float | None]]
@@ -200,25 +200,25 @@ def _ask(prometheus: Prometheus, query: Query, outputs: EnvironmentOutputs, wind
 
 
 def _by_component(query: Query, samples: list[Sample]) -> dict[tuple[str, str], float]:
-    return {(query.component_of(one.labels), one.labels.get("tenant", "")): one.value for one in samples}
+    return {(query.component_of(sample.labels), sample.labels.get("tenant", "")): sample.value for sample in samples}
 
 
 def sights(prometheus: Prometheus, outputs: EnvironmentOutputs, window: Window) -> list[TargetSight]:
     intervals = {job.name: float(job.interval[:-1]) if job.interval else float(SCRAPE_SECONDS) for job in JOBS}
 
     def by_target(expression: str, at: float) -> dict[tuple[str, str], float]:
-        found = prometheus.query(window.expression(expression), at)
-        return {(one.labels.get("job", ""), one.labels.get("host", "")): one.value for one in found}
+        samples = prometheus.query(window.expression(expression), at)
+        return {(sample.labels.get("job", ""), sample.labels.get("host", "")): sample.value for sample in samples}
 
     at_start = by_target("up", window.end - window.length)
     at_end = by_target("up", window.end)
     scrapes = by_target("count_over_time(up[$window])", window.end)
     succeeded = by_target("avg_over_time(up[$window])", window.end)
     gaps = by_target("max_over_time((time() - timestamp(up))[$window:1s])", window.end)
-    found = []
+    target_sights = []
     for target in targets(outputs):
         key = (target.job, target.labels["host"])
-        found.append(
+        target_sights.append(
             TargetSight(
                 job=key[0],
                 host=key[1],
@@ -230,7 +230,7 @@ def sights(prometheus: Prometheus, outputs: EnvironmentOutputs, window: Window) 
                 gap=gaps.get(key),
             )
         )
-    return found
+    return target_sights
 
 
 def _true(value: float | None) -> bool | None:
@@ -239,8 +239,11 @@ def _true(value: float | None) -> bool | None:
 
 def curves(prometheus: Prometheus, queries: list[Query], load: LoadResult) -> list[Curve]:
     """The CPU of each group of hosts over the whole run, ramp included."""
-    query = next(one for one in queries if one.name == CPU_CURVE)
+    query = next(query for query in queries if query.name == CPU_CURVE)
     step = max(float(SCRAPE_SECONDS), (load.hold_ended_at - load.started_at) / CURVE_POINTS)
     expression = Window(0, max(step, STALE_SCRAPES * SCRAPE_SECONDS)).expression(query.expression)
-    found = prometheus.query_range(expression, load.started_at, load.hold_ended_at, step)
-    return [Curve(name=CPU_CURVE, component=query.component_of(one.labels), points=one.points) for one in found]
+    all_series = prometheus.query_range(expression, load.started_at, load.hold_ended_at, step)
+    return [
+        Curve(name=CPU_CURVE, component=query.component_of(series.labels), points=series.points)
+        for series in all_series
+    ]

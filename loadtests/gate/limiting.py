@@ -33,29 +33,29 @@ def limits_of(
 
     Where a promise is `broken` and nothing is at its limit on average, it is the hosts that were for a while.
     """
-    everything = sorted(_fullness(objectives, load, evidence), key=lambda one: -one.share / one.limit)
+    everything = sorted(_fullness(objectives, load, evidence), key=lambda fullness: -fullness.share / fullness.limit)
     if not everything:
         return None, ""
-    full = [one for one in everything if one.at_limit]
+    full = [fullness for fullness in everything if fullness.at_limit]
     if not full and broken:
         full = list(_for_a_while(objectives, evidence))
-    told = ", ".join([one.sentence for one in everything if one not in full[:1]] + _beside(evidence))
+    told = ", ".join([fullness.sentence for fullness in everything if fullness not in full[:1]] + _beside(evidence))
     if not full:
         return None, f"nothing is at its limit: {told}"
     first, *also = full
-    beside = f" (at their limit, too: {', '.join(one.component for one in also)})" if also else ""
+    beside = f" (at their limit, too: {', '.join(fullness.component for fullness in also)})" if also else ""
     return first.component, f"{first.sentence}{beside}; {told}"
 
 
 def _for_a_while(objectives: Objectives, evidence: Evidence) -> Iterator[Fullness]:
     """Hosts that were at their limit in their fullest seconds, those first that were the fullest on average."""
     limit = objectives.saturation.host_cpu
-    average = {one.component: one.value or 0.0 for one in evidence.figures if one.query == CPU_CURVE}
-    fullest = [one for one in evidence.figures if one.query == FULLEST_CPU and (one.value or 0.0) >= limit]
-    for one in sorted(fullest, key=lambda one: -average.get(one.component, 0.0)):
-        share = one.value or 0.0
+    average = {figure.component: figure.value or 0.0 for figure in evidence.figures if figure.query == CPU_CURVE}
+    fullest = [figure for figure in evidence.figures if figure.query == FULLEST_CPU and (figure.value or 0.0) >= limit]
+    for figure in sorted(fullest, key=lambda figure: -average.get(figure.component, 0.0)):
+        share = figure.value or 0.0
         said = f"CPU {shown(share, 'use')} of their limit in their fullest {FULLEST_SECONDS} s"
-        yield Fullness(one.component, share, limit, f"{one.component}: {said}")
+        yield Fullness(figure.component, share, limit, f"{figure.component}: {said}")
 
 
 def _fullness(objectives: Objectives, load: LoadResult | None, evidence: Evidence) -> Iterator[Fullness]:
@@ -65,10 +65,10 @@ def _fullness(objectives: Objectives, load: LoadResult | None, evidence: Evidenc
         ("connections of the database", limits.database_connections, "{share} of its connections"),
         ("memory of the cache", limits.cache_memory, "{share} of its memory"),
     ):
-        for one in evidence.figures:
-            if one.query == query and one.value is not None:
-                told = what.replace("{share}", shown(one.value, "use"))
-                yield Fullness(one.component, one.value, limit, f"{one.component}: {told}")
+        for figure in evidence.figures:
+            if figure.query == query and figure.value is not None:
+                told = what.replace("{share}", shown(figure.value, "use"))
+                yield Fullness(figure.component, figure.value, limit, f"{figure.component}: {told}")
     if load is not None:
         share = load.generator.cpu_share
         said = f"generator: {shown(share, 'use')} of a core"
@@ -86,7 +86,7 @@ def _beside(evidence: Evidence) -> list[str]:
     }
     units = {"mean statement": "seconds", "queue at the gateway": "count", "waiting for a connection": "seconds"}
     return [
-        f"{one.component}: {told[one.query].format(shown(one.value, units[one.query]))}"  # type: ignore[arg-type]
-        for one in evidence.figures
-        if one.query in told and one.value is not None
+        f"{figure.component}: {told[figure.query].format(shown(figure.value, units[figure.query]))}"  # type: ignore[arg-type]
+        for figure in evidence.figures
+        if figure.query in told and figure.value is not None
     ]

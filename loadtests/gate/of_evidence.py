@@ -56,28 +56,28 @@ def _target(wanted: float, target: TargetSight) -> Check:
 
 def seen_by_prometheus(objectives: Objectives, load: LoadResult, evidence: Evidence) -> Iterator[Check]:
     queries = {query.name: query for query in table(objectives)}
-    known = {(one.query, one.component, one.tenant): one for one in evidence.figures}
-    asked = {one.service for one in load.operations if one.requests}
+    figures = {(figure.query, figure.component, figure.tenant): figure for figure in evidence.figures}
+    asked = {operation.service for operation in load.operations if operation.requests}
     counted: dict[str, set[str | None]] = {name: set() for name in queries}
-    for one in evidence.figures:
-        if one.count and one.query in queries:
-            counted[one.query].add(queries[one.query].service)
+    for figure in evidence.figures:
+        if figure.count and figure.query in queries:
+            counted[figure.query].add(queries[figure.query].service)
     if not evidence.expected:
         yield absent("metrics", "sight", "prometheus", "Nothing was expected of Prometheus, so nothing is known.")
     if forgotten := set(queries) - {key.query for key in evidence.expected} - NOT_EVERYWHERE:
         said = f"Nothing was asked about {', '.join(sorted(forgotten))}."
         yield absent("metrics", "sight", "prometheus", said)
     for key in evidence.expected:
-        figure = known.get((key.query, key.component, key.tenant))
+        expected_figure = figures.get((key.query, key.component, key.tenant))
         unseen = asked - counted[key.query]
-        yield _figure(queries[key.query], key.component, key.tenant, figure, unseen, objectives.gate.noise)
+        yield _figure(queries[key.query], key.component, key.tenant, expected_figure, unseen, objectives.gate.noise)
 
 
 def _figure(query: Query, component: str, tenant: str, figure: Figure | None, unseen: set[str], noise: float) -> Check:
     """`unseen`: services that people asked and that nobody counted in any cell."""
     kind: Kind = "promise" if query.unit == "share" or tenant else "saturation"
-    known = figure is not None and (figure.value is not None or figure.count is not None)
-    if figure is None or not known:
+    answered = figure is not None and (figure.value is not None or figure.count is not None)
+    if figure is None or not answered:
         said = f"{query.name}: Prometheus has no figure for {tenant or component}."
         return absent(query.name, kind, component, said, tenant or None)
     if figure.value is None:

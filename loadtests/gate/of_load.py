@@ -69,15 +69,15 @@ def seen_by_people(objectives: Objectives, load: LoadResult) -> Iterator[Check]:
     noise, gate = objectives.gate.noise, objectives.gate
     failed, wrong, slow = _restlessness(load)
     for service, wanted in objectives.services.items():
-        operations = [one for one in load.operations if one.service == service]
-        requests = sum(one.requests for one in operations)
+        operations = [operation for operation in load.operations if operation.service == service]
+        requests = sum(operation.requests for operation in operations)
         if not requests:
             if operations:
                 yield absent(
                     "requests", "run", service, f"The scenario asks {service}, and nobody asked it in the hold."
                 )
             continue
-        bad = sum(one.failed for one in operations)
+        bad = sum(operation.failed for operation in operations)
         yield held(
             f"availability of {service}, as people saw it",
             "promise",
@@ -88,7 +88,7 @@ def seen_by_people(objectives: Objectives, load: LoadResult) -> Iterator[Check]:
             f"{{figure}} of the {requests} requests to {service} failed{_worst(operations, 'failed')}; "
             "{limit} may fail.",
         )
-        bad = sum(one.wrong for one in operations)
+        bad = sum(operation.wrong for operation in operations)
         yield held(
             f"right answers of {service}",
             "promise",
@@ -100,9 +100,9 @@ def seen_by_people(objectives: Objectives, load: LoadResult) -> Iterator[Check]:
             "{limit} may be.",
         )
         yield _latency(service, operations, wanted.latency.seconds, wanted.latency.target, slow, noise)
-    limited = sum(one.limited for one in load.operations)
+    limited = sum(operation.limited for operation in load.operations)
     if load.requests:
-        hardest = max(load.tenants, key=lambda one: (one.limited, one.code), default=None)
+        hardest = max(load.tenants, key=lambda tenant: (tenant.limited, tenant.code), default=None)
         yield held(
             "answers that are not refused by a limit",
             "promise",
@@ -136,14 +136,14 @@ def _latency(
     slow: tuple[float | None, float | None],
     noise: float,
 ) -> Check:
-    timed = [one for one in operations if one.requests > one.limited]
+    timed = [operation for operation in operations if operation.requests > operation.limited]
     name = f"latency of {service}, as people saw it"
-    if not timed or len({one.latencies.bounds for one in timed}) != 1:
+    if not timed or len({operation.latencies.bounds for operation in timed}) != 1:
         return absent(name, "promise", service, f"How long {service} took is not known.")
     bounds = timed[0].latencies.bounds
-    within = [sum(counts) for counts in zip_longest(*(one.latencies.within for one in timed), fillvalue=0)]
-    count = sum(one.requests - one.limited for one in timed)
-    largest = max(one.latencies.largest for one in timed)
+    within = [sum(counts) for counts in zip_longest(*(operation.latencies.within for operation in timed), fillvalue=0)]
+    count = sum(operation.requests - operation.limited for operation in timed)
+    largest = max(operation.latencies.largest for operation in timed)
     plain = percentile(bounds, within, count, target, largest)
     measured = Measured(plain.value, plain.low, plain.high, _scaled(plain.value, slow))
     return held(
@@ -161,13 +161,13 @@ def _latency(
 
 def _worst(operations: list[Operation], what: str) -> str:
     """The operation that has most of what is bad."""
-    worst = max(operations, key=lambda one: int(getattr(one, what)))
+    worst = max(operations, key=lambda operation: int(getattr(operation, what)))
     count = int(getattr(worst, what))
     return f", {count} of them {worst.name}" if count else ""
 
 
 def _slowest(operations: list[Operation]) -> str:
-    slowest = max(operations, key=lambda one: one.latencies.p95)
+    slowest = max(operations, key=lambda operation: operation.latencies.p95)
     return f" (slowest: {slowest.name}, p95 {shown(slowest.latencies.p95, 'seconds')})"
 
 
@@ -175,15 +175,15 @@ def _restlessness(load: LoadResult) -> tuple[Ratios, Ratios, Ratios]:
     """How each half of the hold compares to all of it: failures, wrong answers, p95. Seconds are not told by service,
     so each service's figure is taken to have moved as all together."""
     middle = (load.hold_started_at + load.hold_ended_at) / 2
-    hold = [one for one in load.seconds if load.hold_started_at <= one.at < load.hold_ended_at]
-    halves = [one for one in hold if one.at < middle], [one for one in hold if one.at >= middle]
-    p95 = [(one.requests, one.p95) for one in hold if one.p95 is not None]
+    hold = [second for second in load.seconds if load.hold_started_at <= second.at < load.hold_ended_at]
+    halves = [second for second in hold if second.at < middle], [second for second in hold if second.at >= middle]
+    p95 = [(second.requests, second.p95) for second in hold if second.p95 is not None]
     whole = _mean(p95)
-    slow = tuple(_mean([(one.requests, one.p95) for one in half if one.p95 is not None]) for half in halves)
+    slow = tuple(_mean([(second.requests, second.p95) for second in half if second.p95 is not None]) for half in halves)
     ratios = tuple(value / whole if value is not None and whole else None for value in slow)
     return (
-        _moved([[(one.failed, one.requests) for one in half] for half in halves]),
-        _moved([[(one.wrong, one.requests) for one in half] for half in halves]),
+        _moved([[(second.failed, second.requests) for second in half] for half in halves]),
+        _moved([[(second.wrong, second.requests) for second in half] for half in halves]),
         (ratios[0], ratios[1]),
     )
 
@@ -199,8 +199,8 @@ def _moved(halves: list[list[tuple[int, int]]]) -> Ratios:
 
 
 def _mean(weighted: list[tuple[int, float]]) -> float | None:
-    weight = sum(one for one, _ in weighted)
-    return sum(one * value for one, value in weighted) / weight if weight else None
+    weight = sum(requests for requests, _ in weighted)
+    return sum(requests * value for requests, value in weighted) / weight if weight else None
 
 
 def _scaled(value: float, ratios: Ratios) -> Ratios:

@@ -92,8 +92,10 @@ def cells_of(service: str, label: str) -> Where:
 
 
 def _distinct(outputs: EnvironmentOutputs, job: str, *names: str) -> list[Labels]:
-    found = {tuple(target.labels[name] for name in names): None for target in targets(outputs) if target.job == job}
-    return [dict(zip(names, values, strict=True)) for values in found]
+    combinations = {
+        tuple(target.labels[name] for name in names): None for target in targets(outputs) if target.job == job
+    }
+    return [dict(zip(names, values, strict=True)) for values in combinations]
 
 
 # ---- the table ----

@@ -54,7 +54,7 @@ class Verdict(VerdictModel):
     def tells(self) -> bool:
         """Whether the run says anything of the environment: not where it was not the run that was intended, or the
         generator was the limit."""
-        return not any(one.kind == "run" and one.outcome == "broken" for one in self.reasons)
+        return not any(check.kind == "run" and check.outcome == "broken" for check in self.reasons)
 
 
 def shown(value: float | None, unit: Unit) -> str:

@@ -37,15 +37,17 @@ def journey(visit: Visit, kit: Kit, tenant: KitTenant, without: Collection[str],
 def search(visit: Visit, tenant: KitTenant, wanted: KitItem) -> None:
     words = wanted.name[:4]
 
-    def check(found: Items) -> None:
+    def check(matches: Items) -> None:
         expect(
-            any(one.code == wanted.code for one in found.items), f"a search for its name does not find {wanted.code}"
+            any(item.code == wanted.code for item in matches.items),
+            f"a search for its name does not find {wanted.code}",
         )
-        for one in found.items:
+        for item in matches.items:
             expect(
-                any(words in text for text in (one.name, one.code, one.basis)), f"found {one.code} without the words"
+                any(words in text for text in (item.name, item.code, item.basis)),
+                f"found {item.code} without the words",
             )
-            expect(one.offered, f"found {one.code}, which is not offered")
+            expect(item.offered, f"found {item.code}, which is not offered")
 
     visit.step("search", tenant, "GET", f"{tenant.url}/api/affairs/items?q={quote(words)}", Items, check)
 
@@ -62,7 +64,7 @@ def show_item(visit: Visit, tenant: KitTenant, wanted: KitItem) -> Item:
 
 def file(visit: Visit, tenant: KitTenant, item: Item) -> tuple[OpenCase, dict[str, Any]]:
     name = visit.visitor.person.name
-    form = {one.name: _value(one) for one in item.fields}
+    form = {field.name: _value(field) for field in item.fields}
 
     def check(receipt: FilingReceipt) -> None:
         expect(is_case_number(receipt.number), "a number whose check digit is wrong")
@@ -101,10 +103,10 @@ def my_cases(visit: Visit, kit: Kit, tenant: KitTenant) -> None:
     began = time.monotonic()
 
     def check(page: CasePage) -> None:
-        listed = {one.number: one for one in page.cases}
-        for number, one in listed.items():
-            expect(one.tenant == number[:6], "a case listed under another tenant")
-            expect(number not in filed or one.item == filed[number][1], "a case listed with another item")
+        listed = {case.number: case for case in page.cases}
+        for number, case in listed.items():
+            expect(case.tenant == number[:6], "a case listed under another tenant")
+            expect(number not in filed or case.item == filed[number][1], "a case listed with another item")
         lost = not_indexed(filed, listed, began)
         expect(not lost, f"a case filed over {INDEXED_SECONDS:g} s ago is not in the index")
 

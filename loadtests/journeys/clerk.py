@@ -41,23 +41,25 @@ def journey(
     return None
 
 
-def finish_arrived(visit: Visit, one: HandedOver, cases: OpenCases, tenants: Mapping[str, KitTenant]) -> None:
+def finish_arrived(visit: Visit, handed_over: HandedOver, cases: OpenCases, tenants: Mapping[str, KitTenant]) -> None:
     """At the parent: a clerk acts on a case that they see. One that stays away too long is lost."""
-    tenant = tenants[one.tenant]
-    url = f"{tenant.url}/api/affairs/cases/{one.case.number}"
-    view = visit.step("take", tenant, "GET", url, CaseView, lambda view: _is_case(view, one.case), absent=True)
+    tenant = tenants[handed_over.tenant]
+    url = f"{tenant.url}/api/affairs/cases/{handed_over.case.number}"
+    view = visit.step("take", tenant, "GET", url, CaseView, lambda view: _is_case(view, handed_over.case), absent=True)
     if view is not None and "outcome" in view.actions:
-        finish(visit, tenant, one.case)
-    elif one.lost(cases.clock()):
-        visit.fail("finish", tenant, f"a case handed over {cases.clock() - one.sent_at:.0f} s ago has not arrived")
+        finish(visit, tenant, handed_over.case)
+    elif handed_over.lost(cases.clock()):
+        visit.fail(
+            "finish", tenant, f"a case handed over {cases.clock() - handed_over.sent_at:.0f} s ago has not arrived"
+        )
     else:
-        cases.look_again(one)
+        cases.look_again(handed_over)
 
 
 def show_desk(visit: Visit, tenant: KitTenant) -> None:
     def check(desk: Desk) -> None:
-        for one in desk.cases:
-            expect(one.status == "filed" and one.holder == tenant.code, f"a case {one.status} at {one.holder}")
+        for case in desk.cases:
+            expect(case.status == "filed" and case.holder == tenant.code, f"a case {case.status} at {case.holder}")
 
     visit.step("desk", tenant, "GET", f"{tenant.url}/api/affairs/desk?status=filed", Desk, check)
 

@@ -166,20 +166,22 @@ def capacity_of(steps: Sequence[Step]) -> Capacity:
         return Capacity(last.offered, Interval(last.offered, math.inf), True, None)
     fitted = fit([step.in_flight for step in steps], [step.carried for step in steps])
     reading = _Reading(last, broken)
-    found: list[tuple[float, Interval]] = []
+    estimates: list[tuple[float, Interval]] = []
     if broken.full:
-        found.append(_rate_when_full(reading, steps))
+        estimates.append(_rate_when_full(reading, steps))
     if broken.by_latency:
         rate = min(max(reading.rate_at_limit(fitted.law), last.offered), broken.offered)
-        found.append((rate, _interval_of_capacity(rate, reading, steps, fitted)))
-    rate, interval = min(found, key=lambda one: one[0], default=(last.offered, Interval(last.offered, broken.offered)))
+        estimates.append((rate, _interval_of_capacity(rate, reading, steps, fitted)))
+    rate, interval = min(
+        estimates, key=lambda estimate: estimate[0], default=(last.offered, Interval(last.offered, broken.offered))
+    )
     return Capacity(rate, interval, False, fitted, _cost(steps))
 
 
 def _cost(steps: Sequence[Step]) -> float | None:
     """What the same piece of work usually cost meanwhile."""
-    known = [one.cost for one in steps if one.cost is not None and (one.fullness or 0) <= FILLED]
-    return float(np.median(known)) if known else None
+    costs = [step.cost for step in steps if step.cost is not None and (step.fullness or 0) <= FILLED]
+    return float(np.median(costs)) if costs else None
 
 
 def _rate_when_full(reading: _Reading, steps: Sequence[Step]) -> tuple[float, Interval]:
@@ -194,9 +196,9 @@ def _rate_when_full(reading: _Reading, steps: Sequence[Step]) -> tuple[float, In
     last, broken = reading.last.offered, reading.broken.offered
     usual = _cost(steps)
     below = [
-        (one.carried, one.fullness * (usual / one.cost if usual and one.cost else 1))
-        for one in steps
-        if one.fullness is not None and one.fullness <= FILLED
+        (step.carried, step.fullness * (usual / step.cost if usual and step.cost else 1))
+        for step in steps
+        if step.fullness is not None and step.fullness <= FILLED
     ]
     rates, shares = np.array([rate for rate, _ in below], float), np.array([share for _, share in below], float)
     if len(set(rates)) < LEAST_FOR_LINE:
@@ -211,14 +213,14 @@ def _rate_when_full(reading: _Reading, steps: Sequence[Step]) -> tuple[float, In
     scale = np.sqrt(free / random.chisquare(free, DRAWS))
     others = fitted + random.multivariate_normal(np.zeros(2), spread, DRAWS) * scale[:, None]
     first, highest = float(rates.min()), max(step.offered for step in steps)
-    drawn = _interval([_full_at(one, first, highest) for one in others])
+    drawn = _interval([_full_at(line, first, highest) for line in others])
     rate = _full_at(fitted, first, highest)
     return rate, Interval(min(drawn.low, rate), max(drawn.high, rate))
 
 
 def _full_at(line: Numbers, lowest: float, highest: float) -> float:
     """The rate at which this line of CPU is at its limit, among those that were tried."""
-    rest, slope = (float(one) for one in line)
+    rest, slope = (float(parameter) for parameter in line)
     return min(max((1 - rest) / slope, lowest), highest) if slope > 0 else highest
 
 
@@ -282,22 +284,22 @@ def fit_hosts(carried: Sequence[Carried], contention: float) -> Fit:
     Raises:
         CapacityError: nothing was measured, or a figure is no positive number.
     """
-    figures = [value for one in carried for value in (one.rate, one.interval.low, one.interval.high)]
+    figures = [value for point in carried for value in (point.rate, point.interval.low, point.interval.high)]
     if not carried or not all(math.isfinite(value) and value > 0 for value in figures):
         raise CapacityError("no measured capacity to extrapolate from: measure until an objective breaks")
-    counts = np.array([one.hosts for one in carried], float)
-    rates = np.array([one.rate for one in carried], float)
-    lows = np.array([one.interval.low for one in carried])
-    highs = np.array([one.interval.high for one in carried])
+    counts = np.array([point.hosts for point in carried], float)
+    rates = np.array([point.rate for point in carried], float)
+    lows = np.array([point.interval.low for point in carried])
+    highs = np.array([point.interval.high for point in carried])
     random = np.random.default_rng(SEED)
     draws = [random.uniform(lows, highs) for _ in range(DRAWS)]
     kinds = len(set(counts))
     if kinds == 1:
         law = _through(counts[0], float(rates.mean()), contention)
-        others = [_through(counts[0], float(one.mean()), random.uniform(0, 2 * contention)) for one in draws]
+        others = [_through(counts[0], float(draw.mean()), random.uniform(0, 2 * contention)) for draw in draws]
         return Fit(law, tuple(others), 1.0)
     law = _least_squares(counts, rates, coherency=kinds > 2)
-    others = [_linear(counts, one, coherency=kinds > 2) for one in draws]
+    others = [_linear(counts, draw, coherency=kinds > 2) for draw in draws]
     spread = float(np.square(rates - rates.mean()).sum())
     missed = float(np.square(rates - _throughput(law, counts)).sum())
     return Fit(law, tuple(others), 1 - missed / spread if spread else 1.0)
@@ -320,8 +322,8 @@ def _least_squares(n: Numbers, x: Numbers, coherency: bool = True) -> Scalabilit
         return np.asarray(values[0] + np.log(n / np.maximum(pairs, 1e-9)) - np.log(x), float)
 
     limits = ([-np.inf, 0, 0][:free], [np.inf, 1, 1][:free])
-    found: Any = least_squares(missed, np.clip(first, *limits), bounds=limits, x_scale="jac", method="trf")
-    values = [*found.x, 0.0][:PARAMETERS]
+    solution: Any = least_squares(missed, np.clip(first, *limits), bounds=limits, x_scale="jac", method="trf")
+    values = [*solution.x, 0.0][:PARAMETERS]
     return ScalabilityLaw(of_one=math.exp(values[0]), contention=_part(values[1]), coherency=_part(values[2]))
 
 

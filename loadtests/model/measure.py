@@ -104,7 +104,7 @@ class Measurement(MeasurementModel):
     @property
     def broken(self) -> str | None:
         """What was not kept at the lowest rate that broke something."""
-        lowest = min((one for one in self.steps if one.broke), key=lambda one: one.offered, default=None)
+        lowest = min((step for step in self.steps if step.broke), key=lambda step: step.offered, default=None)
         return lowest.broke if lowest else None
 
     def comparable(self, other: Measurement) -> bool:
@@ -143,13 +143,17 @@ def measure(
         MeasurementError: the environment has no such cell, or the scenario has no open arrival.
         CapacityError: the steps say nothing about capacity.
     """
-    found = next((one for one in outputs.cells if one.cell == cell), None)
-    if found is None or not any(host.role == APPLICATION for host in found.hosts):
-        having = [one.cell for one in outputs.cells if any(host.role == APPLICATION for host in one.hosts)]
+    cell_outputs = next((cell_outputs for cell_outputs in outputs.cells if cell_outputs.cell == cell), None)
+    if cell_outputs is None or not any(host.role == APPLICATION for host in cell_outputs.hosts):
+        having = [
+            other_cell.cell
+            for other_cell in outputs.cells
+            if any(host.role == APPLICATION for host in other_cell.hosts)
+        ]
         raise MeasurementError(f"{cell} is no cell with {APPLICATION} hosts; there are {', '.join(having) or 'none'}")
     if scenario.arrival != "open":
         raise MeasurementError(f"scenario {scenario.name} is closed: only an open arrival can be stepped; name another")
-    hosts = Counter(host.role for host in found.hosts)
+    hosts = Counter(host.role for host in cell_outputs.hosts)
     started = datetime.now(UTC)
     results = folder / FOLDER / f"{started:%Y%m%dT%H%M%SZ}-{cell}"
     steps: list[MeasuredStep] = []
@@ -159,7 +163,7 @@ def measure(
             environment=outputs.environment,
             cell=cell,
             hosts=dict(hosts),
-            database_class=found.database.instance_class,
+            database_class=cell_outputs.database.instance_class,
             scenario=scenario.name,
             journeys=tuple(scenario.journeys),
             hold_seconds=pace.hold_seconds,
@@ -218,12 +222,16 @@ def _step(
         at_limit = _at_limit(steps)
         if step.broke and at_limit is None and proofs < PROOFS:
             proofs += 1
-            rate = max(one.offered for one in steps) * pace.factor
+            rate = max(tried.offered for tried in steps) * pace.factor
             say(f"{rate:.1f}/s: higher, to see which component comes to its limit")
-        elif at_limit in (component(cell, APPLICATION), GENERATOR) or not any(one.broke for one in steps):
+        elif at_limit in (component(cell, APPLICATION), GENERATOR) or not any(tried.broke for tried in steps):
             # A generator at its limit far above what the hosts carry says nothing against them: lower rates decide.
             rate = None if _narrow(steps) else next_rate(steps, pace) or _nearer(steps, pace)
-            if at_limit == GENERATOR and rate is not None and any(rate < one.offered for one in steps if one.kept):
+            if (
+                at_limit == GENERATOR
+                and rate is not None
+                and any(rate < tried.offered for tried in steps if tried.kept)
+            ):
                 break
         else:
             break
@@ -231,8 +239,8 @@ def _step(
 
 def _narrow(steps: Sequence[MeasuredStep]) -> bool:
     """Whether the steps tell well enough what the hosts carry."""
-    found = _told_so_far(steps)
-    return found is not None and found.interval.high <= NARROW * found.interval.low
+    capacity = _told_so_far(steps)
+    return capacity is not None and capacity.interval.high <= NARROW * capacity.interval.low
 
 
 def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
@@ -242,29 +250,29 @@ def _nearer(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
     more = sum(next_rate(steps[:made], pace) is None for made in range(1, len(steps)))
     if more >= pace.most_more or len(steps) >= pace.most_steps:
         return None
-    found = _told_so_far(steps)
-    return found.rate * NEARER[more % len(NEARER)] if found else None
+    capacity = _told_so_far(steps)
+    return capacity.rate * NEARER[more % len(NEARER)] if capacity else None
 
 
 def _told_so_far(steps: Sequence[MeasuredStep]) -> Capacity | None:
     """None where it is nothing, or only a lower bound; why is told when all is done."""
     try:
-        found = _found(steps)
+        capacity = _found(steps)
     except (CapacityError, ArithmeticError):
         return None
-    return None if found.lower_bound else found
+    return None if capacity.lower_bound else capacity
 
 
 def _found(steps: Sequence[MeasuredStep]) -> Capacity:
     """By the steps that say anything of the hosts."""
-    return capacity_of([one.as_step for one in steps if one.limiting != GENERATOR])
+    return capacity_of([step.as_step for step in steps if step.limiting != GENERATOR])
 
 
 def _at_limit(steps: Sequence[MeasuredStep]) -> str | None:
     """What broke first: the component at its limit at the lowest rate whose break shows one. Just above the capacity a
     component may not be seen at its limit yet; a higher rate has shown it then."""
-    broken = sorted((one for one in steps if one.broke), key=lambda one: one.offered)
-    return next((one.limiting for one in broken if one.limiting), None)
+    broken = sorted((step for step in steps if step.broke), key=lambda step: step.offered)
+    return next((step.limiting for step in broken if step.limiting), None)
 
 
 def _told(step: MeasuredStep) -> str:
@@ -284,7 +292,7 @@ def _told(step: MeasuredStep) -> str:
 
 def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> tuple[MeasuredCapacity | None, str]:
     """The capacity of the hosts, if they were the limit, else why there is none."""
-    broken = min((one.offered for one in steps if one.broke), default=None)
+    broken = min((step.offered for step in steps if step.broke), default=None)
     if broken is not None and limiting is None:
         return None, (
             f"an objective broke at {broken:.1f}/s, and nothing shows which component was at its limit: "
@@ -292,21 +300,21 @@ def _claim(steps: Sequence[MeasuredStep], limiting: str | None, wanted: str) -> 
         )
     if broken is not None and limiting != wanted:
         return None, f"at {broken:.1f}/s the limit was {limiting}: that says nothing of {wanted}"
-    found = _found(steps)
-    if found.lower_bound:
-        return MeasuredCapacity(rate=found.rate, low=found.interval.low, high=None), ""
-    assert found.fit is not None
-    peak = found.fit.interval(lambda law: law.peak)
+    capacity = _found(steps)
+    if capacity.lower_bound:
+        return MeasuredCapacity(rate=capacity.rate, low=capacity.interval.low, high=None), ""
+    assert capacity.fit is not None
+    peak = capacity.fit.interval(lambda law: law.peak)
     return MeasuredCapacity(
-        rate=found.rate,
-        low=found.interval.low,
-        high=found.interval.high,
-        cost=found.cost,
-        law=found.fit.law,
-        peak=_finite(found.fit.law.peak),
+        rate=capacity.rate,
+        low=capacity.interval.low,
+        high=capacity.interval.high,
+        cost=capacity.cost,
+        law=capacity.fit.law,
+        peak=_finite(capacity.fit.law.peak),
         peak_low=_finite(peak.low),
         peak_high=_finite(peak.high),
-        r_squared=found.fit.r_squared,
+        r_squared=capacity.fit.r_squared,
     ), ""
 
 
@@ -341,9 +349,13 @@ def read(path: Path) -> Measurement:
 
 def known(folder: Path, cell: str, since: datetime) -> list[Measurement]:
     """The cell's finished measurements in an environment's folder that are not older than `since`, newest first."""
-    found = [read(path) for path in sorted((folder / FOLDER).glob(f"*-{cell}.json"))]
+    measurements = [read(path) for path in sorted((folder / FOLDER).glob(f"*-{cell}.json"))]
     return sorted(
-        (one for one in found if one.finished and one.cell == cell and one.measured_at >= since),
-        key=lambda one: one.measured_at,
+        (
+            measurement
+            for measurement in measurements
+            if measurement.finished and measurement.cell == cell and measurement.measured_at >= since
+        ),
+        key=lambda measurement: measurement.measured_at,
         reverse=True,
     )

@@ -104,10 +104,12 @@ def propose(
         PlanningError: a cell is unknown, nothing tells its capacity, no number of hosts does, or the database cannot
             serve so many hosts.
     """
-    sized = {one.cell: _size(today, one, evidence.get(one.cell, ()), limits, allow_fewer) for one in demands}
-    changes = tuple(one.change for one in sized.values())
-    notes = tuple(note for one in sized.values() for note in one.notes)
-    measured = {cell: one.capacity for cell, one in sized.items() if one.capacity}
+    sized = {
+        demand.cell: _size(today, demand, evidence.get(demand.cell, ()), limits, allow_fewer) for demand in demands
+    }
+    changes = tuple(sizing.change for sizing in sized.values())
+    notes = tuple(note for sizing in sized.values() for note in sizing.notes)
+    measured = {cell: sizing.capacity for cell, sizing in sized.items() if sizing.capacity}
     enough = all(change.before == change.after for change in changes)
     if not measured or (enough and today.by_hand):
         return Proposal(today, today, changes, notes)
@@ -175,7 +177,7 @@ def _newest(cell: str, evidence: Sequence[Measurement]) -> Measurement:
     """The newest measurement decides: an older one that told more may tell of another release."""
     if not evidence:
         raise PlanningError(f"{cell} was never measured, or too long ago", "measure it: make plan")
-    newest = max(evidence, key=lambda one: one.measured_at)
+    newest = max(evidence, key=lambda measurement: measurement.measured_at)
     if newest.cell != cell:
         raise PlanningError(f"the measurement is of {newest.cell}, not of {cell}", "measure it: make plan")
     if newest.capacity is None:
@@ -213,9 +215,9 @@ def _law(
     """
     assert newest.carried is not None
     by_count: dict[int, Carried] = {}
-    for one in sorted(evidence, key=lambda one: one.measured_at, reverse=True):
-        if one.comparable(newest) and one.carried is not None:
-            by_count.setdefault(one.carried.hosts, one.carried)
+    for measurement in sorted(evidence, key=lambda measurement: measurement.measured_at, reverse=True):
+        if measurement.comparable(newest) and measurement.carried is not None:
+            by_count.setdefault(measurement.carried.hosts, measurement.carried)
     points = [by_count[count] for count in sorted(by_count)]
     try:
         fitted = fit_hosts(points, limits.contention)
@@ -224,7 +226,7 @@ def _law(
         alone = fit_hosts([newest.carried], limits.contention)
     except CapacityError as error:
         raise PlanningError(f"{newest.cell}: {error}", "measure again: make plan") from None
-    counts = ", ".join(str(one.hosts) for one in points if one.hosts != newest.carried.hosts)
+    counts = ", ".join(str(point.hosts) for point in points if point.hosts != newest.carried.hosts)
     return alone, [newest.carried], [f"{newest.cell}: earlier measurements ({counts} hosts) contradict it: left out"]
 
 
@@ -232,7 +234,9 @@ def _counted(before: int, needed: int, capacity: CellCapacity, allow_fewer: bool
     """The new count, and what is said of hosts beyond it. More may carry less: too many are too many."""
     if capacity.usable(before) < capacity.target_rate:
         return needed, ""
-    enough = (one for one in range(max(needed, LEAST_HOSTS), before) if capacity.usable(one) >= capacity.target_rate)
+    enough = (
+        count for count in range(max(needed, LEAST_HOSTS), before) if capacity.usable(count) >= capacity.target_rate
+    )
     fewest = next(enough, before)
     if fewest == before or allow_fewer:
         return fewest, ""
@@ -245,7 +249,7 @@ def _said_of_law(cell: str, law: ScalabilityLaw, used: Sequence[Carried], limits
             f"{cell}: measured with one number of hosts ({used[0].hosts}); contention σ = {limits.contention:g} is "
             "assumed (slo.yaml), from none to twice of it in the interval"
         ]
-    counts = ", ".join(str(one.hosts) for one in used)
+    counts = ", ".join(str(point.hosts) for point in used)
     return [f"{cell}: law from {counts} hosts: σ = {law.contention:.3g}, κ = {law.coherency:.3g}"]
 
 
@@ -267,14 +271,17 @@ def _larger_class(plan: Plan, name: str, registry: Registry) -> str | None:
         return None
     family = cell.database.instance_class.rsplit(".", 2)[0]
     fitting = sorted(
-        (known for known in DATABASE_CLASSES if known.startswith(family)),
-        key=lambda known: DATABASE_CLASSES[known].max_connections,
+        (instance_class for instance_class in DATABASE_CLASSES if instance_class.startswith(family)),
+        key=lambda instance_class: DATABASE_CLASSES[instance_class].max_connections,
     )
-    for known in fitting:
-        database = cell.database.model_copy(update={"instance_class": known})
+    for instance_class in fitting:
+        database = cell.database.model_copy(update={"instance_class": instance_class})
         changed = plan.model_copy(update={"cells": plan.cells | {name: cell.model_copy(update={"database": database})}})
         if not any(fault.startswith(f"cells.{name}:") for fault in inconsistencies(changed, registry)):
-            return f"set cells.{name}.database.instance_class to {known} (a restart of the database), then plan again"
+            return (
+                f"set cells.{name}.database.instance_class to {instance_class} (a restart of the database), "
+                "then plan again"
+            )
     return f"no class of {family} serves so many hosts: add a cell and place some of the tenants there"
 
 

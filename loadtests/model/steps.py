@@ -95,10 +95,10 @@ def measured(result: LoadResult, scenario: Scenario, seen: Seen) -> MeasuredStep
     """What one run of a step tells: the gate's own verdict, without what it asks of runs that decide alone."""
     assert scenario.rate is not None, "a step has a rate"
     seconds = result.hold_seconds
-    reasons = [one for one in seen.verdict.reasons if one.limit not in OF_WHOLE_RUNS]
-    broken = [one for one in reasons if one.outcome == "broken"]
-    of_run = next((one for one in broken if one.kind == "run"), None)
-    late = [one for one in broken if _is_latency(one)]
+    reasons = [reason for reason in seen.verdict.reasons if reason.limit not in OF_WHOLE_RUNS]
+    broken = [reason for reason in reasons if reason.outcome == "broken"]
+    of_run = next((reason for reason in broken if reason.kind == "run"), None)
+    late = [reason for reason in broken if _is_latency(reason)]
     first = of_run or next(iter(broken), None)
     return MeasuredStep(
         offered=scenario.rate,
@@ -106,7 +106,7 @@ def measured(result: LoadResult, scenario: Scenario, seen: Seen) -> MeasuredStep
         carried=result.journeys_ended / seconds,
         requests=result.requests,
         in_flight=result.in_flight_seconds / seconds,
-        used=max((one.excess for one in (*reasons, *seen.verdict.kept) if _is_latency(one)), default=0.0),
+        used=max((check.excess for check in (*reasons, *seen.verdict.kept) if _is_latency(check)), default=0.0),
         failed_share=result.failed / result.requests if result.requests else 1.0,
         generator_cpu_share=result.generator.cpu_share,
         fullness=seen.fullness,
@@ -130,10 +130,12 @@ def next_rate(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
         return pace.first
     if len(steps) >= pace.most_steps:
         return None
-    rates = [one.offered for one in steps]
-    broken = min((one.offered for one in steps if one.broke), default=None)
-    doubtful = min((one.offered for one in steps if one.broke or one.unsure), default=None)
-    kept = max((one.offered for one in steps if one.kept and (not doubtful or one.offered < doubtful)), default=None)
+    rates = [step.offered for step in steps]
+    broken = min((step.offered for step in steps if step.broke), default=None)
+    doubtful = min((step.offered for step in steps if step.broke or step.unsure), default=None)
+    kept = max(
+        (step.offered for step in steps if step.kept and (not doubtful or step.offered < doubtful)), default=None
+    )
     if doubtful is None:
         return _higher(max(rates), pace)
     if kept is None:
@@ -142,7 +144,7 @@ def next_rate(steps: Sequence[MeasuredStep], pace: Pace) -> float | None:
         return math.sqrt(kept * doubtful)
     if broken is None:
         return _higher(max(rates), pace)
-    telling = [one for one in steps if one.limiting != GENERATOR]
+    telling = [step for step in steps if step.limiting != GENERATOR]
     return min(rates) / pace.factor if len(telling) < LEAST_STEPS else None
 
 

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"{unknown[0]}: no dashboard; there are {', '.join(made)}", file=sys.stderr)
         return 1
-    wanted = made[arguments[0]].build() if arguments else {name: one.build() for name, one in made.items()}
+    wanted = made[arguments[0]].build() if arguments else {name: dashboard.build() for name, dashboard in made.items()}
     print(json.dumps(wanted, cls=JSONEncoder, indent=2, ensure_ascii=False))
     return 0
 

@@ -226,10 +226,10 @@ def _figures(
 
 
 def _by_database(rows: Iterable[Row], column: str = "database") -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
+    by_database: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        found[str(row.get(column) or UNNAMED)].append(row)
-    return dict(found)
+        by_database[str(row.get(column) or UNNAMED)].append(row)
+    return dict(by_database)
 
 
 def _filled(family: Any, values: Mapping[str, float]) -> Metric:

@@ -100,7 +100,7 @@ class Known:
         Raises TypeError when the filings are no number.
         """
         new = max(0, measures.filed - self.counted)
-        whole = all(is_figure(getattr(measures, one.name)) for one in fields(measures) if one.name != "mark")
+        whole = all(is_figure(getattr(measures, field.name)) for field in fields(measures) if field.name != "mark")
         return Known(whole, duration, read_at, self.filings + new, measures.filed - measures.settled, measures)
 
 
@@ -141,28 +141,28 @@ class TenantsCollector(Collector):
         self._directory.reload_if_changed()
         tenants = self._directory.own_cell()
         codes = {tenant.code for tenant in tenants}
-        self._known = {code: known for code, known in self._known.items() if code in codes}
+        self._known = {code: reading for code, reading in self._known.items() if code in codes}
         for place, tenant in enumerate(tenants):
             await self._until(started + self._round_seconds * place / len(tenants))
             self._known[tenant.code] = await self._reading(tenant, self._known.get(tenant.code, Known()))
         self._round = Round(
-            success=all(known.success for known in self._known.values()),
-            duration=sum(known.duration for known in self._known.values()),
+            success=all(reading.success for reading in self._known.values()),
+            duration=sum(reading.duration for reading in self._known.values()),
         )
         await self._until(started + self._round_seconds)
 
     async def _until(self, moment: float) -> None:
         await self._pause(max(0.0, moment - time.monotonic()))
 
-    async def _reading(self, tenant: Tenant, known: Known) -> Known:
+    async def _reading(self, tenant: Tenant, before: Known) -> Known:
         """What is known of the tenant now. Its trouble is told, never raised: the others have none."""
         started = time.monotonic()
         try:
-            measures = await self._in_time(tenant, known.measures.mark if known.measures else None)
-            after = known.after(measures, time.time(), time.monotonic() - started)
+            measures = await self._in_time(tenant, before.measures.mark if before.measures else None)
+            after = before.after(measures, time.time(), time.monotonic() - started)
         except Exception as error:
             log.warning("tenants.reading_failed", tenant=tenant.code, error=repr(error))
-            return replace(known, success=False, duration=time.monotonic() - started)
+            return replace(before, success=False, duration=time.monotonic() - started)
         if not after.success:
             log.warning("tenants.odd_figures", tenant=tenant.code, measures=repr(measures))
         return after
@@ -185,9 +185,9 @@ class TenantsCollector(Collector):
             reading.exception()  # looked at, so that the loop does not complain of it: the time limit is told already
 
     def collect(self) -> Iterator[Metric]:
-        known = dict(self._known)
-        yield from _of_tenants(known)
-        yield from _of_readings(known)
+        readings = dict(self._known)
+        yield from _of_tenants(readings)
+        yield from _of_readings(readings)
         if self._round is not None:
             yield GaugeMetricFamily(
                 "yiwang_tenants_round_success",
@@ -205,8 +205,10 @@ def is_figure(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _of_tenants(known: dict[str, Known]) -> Iterator[Metric]:
-    read = {code: (one.filings, one.measures) for code, one in known.items() if one.measures is not None}
+def _of_tenants(readings: dict[str, Known]) -> Iterator[Metric]:
+    read = {
+        code: (reading.filings, reading.measures) for code, reading in readings.items() if reading.measures is not None
+    }
     filings = CounterMetricFamily("yiwang_tenant_filings", "Cases filed here since the exporter began.", labels=TENANT)
     cases = _gauge("cases_open", "Open cases that the tenant holds, by their time limit.", "limit")
     oldest = _gauge("oldest_waiting_seconds", "Age of the oldest case that is neither accepted nor declined.")
@@ -227,14 +229,14 @@ def _of_tenants(known: dict[str, Known]) -> Iterator[Metric]:
     yield from (filings, cases, oldest, lag, waiting)
 
 
-def _of_readings(known: dict[str, Known]) -> Iterator[Metric]:
+def _of_readings(readings: dict[str, Known]) -> Iterator[Metric]:
     success = _gauge("reading_success", "1 when the last reading of the tenant went well.")
     duration = _gauge("reading_duration_seconds", "How long the last reading of the tenant took.")
     read_at = _gauge("reading_timestamp_seconds", "When the tenant was last read well; 0: never.")
-    for code, one in known.items():
-        success.add_metric([code], one.success)
-        duration.add_metric([code], one.duration)
-        read_at.add_metric([code], one.read_at)
+    for code, reading in readings.items():
+        success.add_metric([code], reading.success)
+        duration.add_metric([code], reading.duration)
+        read_at.add_metric([code], reading.read_at)
     yield from (success, duration, read_at)
 
 

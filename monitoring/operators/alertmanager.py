@@ -82,13 +82,15 @@ class Alertmanager:
 
     def alerts(self) -> list[Alert]:
         """What fires, the silenced and the inhibited included; pages first, then the oldest."""
-        found = self._read(ALERTS, "alerts")
-        return sorted(found, key=lambda one: (one.labels.get("severity") != "page", one.startsAt, one.fingerprint))
+        alerts = self._read(ALERTS, "alerts")
+        return sorted(
+            alerts, key=lambda alert: (alert.labels.get("severity") != "page", alert.startsAt, alert.fingerprint)
+        )
 
     def silences(self) -> list[Silence]:
         """Those that hold or will; the one that ends first comes first."""
-        lasting = [one for one in self._read(SILENCES, "silences") if one.status.state != "expired"]
-        return sorted(lasting, key=lambda one: one.endsAt)
+        lasting = [silence for silence in self._read(SILENCES, "silences") if silence.status.state != "expired"]
+        return sorted(lasting, key=lambda silence: silence.endsAt)
 
     def silence(self, matchers: Sequence[Matcher], until: datetime, by: str, reason: str) -> str:
         """Silence what matches from now on; the silence's id."""

@@ -104,19 +104,19 @@ def wanted(fields: Mapping[str, str]) -> Wanted:
 
 def matchers_of(text: str) -> list[Matcher]:
     """From lines of `name=value`. Raises UnfitForm."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not LABEL.fullmatch(name) or not value or len(value) > LONGEST_VALUE or not _plain(value):
             raise UnfitForm(f"“{line[:60]}”不是“标签=值”")
-        if name in found:
+        if name in labels:
             raise UnfitForm(f"标签 {name} 只能写一次")
-        found[name] = value
-    if not 0 < len(found) <= MOST_MATCHERS:
+        labels[name] = value
+    if not 0 < len(labels) <= MOST_MATCHERS:
         raise UnfitForm(f"请写 1 至 {MOST_MATCHERS} 个条件")
-    if not set(found) & set(NARROWING):
+    if not set(labels) & set(NARROWING):
         raise UnfitForm(f"范围太大，至少写明其中之一：{'、'.join(NARROWING)}")
-    return [Matcher(name=name, value=value) for name, value in found.items()]
+    return [Matcher(name=name, value=value) for name, value in labels.items()]
 
 
 def _line(text: str, what: str, longest: int) -> str:

@@ -97,7 +97,7 @@ class Pages:
     def front(self, request: Request) -> Response:
         sight = self._sight()
         targets, trouble = self._targets()
-        silenced = {one.id: one for one in sight.silences}
+        silenced = {silence.id: silence for silence in sight.silences}
         return self._page("front.html", sight=sight, silenced=silenced, targets=targets, most=MOST_SHOWN,
                           prometheus_trouble=trouble, prometheus=_prometheus(request), has_runbook=self._has_runbook,
                           **self._boards())  # fmt: skip
@@ -117,8 +117,8 @@ class Pages:
 
     def new_silence(self, alert: str = "") -> Response:
         """Filled in with the alert's labels; empty where there is no such alert any more, as for planned work."""
-        found = next((one for one in self._sight().alerts if one.fingerprint == alert), None)
-        labels = found.labels if found else {}
+        firing = next((firing for firing in self._sight().alerts if firing.fingerprint == alert), None)
+        labels = firing.labels if firing else {}
         lines = [f"{name}={value}" for name, value in sorted(labels.items()) if name not in forms.BESIDE]
         return self._form({"matchers": "\n".join(lines)})
 
@@ -165,10 +165,10 @@ class Pages:
 
     def _targets(self) -> tuple[list[Target], str]:
         try:
-            found = self._watch.prometheus.targets()
+            targets = self._watch.prometheus.targets()
         except PrometheusError as error:
             return [], str(error)
-        return sorted(found, key=lambda one: (one.up, one.job, one.host)), ""
+        return sorted(targets, key=lambda target: (target.up, target.job, target.host)), ""
 
     def _has_runbook(self, name: str) -> bool:
         return bool(RUNBOOK.fullmatch(name)) and (self._watch.runbooks / f"{name}.md").is_file()

@@ -140,10 +140,10 @@ class Cases:
         """
         if case.holder != sender or case.in_transit_to != tenant.code or case.status != "in_transit":
             raise Rejected("the message does not hand this case over to this tenant")
-        known = await store.case(connection, case.number, lock=True)
-        if known is None and case.number.startswith(tenant.code):
+        copy = await store.case(connection, case.number, lock=True)
+        if copy is None and case.number.startswith(tenant.code):
             raise Rejected("a case of this tenant's number that it never filed")
-        if known is not None and known.version >= case.version:
+        if copy is not None and copy.version >= case.version:
             return
         case.holder, case.in_transit_to = tenant.code, None
         case.path = list(dict.fromkeys([*case.path, tenant.code]))  # handed back, it has been in the way before
@@ -161,12 +161,12 @@ class Cases:
             Rejected: no copy here, or the sender is not known here to hold it (news of an earlier step may still
             be on its way; the sender tries again).
         """
-        known = await store.case(connection, news.number, lock=True)
-        if known is None:
+        copy = await store.case(connection, news.number, lock=True)
+        if copy is None:
             raise Rejected("no copy of this case")
-        if known.version >= news.version:
+        if copy.version >= news.version:
             return
-        if sender not in (known.holder, known.in_transit_to) or sender == tenant.code:
+        if sender not in (copy.holder, copy.in_transit_to) or sender == tenant.code:
             raise Rejected("the sender is not known here to hold this case")
         if news.holder == tenant.code:
             raise Rejected("only a hand-over makes this tenant the holder")

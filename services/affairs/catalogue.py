@@ -72,15 +72,15 @@ class Catalogue:
 
     async def offered_item(self, tenant: Tenant, code: str) -> Item:
         """The item for a filing, from memory where it is fresh. Raises a Problem when it is not offered here."""
-        known = self._remembered.get((tenant.code, code))
-        if known is None or known[0] < time.monotonic():
+        remembered = self._remembered.get((tenant.code, code))
+        if remembered is None or remembered[0] < time.monotonic():
             async with self._doors.connection(tenant.code) as connection:
                 row = await connection.fetchrow(IN_FORCE, code)
             if len(self._remembered) > 10_000:  # codes that do not exist are remembered too
                 self._remembered.clear()
-            known = time.monotonic() + self.REMEMBER_SECONDS, in_force(row, tenant) if row else None
-            self._remembered[tenant.code, code] = known
-        item = known[1]
+            remembered = time.monotonic() + self.REMEMBER_SECONDS, in_force(row, tenant) if row else None
+            self._remembered[tenant.code, code] = remembered
+        item = remembered[1]
         if item is None or not item.offered:
             raise Problem(422, "item-not-offered", "This item cannot be filed here.")
         return item
@@ -94,8 +94,8 @@ class Catalogue:
         others = [tenant.code for tenant in self._directory.tenants() if tenant.code != province.code]
         async with self._doors.connection(province.code) as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('affairs.publish'))")
-            known = await connection.fetchval(NEWEST, code)
-            if known and (standard := Standard.model_validate_json(known, context=KEPT)).says(request):
+            newest = await connection.fetchval(NEWEST, code)
+            if newest and (standard := Standard.model_validate_json(newest, context=KEPT)).says(request):
                 return standard
             row = await connection.fetchrow(PUBLISH, code, draft.model_dump_json(), draft.published_at)
             assert row is not None

@@ -67,22 +67,22 @@ class Filing:
             form = check_form(item, request)
         except Problem:
             # what was filed stays filed, whatever the item asks or whoever offers it by now
-            known = await self._filed_before(tenant, person, key, request, to_json(request.form))
-            if known is None:
+            earlier_case = await self._filed_before(tenant, person, key, request, to_json(request.form))
+            if earlier_case is None:
                 raise
-            return self._receipt(known)
+            return self._receipt(earlier_case)
         now = datetime.now(UTC)
         number = await self._new_number(tenant, now)
         code = self.check_code(number)
         draft = Draft(tenant, person, key, request, form, item, number, numbers.check_code_hash(code), now)
         row = await self._batches_of(tenant.code).call(*draft.arguments())
         if not row["same_request"]:
-            known = await self._filed_before(tenant, person, key, request, form)
-            if known is None:
+            earlier_case = await self._filed_before(tenant, person, key, request, form)
+            if earlier_case is None:
                 # the key is this person's own, and so is the case of which they are told
                 detail = "This Idempotency-Key was used for another request."
                 raise Problem(409, "idempotency-conflict", detail, existing=row["number"])
-            return self._receipt(known)
+            return self._receipt(earlier_case)
         if row["fresh"]:
             self._relay.wake(tenant.code, "query")
         return self._receipt(row, code if row["fresh"] else "")
@@ -244,7 +244,7 @@ def check_form(item: Item, request: FilingRequest) -> bytes:
     """
     form, wrong = forms.read(item.fields, request.form)
     if wrong:
-        raise invalid([{"loc": ("body", "form", one.name), "msg": FAULTS[one.fault]} for one in wrong])
+        raise invalid([{"loc": ("body", "form", mistake.name), "msg": FAULTS[mistake.fault]} for mistake in wrong])
     text = to_json(form)
     if len(text) > LARGEST_FORM:
         raise invalid([{"loc": ("body", "form"), "msg": f"must not exceed {LARGEST_FORM} bytes"}])

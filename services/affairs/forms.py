@@ -36,10 +36,10 @@ class Wrong:
 
 def read(fields: Sequence[FormField], given: Mapping[str, object]) -> tuple[dict[str, Value], list[Wrong]]:
     """The form as it is kept, its members in the order of their names, and what is wrong with it."""
-    known = {field.name: field for field in fields}
-    wrong = [Wrong(name, "no_field") for name in given if name not in known]
+    fields_by_name = {field.name: field for field in fields}
+    wrong = [Wrong(name, "no_field") for name in given if name not in fields_by_name]
     kept: dict[str, Value] = {}
-    for name, field in sorted(known.items()):
+    for name, field in sorted(fields_by_name.items()):
         value, fault = _value(field, given.get(name))
         if fault:
             wrong.append(Wrong(name, fault, field))

@@ -64,17 +64,17 @@ class Materials:
             Unavailable: the object store does not answer; filing and everything else goes on without it.
         """
         offer = MaterialOffer(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        if known := await self._known(tenant, number, caller, offer):
-            return known, False
+        if same_material := await self._known(tenant, number, caller, offer):
+            return same_material, False
         key = object_key(tenant, number, offer)
         async with self._client(tenant) as client:
             await client.put_object(Bucket=tenant.bucket, Key=key, Body=content)
         now = datetime.now(UTC)
         async with self._kernel.doors.connection(tenant.code) as connection:
             kept = await store.add_material(connection, number, offer, key, caller.sub, now)
-            known = None if kept else await store.same_material(connection, number, offer)
-        if known:
-            return known, False
+            same_material = None if kept else await store.same_material(connection, number, offer)
+        if same_material:
+            return same_material, False
         if not kept:
             raise Problem(409, "material-not-added", "Another material of this name is there, or there are too many.")
         return Material(name=name, size=offer.size, uploaded_at=now), True
@@ -143,12 +143,12 @@ class Materials:
         """The same material if it is there already, else None for a case that takes more. Raises a Problem."""
         async with self._kernel.doors.connection(tenant.code) as connection:
             case = await store.case(connection, number)
-            known = await store.same_material(connection, number, offer)
+            same_material = await store.same_material(connection, number, offer)
         if case is None or (case.applicant != caller.sub and caller.office(tenant.code, "clerk") is None):
             raise NotFound("No such case.")
-        if known is None and (case.holder != tenant.code or case.status not in ("filed", "accepted")):
+        if same_material is None and (case.holder != tenant.code or case.status not in ("filed", "accepted")):
             raise Problem(409, "not-possible-now", f"The case is {case.status} at {case.holder}.")
-        return known
+        return same_material
 
     async def _loaded(self) -> tuple[ModuleType, Clients]:
         """The S3 client, loaded at the first material: it takes two thirds of a start and a third of the memory."""

@@ -59,14 +59,14 @@ class Clients:
 
     async def _current(self, owner: str, access: Access) -> Opened:
         async with self._opening:
-            known = self._opened.get(owner)
-            if known is not None and known.access == access:
-                return known
+            opened_before = self._opened.get(owner)
+            if opened_before is not None and opened_before.access == access:
+                return opened_before
             closing = AsyncExitStack()
             client = await closing.enter_async_context(open_client(self._session, access))
             self._opened[owner] = opened = Opened(access, client, closing)
-            if known is not None and not known.users:  # else whoever uses it last closes it
-                await known.closing.aclose()
+            if opened_before is not None and not opened_before.users:  # else whoever uses it last closes it
+                await opened_before.closing.aclose()
             return opened
 
     async def close(self) -> None:

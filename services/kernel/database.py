@@ -49,7 +49,7 @@ class TypesOnce(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no type
         if asked <= self._known.keys():
             return list(self._known.values()), _Named("none was needed")
         types, statement = await super()._introspect_types(asked, *others)
-        self._known.update((one["oid"], one) for one in types if one["oid"] < self.FIRST_OWN)
+        self._known.update((type_row["oid"], type_row) for type_row in types if type_row["oid"] < self.FIRST_OWN)
         return types, statement
 
 

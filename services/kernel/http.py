@@ -112,12 +112,12 @@ class Service:
         """The methods of a path, of whichever route; for `*`, of the server."""
         if scope["path"] == "*":
             return ", ".join(METHODS)
-        found = {method for method, path in self._lean if path == scope["path"]}
+        methods = {method for method, path in self._lean if path == scope["path"]}
         for method in METHODS:
             wanted = {**scope, "method": method}
             if any(route.matches(wanted)[0] == Match.FULL for route in self.api.router.routes):
-                found |= {method, "HEAD"} if method == "GET" else {method}
-        return ", ".join(sorted(found))
+                methods |= {method, "HEAD"} if method == "GET" else {method}
+        return ", ".join(sorted(methods))
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         """As the service shows an address that it does not know: a page, or a document."""
@@ -223,8 +223,8 @@ def _expect_all(kernel: Kernel, api: FastAPI) -> None:
 
     of_tenants()
     kernel.directory.changed.append(of_tenants)
-    known = ((method, route.path) for route in iter_route_contexts(api.routes) for method in route.methods or ())
-    telemetry.expect_routes(f"{method} {path}" for method, path in known if path not in WATCHED)
+    routes = ((method, route.path) for route in iter_route_contexts(api.routes) for method in route.methods or ())
+    telemetry.expect_routes(f"{method} {path}" for method, path in routes if path not in WATCHED)
 
 
 def _head_of(send: Send) -> Send:
@@ -285,10 +285,10 @@ def _health(kernel: Kernel, checks: Mapping[str, Check]) -> APIRouter:
     @router.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
         """Ready when each required check passes. Identity and cache are told but not required: see their methods."""
-        found = await _look(kernel, checks)
-        ready = all(found[name] for name in checks)
+        passed = await _look(kernel, checks)
+        ready = all(passed[name] for name in checks)
         response.status_code = 200 if ready else 503
-        return {"status": "ready" if ready else "not ready", "required": list(checks), "checks": found}
+        return {"status": "ready" if ready else "not ready", "required": list(checks), "checks": passed}
 
     @router.get("/metrics")
     async def metrics() -> Response:
@@ -300,11 +300,11 @@ def _health(kernel: Kernel, checks: Mapping[str, Check]) -> APIRouter:
 async def _look(kernel: Kernel, required: Mapping[str, Check]) -> dict[str, bool]:
     """Whether each dependency answers, for whoever asks and for the metrics."""
     checks = {**required, "cache": kernel.cache.ping, "keys": kernel.verifier.finds_keys}
-    found = dict(zip(checks, await asyncio.gather(*map(_passes, checks.values())), strict=True))
-    for name, passes in found.items():
+    passed = dict(zip(checks, await asyncio.gather(*map(_passes, checks.values())), strict=True))
+    for name, passes in passed.items():
         if name != "keys" or kernel.verifier.was_asked:
             telemetry.DEPENDENCY_UP.labels(name).set(passes)
-    return found
+    return passed
 
 
 async def _passes(check: Check) -> bool:

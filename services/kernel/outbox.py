@@ -421,13 +421,13 @@ class Receiver:
 
     async def _take_all(self, envelope: Envelope, answer: Answer) -> None:
         """Fill the answer, one message after the other; after a rejected one, later ones of its key are left."""
-        known = await self._taken_before(envelope)
+        taken_before = await self._taken_before(envelope)
         blocked: set[str] = set()
         for message in envelope.messages:
             if message.key in blocked:
                 continue
             try:
-                new = message.sequence not in known and await self._take(envelope.sender, message)
+                new = message.sequence not in taken_before and await self._take(envelope.sender, message)
             except (Rejected, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
                 blocked.add(message.key)
                 answer.rejected.append(Rejection(sequence=message.sequence, reason=_reason(error)))

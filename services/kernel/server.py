@@ -62,11 +62,11 @@ class GatheringProtocol(HttpToolsProtocol):
 
 def with_path(target: bytes) -> bytes:
     """A request's target; a host without a path is its root (RFC 9112, 3.2.2)."""
-    scheme, found, rest = target.partition(b"://")
-    if not found or not scheme.isalpha() or b"/" in rest.partition(b"?")[0]:
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or not scheme.isalpha() or b"/" in rest.partition(b"?")[0]:
         return target
     host, query, asked = rest.partition(b"?")
-    return scheme + found + host + b"/" + query + asked
+    return scheme + separator + host + b"/" + query + asked
 
 
 def serve(service: Service) -> None:

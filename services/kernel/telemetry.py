@@ -69,16 +69,16 @@ def expect_tenants(tenants: Iterable[str]) -> None:
     """The tenants whose sites may be asked, beside nobody's."""
     for tenant in ("", *tenants):
         TENANT_SECONDS.labels(tenant)
-        for one in EVERY_OUTCOME:
-            REQUESTS.labels(tenant, one)
+        for outcome_name in EVERY_OUTCOME:
+            REQUESTS.labels(tenant, outcome_name)
 
 
 def expect_senders(tenants: Iterable[str]) -> None:
     """The tenants whose outboxes are relayed here."""
     for tenant in tenants:
         OUTBOX_WAYS.labels(tenant)
-        for one in SENT_OUTCOMES:
-            OUTBOX_SENT.labels(tenant, one)
+        for outcome_name in SENT_OUTCOMES:
+            OUTBOX_SENT.labels(tenant, outcome_name)
 
 
 def outcome(status: int) -> str:
@@ -139,7 +139,7 @@ def written(exc_info: ExcInfo) -> str:
 def _without_content(error: BaseException) -> str:
     if isinstance(error, pydantic.ValidationError):
         faults = error.errors(include_url=False, include_context=False, include_input=False)
-        places = [f"{'.'.join(map(str, one['loc']))} {one['type']}" for one in faults]
+        places = [f"{'.'.join(map(str, fault['loc']))} {fault['type']}" for fault in faults]
         return f"{error.title}: {', '.join(places)}"
     if isinstance(error, asyncpg.PostgresError):  # its own text has its DETAIL, which is the row
         return str(error.args[0]) if error.args else ""

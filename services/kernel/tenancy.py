@@ -290,7 +290,7 @@ class Doors:
 
     def _leave(self) -> None:
         """Closes what is open to tenants that are here no more."""
-        here = {one.database for one in self._directory.own_cell()} | {self._settings.service}
+        here = {tenant.database for tenant in self._directory.own_cell()} | {self._settings.service}
         for database in self._pools.keys() - here:
             self._pools.pop(database).terminate()
 

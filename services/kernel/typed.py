@@ -100,10 +100,10 @@ _PLAIN_LETTERS, _PLAIN_SIGNS = _Plain(marks=False), _Plain(marks=True)
 
 def line(text: str) -> str:
     """A name or another text of one line. Raises Unfit."""
-    found = lines(text)
-    if "\n" in found:
+    cleaned = lines(text)
+    if "\n" in cleaned:
         raise Unfit("must be one line")
-    return _SPACES.sub(" ", found)
+    return _SPACES.sub(" ", cleaned)
 
 
 def lines(text: str) -> str:
@@ -140,12 +140,12 @@ def phone(text: str) -> str:
 
     What is none comes back without what stands between digits, and does not match `PHONE`.
     """
-    found = _BESIDE_DIGITS.sub("", compact(text))
-    if found.startswith("00"):
-        found = f"+{found[2:]}"
-    home = _OF_THE_MAINLAND.fullmatch(found)
+    phone_number = _BESIDE_DIGITS.sub("", compact(text))
+    if phone_number.startswith("00"):
+        phone_number = f"+{phone_number[2:]}"
+    home = _OF_THE_MAINLAND.fullmatch(phone_number)
     if home is None:
-        return found
+        return phone_number
     mobile, area, local = home.groups()
     return mobile or f"0{area}-{local}"
 

@@ -32,8 +32,8 @@ class Assets:
         return Route("/assets/{name}", self._serve, name="assets")
 
     async def _serve(self, request: Request) -> Response:
-        found = self._body.get(request.path_params["name"])
-        if found is None:
+        asset = self._body.get(request.path_params["name"])
+        if asset is None:
             return Response(status_code=404)
-        body, media_type = found
+        body, media_type = asset
         return Response(body, media_type=media_type, headers={"cache-control": "public, max-age=31536000, immutable"})

@@ -109,9 +109,9 @@ async def read_anybodys_form(request: Request) -> dict[str, str]:
 
 async def receive_form(request: Request) -> Form:
     """The form, once it is proved to be ours. Raises ForgedForm when it is not."""
-    known: Form | None = getattr(request.state, "form", None)
-    if known is not None:
-        return known
+    received_before: Form | None = getattr(request.state, "form", None)
+    if received_before is not None:
+        return received_before
     _check_sender(request)
     fields: dict[str, str] = {}
     async with request.form(max_files=0, max_fields=100) as form:

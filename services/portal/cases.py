@@ -199,12 +199,12 @@ async def receipt(visit: PersonVisit, number: NumberInPath, again: bool = False)
 async def my_cases(visit: PersonVisit, after: str = "") -> HTMLResponse:
     """All over the network, the latest change first."""
     directory = visit.portal.kernel.directory
-    found = await visit.portal.query.my_cases(visit.token, after)
+    case_page = await visit.portal.query.my_cases(visit.token, after)
     rows = [
         Row(case.number, case.item_name, place_name(directory, case.holder), case.status, moment(case.changed_at))
-        for case in found.cases
+        for case in case_page.cases
     ]
-    following = f"/cases?{urlencode({'after': found.next})}" if found.next else None
+    following = f"/cases?{urlencode({'after': case_page.next})}" if case_page.next else None
     return visit.page("cases.html", cases=rows, first="/cases" if after else None, following=following)
 
 
@@ -263,18 +263,18 @@ async def progress(visit: AnyVisit) -> HTMLResponse:
         errors["number"] = "办件编号是 22 位数字，见收件回执"
     if not re.fullmatch(CHECK_CODE, check_code):
         errors["check_code"] = "查询码是 12 位字母和数字（不含 0、1、I、O），见收件回执"
-    found, status = None, 422 if errors else 200
+    case_progress, status = None, 422 if errors else 200
     if not errors:
         try:
-            found = await visit.portal.query.progress(visit.tenant, number, check_code, visit.address)
+            case_progress = await visit.portal.query.progress(visit.tenant, number, check_code, visit.address)
         except Problem as problem:
             errors, status = _not_shown(problem), problem.status
     return visit.page(
         "progress.html",
         values={"number": number, "check_code": check_code},
         errors=errors,
-        found=found,
-        steps=timeline(visit.portal.kernel.directory, found.steps) if found else [],
+        found=case_progress,
+        steps=timeline(visit.portal.kernel.directory, case_progress.steps) if case_progress else [],
         status=status,
     )
 

@@ -79,15 +79,15 @@ async def places(visit: AnyVisit) -> HTMLResponse:
 @router.get("/items")
 async def items(visit: AnyVisit, q: str = "", kind: str = "") -> HTMLResponse:
     q = q.strip()[:60]
-    found = await visit.portal.affairs.items(visit.tenant, q)
-    shown = [item for item in found if not kind or item.kind == kind]
-    return visit.page("items.html", items=shown, query=q, kind=kind, kinds=kinds(found))
+    matches = await visit.portal.affairs.items(visit.tenant, q)
+    shown = [item for item in matches if not kind or item.kind == kind]
+    return visit.page("items.html", items=shown, query=q, kind=kind, kinds=kinds(matches))
 
 
 @router.get("/items/{code}")
 async def item(visit: AnyVisit, code: CodeInPath) -> HTMLResponse:
-    found = await visit.portal.affairs.item(visit.tenant, code)
-    return visit.page("item.html", item=found, comparison=comparison(found))
+    shown_item = await visit.portal.affairs.item(visit.tenant, code)
+    return visit.page("item.html", item=shown_item, comparison=comparison(shown_item))
 
 
 def kinds(items: Sequence[Item]) -> list[tuple[str, int]]:

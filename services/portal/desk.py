@@ -96,23 +96,23 @@ class Record:
 
 @router.get("/desk")
 async def desk(visit: ClerkVisit, status: str = "open", after: str = "") -> HTMLResponse:
-    name: DeskList = next((one for one in get_args(DeskList) if one == status), "open")
-    found = await visit.portal.affairs.desk(visit.tenant, name, after, visit.token)
-    counts = _counts(found.figures)
+    name: DeskList = next((list_name for list_name in get_args(DeskList) if list_name == status), "open")
+    desk_page = await visit.portal.affairs.desk(visit.tenant, name, after, visit.token)
+    counts = _counts(desk_page.figures)
     return visit.page(
         "desk.html",
         office=visit.office("clerk"),
-        figures=_figures(found.figures),
-        filters=[(one, words, one == name, counts.get(one)) for one, words in LISTS.items()],
-        cases=[_row(visit, case) for case in found.cases],
+        figures=_figures(desk_page.figures),
+        filters=[(list_name, words, list_name == name, counts.get(list_name)) for list_name, words in LISTS.items()],
+        cases=[_row(visit, case) for case in desk_page.cases],
         total=counts.get(name),
         first=f"/desk?status={name}" if after else None,
-        following=_following(name, found),
+        following=_following(name, desk_page),
     )
 
 
-def _following(name: DeskList, found: Desk) -> str | None:
-    return f"/desk?{urlencode({'status': name, 'after': found.next})}" if found.next else None
+def _following(name: DeskList, desk_page: Desk) -> str | None:
+    return f"/desk?{urlencode({'status': name, 'after': desk_page.next})}" if desk_page.next else None
 
 
 @router.get("/desk/{number}")
@@ -178,9 +178,9 @@ def _wrong(error: Exception, panel: str) -> forms.Errors:
     """What to say at which field of a form that was not taken."""
     places = {"to"}  # affairs refuses a place that is not in the case's way by a problem of its own
     if isinstance(error, ValidationError):
-        places = {str(one["loc"][-1]) if one["loc"] else "reason" for one in error.errors()}
+        places = {str(fault["loc"][-1]) if fault["loc"] else "reason" for fault in error.errors()}
     elif isinstance(error, Problem) and error.errors:
-        places = {one["where"].rpartition(".")[2] for one in error.errors}
+        places = {fault["where"].rpartition(".")[2] for fault in error.errors}
     wrong = {name: words for name, words in NEEDED[panel].items() if name in places}
     return wrong or {"": "填写的内容不符合要求，请核对后再试。"}
 
@@ -220,17 +220,17 @@ def _brought(visit: Visit, case: CaseView) -> tuple[str, str] | None:
 
 def _receivers(visit: Visit, case: CaseView) -> list[tuple[Tenant, str]]:
     """Where the case may go: up to the parent, back in its way, down to a division below."""
-    here, found = visit.tenant, []
+    here, receivers = visit.tenant, []
     for tenant in visit.portal.kernel.directory.tenants():
         if tenant.code == here.code:
             continue
         if tenant.code == here.parent:
-            found.append((tenant, f"{tenant.name}（上级）"))
+            receivers.append((tenant, f"{tenant.name}（上级）"))
         elif tenant.code in case.path:
-            found.append((tenant, f"{tenant.name}（退回）"))
+            receivers.append((tenant, f"{tenant.name}（退回）"))
         elif tenant.parent == here.code:
-            found.append((tenant, f"{tenant.name}（下级）"))
-    return found
+            receivers.append((tenant, f"{tenant.name}（下级）"))
+    return receivers
 
 
 def _idle(tenant: Tenant, case: CaseView, now_at: str) -> str:

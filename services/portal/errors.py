@@ -153,7 +153,7 @@ async def show(request: Request, error: Exception, kept: bool = False) -> Respon
         back, back_label = address_of_form(request), "回到填写的页面"
     response = portal_of(request).pages.error(
         request,
-        await _frame(request, known=problem.status < 500),
+        await _frame(request, may_ask=problem.status < 500),
         problem.status,
         heading,
         advice,
@@ -178,7 +178,7 @@ def _words(request: Request, problem: Problem) -> tuple[str, str, str, str]:
     return (*BY_STATUS.get(problem.status, OTHERWISE if problem.status >= 500 else REFUSED), "/", "返回首页")
 
 
-async def _frame(request: Request, known: bool) -> Frame:
+async def _frame(request: Request, may_ask: bool) -> Frame:
     """The site's frame, which names the visitor, offers to log in, or where nobody can tell does neither.
 
     Who visits is known when the error came after it was asked; else it is asked where nothing seems to be out.
@@ -190,7 +190,7 @@ async def _frame(request: Request, known: bool) -> Frame:
     visit: Visit | None = getattr(request.state, "visit", None)
     if visit is None and SESSION_COOKIE not in request.cookies:
         visit = Visit(portal, request, tenant)
-    if visit is None and known:
+    if visit is None and may_ask:
         with suppress(Problem):
             visit = await visit_of(request, tenant)
     return visit.frame() if visit else replace(Visit(portal, request, tenant).frame(), log_in="")

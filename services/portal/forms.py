@@ -28,12 +28,12 @@ LOCAL_TEXTS: dict[str, tuple[str, int, Callable[[str], str]]] = {
 def filing(item: Item, typed_in: Mapping[str, str]) -> tuple[FilingRequest | None, Errors]:
     """An application as it is sent on. A field's name on the page is `form-` and its own."""
     form, wrong = forms.read(item.fields, {field.name: typed_in.get(f"form-{field.name}") for field in item.fields})
-    told = {one.name: _words(one) for one in wrong}
+    told = {mistake.name: _words(mistake) for mistake in wrong}
     errors = {f"form-{field.name}": told[field.name] for field in item.fields if field.name in told}
     try:
         applicant = Applicant(name=typed_in.get("name", ""), phone=typed_in.get("phone", ""))
     except ValidationError as error:
-        return None, {str(one["loc"][0]): APPLICANT[str(one["loc"][0])] for one in error.errors()} | errors
+        return None, {str(fault["loc"][0]): APPLICANT[str(fault["loc"][0])] for fault in error.errors()} | errors
     if errors:
         return None, errors
     return FilingRequest(item=item.code, form=dict(form), applicant=applicant), {}

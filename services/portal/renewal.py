@@ -79,9 +79,9 @@ class Renewals:
         until = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < until:
             await asyncio.sleep(0.1)
-            found = await self._sessions.again(tenant.code, session)
-            if found is None or found.sealed != session.sealed:
-                return found
+            latest_session = await self._sessions.again(tenant.code, session)
+            if latest_session is None or latest_session.sealed != session.sealed:
+                return latest_session
         raise Unavailable("identity")
 
     def _try_on(self, tenant: Tenant, session: Session) -> None:
@@ -100,9 +100,9 @@ class Renewals:
                 if await self._sessions.claim_renewal(tenant.code, session):
                     await self._renew(tenant, session)
                     return
-                found = await self._sessions.again(tenant.code, session)
+                latest_session = await self._sessions.again(tenant.code, session)
             except PASSING:
                 continue
-            if found is None or found.sealed != session.sealed:
+            if latest_session is None or latest_session.sealed != session.sealed:
                 return
         log.warning("session.renewal_given_up", tries=tries)

@@ -99,18 +99,18 @@ def measure(folder: Path, rounds: int) -> dict[str, object]:
         environment = Environment(user_classes=[Bare])
         environment.create_local_runner()
         senders = {"bare": bare(environment, url), "ours": ours(environment, kit(port), url)}
-        found: dict[str, list[float]] = {name: [] for name in senders}
+        costs: dict[str, list[float]] = {name: [] for name in senders}
         for send in senders.values():
             cpu_of(send)
         for _ in range(rounds):
             for name, send in senders.items():
-                found[name].append(cpu_of(send))
+                costs[name].append(cpu_of(send))
     finally:
         stop(server)
-    ratios = [bare / ours for bare, ours in zip(found["bare"], found["ours"], strict=True)]
+    ratios = [bare / ours for bare, ours in zip(costs["bare"], costs["ours"], strict=True)]
     return {
-        "microseconds_of_cpu_a_request": {name: round(statistics.median(used)) for name, used in found.items()},
-        "requests_per_second_of_a_core": {name: round(1e6 / statistics.median(used)) for name, used in found.items()},
+        "microseconds_of_cpu_a_request": {name: round(statistics.median(used)) for name, used in costs.items()},
+        "requests_per_second_of_a_core": {name: round(1e6 / statistics.median(used)) for name, used in costs.items()},
         "ratio": round(statistics.median(ratios), 2),
     }
 

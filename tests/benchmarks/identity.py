@@ -96,14 +96,14 @@ async def rate(seconds: float, work: list[Callable[[], Awaitable[None]]]) -> flo
     done = 0
     ends = time.perf_counter() + seconds
 
-    async def loop(one: Callable[[], Awaitable[None]]) -> None:
+    async def loop(action: Callable[[], Awaitable[None]]) -> None:
         nonlocal done
         while time.perf_counter() < ends:
-            await one()
+            await action()
             done += 1
 
     started = time.perf_counter()
-    await asyncio.gather(*(loop(one) for one in work))
+    await asyncio.gather(*(loop(action) for action in work))
     return done / (time.perf_counter() - started)
 
 
@@ -267,7 +267,7 @@ class Figures:
     def cpu(self, name: str) -> dict[str, float]:
         """Median milliseconds for one, by process."""
         rounds = self.cost[name]
-        return {group: statistics.median(one[group] for one in rounds) for group in rounds[0]}
+        return {group: statistics.median(cost[group] for cost in rounds) for group in rounds[0]}
 
     def report(self) -> str:
         lines = [f"{'':<24}{'median/s':>10}{'lowest':>9}{'highest':>9}   CPU ms for one, without the client"]

@@ -47,9 +47,9 @@ def wrk(url: str, script: Path, seconds: int, connections: int = 64) -> Load:
     """Load from one thread of wrk; the script makes the requests and ends with `SUMMARY`."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = re.search(r"SUMMARY (\{.*\})", done.stdout)
-    assert found, done.stdout + done.stderr
-    return Load(**json.loads(found.group(1)))
+    summary = re.search(r"SUMMARY (\{.*\})", done.stdout)
+    assert summary, done.stdout + done.stderr
+    return Load(**json.loads(summary.group(1)))
 
 
 @dataclass

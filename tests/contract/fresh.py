@@ -41,8 +41,8 @@ class Sample:
 
 
 def parsed(exposition: str) -> list[Sample]:
-    found = (SAMPLE.match(line) for line in exposition.splitlines() if line and line[0] != "#")
-    return [Sample(one[1], dict(LABEL.findall(one[2] or "")), float(one[3])) for one in found if one]
+    matches = (SAMPLE.match(line) for line in exposition.splitlines() if line and line[0] != "#")
+    return [Sample(match[1], dict(LABEL.findall(match[2] or "")), float(match[3])) for match in matches if match]
 
 
 def site(code: str) -> str:

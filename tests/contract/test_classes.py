@@ -32,13 +32,17 @@ def sdk_arguments(token: str) -> type[Any]:
         package = importlib.import_module(f"pulumi_alicloud.{module}")
     own = sys.modules[getattr(package, name).__module__]
     # `…InitArgs` where a nested type has the class's own name.
-    found: type[Any] = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
-    return found
+    arguments: type[Any] = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
+    return arguments
 
 
 def required(arguments: type[Any]) -> set[str]:
     parameters = inspect.signature(arguments.__init__).parameters.values()
-    return {one.name for one in parameters if one.kind == one.KEYWORD_ONLY and one.default is one.empty}
+    return {
+        parameter.name
+        for parameter in parameters
+        if parameter.kind == parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+    }
 
 
 @pytest.mark.parametrize("token", IN_USE)
@@ -51,8 +55,8 @@ def compare(read: dict[str, Any], arguments: type[Any], seen: set[type[Any]]) ->
         return
     seen.add(arguments)
     names = dict(sdk_types.input_type_py_to_pulumi_names(arguments))
-    assert {one.python_name: one.name for one in read.values()} == names
-    assert {one.python_name for one in read.values() if one.required} == required(arguments)
+    assert {member.python_name: member.name for member in read.values()} == names
+    assert {member.python_name for member in read.values() if member.required} == required(arguments)
     for name, type_ in sdk_types.input_type_types(arguments).items():
         compare_type(read[name].type, type_, seen)
 
@@ -74,17 +78,20 @@ def compare_type(read: Type, actual: Any, seen: set[type[Any]]) -> None:
 
 def test_every_class_of_the_sdk_is_checked() -> None:
     """All of them, not only those in use: each refuses an unknown input and misses the required ones."""
-    found = tokens()
-    assert len(found) > 1_000
-    for token in found:
+    sdk_tokens = tokens()
+    assert len(sdk_tokens) > 1_000
+    for token in sdk_tokens:
         definition = resource_class(token)
         failures = {failure.path for failure in check_object({"noSuchInput": 1}, definition.inputs)}
-        assert failures == {"noSuchInput", *(one.name for one in definition.inputs.values() if one.required)}, token
+        assert failures == {
+            "noSuchInput",
+            *(member.name for member in definition.inputs.values() if member.required),
+        }, token
         assert complete(definition), token
 
 
 def complete(definition: ResourceClass) -> bool:
-    return all(known(one.type) for one in (*definition.inputs.values(), *definition.state.values()))
+    return all(known(member.type) for member in (*definition.inputs.values(), *definition.state.values()))
 
 
 def known(type_: Type) -> bool:
@@ -100,14 +107,14 @@ def test_the_provider_s_own_settings_are_read() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_our_programs_pass_the_checks(stack: str) -> None:
     """What the real provider would refuse, it would refuse after minutes; here at once, for production's stacks too."""
-    declared = [one for one in render(stack).resources if one.type.startswith("alicloud:")]
+    declared = [resource for resource in render(stack).resources if resource.type.startswith("alicloud:")]
     assert declared
     refused = []
-    for one in declared:
-        inputs = unmarked(one.inputs)
-        failures = [*check_object(inputs, resource_class(one.type).inputs)]
-        failures += services.rules_of(one.type).failures(inputs)
-        refused += [f"{one.name}: {failure.path} {failure.reason}" for failure in failures]
+    for resource in declared:
+        inputs = unmarked(resource.inputs)
+        failures = [*check_object(inputs, resource_class(resource.type).inputs)]
+        failures += services.rules_of(resource.type).failures(inputs)
+        refused += [f"{resource.name}: {failure.path} {failure.reason}" for failure in failures]
     assert refused == []
 
 

@@ -58,9 +58,9 @@ def test_every_top_folder_has_a_readme() -> None:
 
 def test_every_subcommand_that_the_documents_name_exists() -> None:
     command = typer.main.get_command(app)
-    known = set(command.commands)  # type: ignore[attr-defined]
+    subcommands = set(command.commands)  # type: ignore[attr-defined]
     named = {word for document in DOCUMENTS for word in re.findall(r"yiwang ([a-z]+)\b", document.read_text())}
-    assert named <= known, named - known
+    assert named <= subcommands, named - subcommands
 
 
 @cache
@@ -93,13 +93,13 @@ def test_the_check_catches_a_menu_that_has_another_name() -> None:
 
 def commands_out_of_reach(text: str) -> list[str]:
     """Lines to be typed that call `yiwang` by its bare name before anything has put it on the PATH."""
-    found = []
+    commands = []
     reachable = False
     for line in text.splitlines():
         reachable |= 'eval "$(.venv/bin/yiwang env' in line
         if not reachable and re.match(r"    (?:.*[;|(] ?)?yiwang [a-z]", line):
-            found.append(line.strip())
-    return found
+            commands.append(line.strip())
+    return commands
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

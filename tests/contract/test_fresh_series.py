@@ -69,7 +69,7 @@ def counted() -> set[tuple[str, str]]:
     """Each counter that a rule or an alert counts with, and how it chooses among its series."""
     files = rules.groups(load(), watched())
     expressions = [rule.expression for file in files.values() for group in file for rule in group.rules]
-    return {found for expression in expressions for found in COUNTED.findall(expression)}
+    return {counter for expression in expressions for counter in COUNTED.findall(expression)}
 
 
 def holds(matcher: tuple[str, str, str], value: str) -> bool:
@@ -89,16 +89,16 @@ def unborn(told: dict[str, list[Sample]], tenants: set[str]) -> list[str]:
     for name, selector in sorted(counted()):
         for job in NAMES:
             if name not in names(job) or not all(
-                holds(one, job) for one in MATCHER.findall(selector) if one[0] == "job"
+                holds(matcher, job) for matcher in MATCHER.findall(selector) if matcher[0] == "job"
             ):
                 continue
             if 'tenant!=""' in selector and job not in OF_TENANTS:
                 continue
-            found = [one for one in told[job] if one.name == name and chosen(one, selector, job)]
-            if not found:
+            samples = [sample for sample in told[job] if sample.name == name and chosen(sample, selector, job)]
+            if not samples:
                 faults.append(f"{job}: {name}{{{selector}}}")
-            elif job in OF_TENANTS and "tenant" in found[0].labels:
-                faults += [f"{job}: {name} of {tenant}" for tenant in sorted(tenants - codes(found))]
+            elif job in OF_TENANTS and "tenant" in samples[0].labels:
+                faults += [f"{job}: {name} of {tenant}" for tenant in sorted(tenants - codes(samples))]
     return faults
 
 
@@ -112,9 +112,9 @@ def test_also_for_a_tenant_that_came_at_run_time(told: Told) -> None:
 
 
 def test_a_series_that_is_born_with_its_first_event_is_caught(told: Told) -> None:
-    born_late = {name: [one for one in samples if one.value > 0] for name, samples in told.before.items()}
+    born_late = {name: [sample for sample in samples if sample.value > 0] for name, samples in told.before.items()}
     assert 'affairs: yiwang_requests_total{tenant!="", outcome="failed"}' in unborn(born_late, {FIRST})
-    one_less = {name: [one for one in samples if one.labels.get("tenant") != SECOND] for name, samples in
+    one_less = {name: [sample for sample in samples if sample.labels.get("tenant") != SECOND] for name, samples in
                 told.before.items()}  # fmt: skip
     assert f"affairs: yiwang_outbox_messages_total of {SECOND}" in unborn(one_less, {FIRST, SECOND})
 
@@ -122,21 +122,21 @@ def test_a_series_that_is_born_with_its_first_event_is_caught(told: Told) -> Non
 @pytest.mark.parametrize("job", NAMES)
 def test_a_fresh_process_tells_as_many_series_as_are_worked_out(told: Told, job: str) -> None:
     cells = series.of_outputs(watched(codes=(FIRST, SECOND)))
-    cell = next(one for one in cells if one.is_core == (named(job).cells == "core"))
+    cell = next(cell for cell in cells if cell.is_core == (named(job).cells == "core"))
     if not cell.is_core:
         cell = replace(cell, tenants=2)
-    sizes = cell.sizes(next(one for one in JOBS if one.name == job))
+    sizes = cell.sizes(next(scrape_job for scrape_job in JOBS if scrape_job.name == job))
     for metric in (metric for metric in KEPT[job] if not metric.late):
-        found = sum(one.name in metric.names for one in told.before[job])
+        count = sum(sample.name in metric.names for sample in told.before[job])
         if metric.name != "yiwang_dependency_up":  # keys are told once they are needed
-            assert found == metric.series(sizes), metric.name
+            assert count == metric.series(sizes), metric.name
 
 
 def test_requests_give_birth_to_no_series(told: Told) -> None:
     for job in NAMES:
         late = {name for metric in KEPT[job] if metric.late for name in metric.names} | {"yiwang_dependency_up"}
-        known = {one.series for one in told.before[job]}
-        assert {one.series for one in told.after[job] if one.name in set(names(job)) - late} <= known, job
+        before = {sample.series for sample in told.before[job]}
+        assert {sample.series for sample in told.after[job] if sample.name in set(names(job)) - late} <= before, job
 
 
 # --- a burst counts whole
@@ -148,23 +148,23 @@ class Timeline:
     def __init__(self, job: str, host: str, cell: str, before: list[Sample], after: list[Sample]) -> None:
         self._target = {"job": job, "environment": "test-watched", "cell": cell, "role": "x", "host": host}
         self._kept = set(names(job))
-        self._before = {one.series: one for one in before}
+        self._before = {sample.series: sample for sample in before}
         self._after = after
 
     @cached_property
     def series(self) -> list[dict[str, str]]:
         return [
             {
-                "series": Sample(one.name, {**self._target, **one.labels}, 0).series,
-                "values": f"{self._first(one)}x11 {one.value}x100",
+                "series": Sample(sample.name, {**self._target, **sample.labels}, 0).series,
+                "values": f"{self._first(sample)}x11 {sample.value}x100",
             }
-            for one in self._after
-            if one.name in self._kept
+            for sample in self._after
+            if sample.name in self._kept
         ]
 
-    def _first(self, one: Sample) -> str:
-        known = self._before.get(one.series)
-        return "_" if known is None else str(known.value)
+    def _first(self, sample: Sample) -> str:
+        earlier = self._before.get(sample.series)
+        return "_" if earlier is None else str(earlier.value)
 
 
 def rule_test(timelines: list[Timeline], failures: int, alerted: bool) -> str:
@@ -184,7 +184,7 @@ def rule_test(timelines: list[Timeline], failures: int, alerted: bool) -> str:
             "tests": [
                 {
                     "interval": "5s",
-                    "input_series": [one for timeline in timelines for one in timeline.series],
+                    "input_series": [input_series for timeline in timelines for input_series in timeline.series],
                     "promql_expr_test": [
                         {
                             "expr": f'round(tenant:requests_failed:rate5m{{tenant="{FIRST}"}} * 300)',
@@ -229,6 +229,6 @@ def test_a_burst_in_a_fresh_process_counts_whole(told: Told, tmp_path: Path) -> 
 
 def test_a_burst_in_series_that_are_born_with_it_counts_as_none(told: Told, tmp_path: Path) -> None:
     """The twin: the same burst as the services told it when a series was born with its first event."""
-    told.before = {name: [one for one in samples if one.value > 0] for name, samples in told.before.items()}
+    told.before = {name: [sample for sample in samples if sample.value > 0] for name, samples in told.before.items()}
     held, said = judged(tmp_path, rule_test(timelines(told), BURST, alerted=True))
     assert not held and "TenantFailing" in said

@@ -68,18 +68,18 @@ def test_no_secret_is_in_the_inventory(folder: Path, listed: dict[str, Any]) -> 
     secrets = json.loads((folder / "secrets.json").read_text())
     text = json.dumps(listed)
     assert secrets["cells"]["cell-a"]["database_privileged_password"] not in text
-    assert all(one not in text for one in secrets["tenants"]["330106"].values())
+    assert all(secret not in text for secret in secrets["tenants"]["330106"].values())
 
 
 def exporters_known() -> dict[str, Any]:
-    known: dict[str, Any] = yaml.safe_load((EXPORTERS_ROLE / "vars/main.yml").read_text())["exporters_known"]
-    return known
+    exporters: dict[str, Any] = yaml.safe_load((EXPORTERS_ROLE / "vars/main.yml").read_text())["exporters_known"]
+    return exporters
 
 
 def test_exporters_listen_where_the_firewall_lets_prometheus_in() -> None:
     listening = {
-        name: int(one.get("variables", {}).get("YIWANG_EXPORTER_PORT") or LISTENS.findall(one["command"])[0])
-        for name, one in exporters_known().items()
+        name: int(exporter.get("variables", {}).get("YIWANG_EXPORTER_PORT") or LISTENS.findall(exporter["command"])[0])
+        for name, exporter in exporters_known().items()
     }
     assert listening == EXPORTERS
     assert PgBouncerSettings.model_fields["exporter_port"].default == EXPORTERS["pgbouncer"]
@@ -103,9 +103,13 @@ def test_the_firewall_opens_to_prometheus_the_exporters_that_a_role_has_and_no_o
 def test_the_exporter_that_runs_as_pgbouncers_own_user_sees_none_of_its_accounts() -> None:
     templates = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - a unit is no page
     template = templates.from_string((EXPORTERS_ROLE / "templates/exporter.service.j2").read_text())
-    known = exporters_known()
-    hidden = [name for name, one in known.items() if "module" in one and HIDDEN in unit(template, one)]
-    assert hidden == [name for name, one in known.items() if one.get("user") == "postgres"] == ["pgbouncer"]
+    exporters = exporters_known()
+    hidden = [
+        name for name, exporter in exporters.items() if "module" in exporter and HIDDEN in unit(template, exporter)
+    ]
+    assert (
+        hidden == [name for name, exporter in exporters.items() if exporter.get("user") == "postgres"] == ["pgbouncer"]
+    )
     pooler = (REPOSITORY / "playbooks/roles/pgbouncer/templates/pgbouncer.ini.j2").read_text()
     assert "auth_file = /etc/pgbouncer/" in pooler
 

@@ -23,8 +23,8 @@ THE_REST = {
 
 def bounded(folder: Path) -> set[str]:
     """Modules with a statement that takes more than one row and not all."""
-    found = (path for path in folder.rglob("*.py") if BOUND.search(path.read_text()))
-    return {str(path.relative_to(folder)) for path in found}
+    modules = (path for path in folder.rglob("*.py") if BOUND.search(path.read_text()))
+    return {str(path.relative_to(folder)) for path in modules}
 
 
 def test_of_every_bounded_list_it_is_known_where_the_rest_is() -> None:

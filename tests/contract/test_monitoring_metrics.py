@@ -180,8 +180,8 @@ def asked(expression: str) -> set[str]:
 
 
 def of_dashboards() -> Iterator[str]:
-    for one in dashboards(load()).values():
-        made = json.loads(json.dumps(one.build(), cls=JSONEncoder))
+    for dashboard in dashboards(load()).values():
+        made = json.loads(json.dumps(dashboard.build(), cls=JSONEncoder))
         yield from (target["expr"] for panel in made["panels"] for target in panel.get("targets") or ())
 
 
@@ -192,7 +192,7 @@ def of_runbooks() -> Iterator[str]:
 
 def known() -> set[str]:
     files = rules.groups(load(), watched())
-    written = {one.record for one in rules.recordings(files)} | WRITTEN_BY_PROMETHEUS
+    written = {recording.record for recording in rules.recordings(files)} | WRITTEN_BY_PROMETHEUS
     return written | {name for job in KEPT for name in names(job)} | {metric.name for metric in SCRAPE}
 
 
@@ -203,9 +203,9 @@ def expressions() -> list[str]:
 
 
 def test_everything_that_is_asked_for_exists() -> None:
-    found = {expression: asked(expression) - known() for expression in expressions()}
-    assert {expression: names for expression, names in found.items() if names} == {}
-    assert len(found) > 150
+    missing_by_expression = {expression: asked(expression) - known() for expression in expressions()}
+    assert {expression: names for expression, names in missing_by_expression.items() if names} == {}
+    assert len(missing_by_expression) > 150
 
 
 def test_a_question_for_nothing_is_caught() -> None:

@@ -64,7 +64,7 @@ def test_alerts_are_silent_before_their_fault_and_told_after_it(laid: Path, name
 
 
 def test_what_dashboards_and_runbooks_ask_is_promql(tmp_path: Path) -> None:
-    questions = [one.replace("$cell", "cell-a") for one in (*of_dashboards(), *of_runbooks())]
+    questions = [question.replace("$cell", "cell-a") for question in (*of_dashboards(), *of_runbooks())]
     recordings = [Recording(f"asked:{number}", question) for number, question in enumerate(questions)]
     (tmp_path / "asked.yml").write_text(rule_file([Group("asked", recordings)]))
     checked = promtool(tmp_path, "check", "rules", "asked.yml")
@@ -77,8 +77,8 @@ def expectations_of_tests() -> Iterator[tuple[str, bool]]:
     """Alert, and whether it is expected to be told, for each expectation of the tests of rules."""
     for name in NAMES:
         for test in YAML(typ="safe").load(TESTS / name)["tests"]:
-            for one in test.get("alert_rule_test", []):
-                yield one["alertname"], bool(one.get("exp_alerts"))
+            for expectation in test.get("alert_rule_test", []):
+                yield expectation["alertname"], bool(expectation.get("exp_alerts"))
 
 
 def test_every_alert_is_tested_for_silence_and_for_being_told() -> None:

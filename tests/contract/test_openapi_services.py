@@ -78,8 +78,8 @@ def query_document(catalogue: Network) -> Any:  # noqa: F811
 def fuzz(document: Any, base_url: str, network: Network) -> set[str]:  # noqa: F811
     """Call every documented operation with what fits and with what does not; the operations that were called."""
     called = set()
-    for found in document.get_all_operations():
-        operation = found.ok()
+    for parsed in document.get_all_operations():
+        operation = parsed.ok()
         for mode in GenerationMode:
 
             @FEW

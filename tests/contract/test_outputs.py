@@ -26,8 +26,8 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rende
         patch.setenv("YIWANG_HOME", str(tmp_path_factory.mktemp("home")))
         made: dict[str, Rendering] = {}
         for scope in SCOPES:
-            known = {one.stack.reference: one.outputs for one in made.values()}
-            made[scope] = render(f"test-render.{scope}", Finished, known)
+            former_outputs = {rendering.stack.reference: rendering.outputs for rendering in made.values()}
+            made[scope] = render(f"test-render.{scope}", Finished, former_outputs)
         yield made
 
 

@@ -71,18 +71,18 @@ def test_a_limit_of_which_a_part_matches_nothing_does_not(limit: str) -> None:
 
 def tags_in(node: Any) -> set[str]:
     if isinstance(node, list):
-        return set().union(*(tags_in(one) for one in node))
+        return set().union(*(tags_in(child) for child in node))
     if not isinstance(node, dict):
         return set()
     own = node.get("tags", [])
-    return set(own if isinstance(own, list) else [own]).union(*(tags_in(one) for one in node.values()))
+    return set(own if isinstance(own, list) else [own]).union(*(tags_in(child) for child in node.values()))
 
 
 def test_the_tags_that_there_are_are_those_that_plays_and_tasks_carry() -> None:
     files = [*PLAYBOOKS.glob("*.yml"), *PLAYBOOKS.glob("roles/*/tasks/*.yml")]
     carried = set().union(*(tags_in(yaml.safe_load(file.read_text())) for file in files))
-    known = yaml.safe_load((PLAYBOOKS / "roles/selection/defaults/main.yml").read_text())["selection_tags"]
-    assert carried - {"always"} == set(known)
+    selection_tags = yaml.safe_load((PLAYBOOKS / "roles/selection/defaults/main.yml").read_text())["selection_tags"]
+    assert carried - {"always"} == set(selection_tags)
 
 
 def test_every_playbook_that_people_run_insists_on_it_first() -> None:

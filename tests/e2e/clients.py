@@ -37,7 +37,7 @@ def trust(living: Living) -> ssl.SSLContext:
 
 def access_token(living: Living, code: str, username: str, password: str) -> str:
     """A person's access token as the site of tenant `code` gets it: authorization code with PKCE."""
-    tenant = next(one for one in living.outputs.tenants if one.code == code)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == code)
     secret = living.secrets(living.life.registry.scope_of(code))[code]["client_secret"]
     issuer = living.outputs.issuer
     verifier = secrets.token_urlsafe(48)

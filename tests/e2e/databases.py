@@ -38,7 +38,7 @@ def connected(
 
 def tenant_rows(living: Living, code: str, sql: str, **parameters: Any) -> list[list[Any]]:
     """Rows of a query on the tenant's database, run as its owner."""
-    tenant = next(one for one in living.outputs.tenants if one.code == code)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == code)
     database = tenant.databases[0]
     secrets = living.secrets(living.life.registry.scope_of(code))[code]
     cell = cell_of(living, database.cell)
@@ -49,7 +49,7 @@ def tenant_rows(living: Living, code: str, sql: str, **parameters: Any) -> list[
 
 def index_rows(living: Living, sql: str, **parameters: Any) -> list[list[Any]]:
     """Rows of a query on the index of cases, run as its owner."""
-    cell = next(one for one in living.outputs.cells if "query" in one.database.databases)
+    cell = next(cell for cell in living.outputs.cells if "query" in cell.database.databases)
     password = living.secrets(cell.cell)["databases"]["query"]["owner"]
     with connected(living, cell, cell.database.databases["query"], password, "query") as connection:
         rows: list[list[Any]] = connection.run(sql, **parameters)

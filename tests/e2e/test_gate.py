@@ -45,8 +45,8 @@ def short(hold: float = HOLD) -> Scenario:
 
 def limits() -> Objectives:
     """Those of the network. A short hold has fewer requests, and one scrape is more of it."""
-    found = objectives.load()
-    return found.model_copy(update={"gate": found.gate.model_copy(update={"minimum_requests": 150, "scrapes": 0.7})})
+    loaded = objectives.load()
+    return loaded.model_copy(update={"gate": loaded.gate.model_copy(update={"minimum_requests": 150, "scrapes": 0.7})})
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def sight(living: Living, own_speed: None) -> None:
     """
     assert living.outputs.prometheus is not None
     await_sight(living.outputs)
-    since, live = time.time(), len([one for one in living.outputs.tenants if one.status == "live"])
+    since, live = time.time(), len([tenant for tenant in living.outputs.tenants if tenant.status == "live"])
     with Prometheus(living.outputs.prometheus) as prometheus:
         read = f"count(max by (tenant) (yiwang_tenant_reading_timestamp_seconds) > {since:.0f}) == {live}"
         wait_until(lambda: bool(prometheus.query(read)), 3 * READY_SECONDS, "every live tenant was read and scraped")
@@ -102,9 +102,9 @@ class Affairs:
 
 @pytest.fixture(scope="module")
 def affairs(living: Living, own_speed: None) -> Iterator[Affairs]:
-    found = Affairs(living)
-    yield found
-    found.be("")
+    deployed = Affairs(living)
+    yield deployed
+    deployed.be("")
 
 
 def plant(defect: str) -> str:
@@ -137,7 +137,7 @@ def restart_one(living: Living, name: str, change: str) -> None:
         up = f'min(haproxy_server_status{{proxy="affairs", server="{name}", state="UP"}})'
 
         def known() -> bool:
-            return [one.value for one in prometheus.query(up)] == [1]
+            return [sample.value for sample in prometheus.query(up)] == [1]
 
         wait_until(known, READY_SECONDS, f"gateways take affairs on {name} for healthy", every=0.5)
 
@@ -161,7 +161,7 @@ def test_a_healthy_environment_is_a_go_and_says_so_as_a_metric(
     assert '"GO"' in told
     with Prometheus(living.outputs.prometheus) as prometheus:
         metric = 'yiwang_gate_verdict{scenario="launch"}'
-        wait_until(lambda: [one.value for one in prometheus.query(metric)] == [1], 30, "the verdict is a metric")
+        wait_until(lambda: [sample.value for sample in prometheus.query(metric)] == [1], 30, "the verdict is a metric")
 
 
 def test_affairs_slower_by_300_ms_is_a_no_go_for_its_latency(affairs: Affairs, gate: Callable[..., Judged]) -> None:

@@ -133,7 +133,7 @@ def without_portal(living: Living) -> Iterator[None]:
 
     def everywhere(command: str) -> None:
         with ThreadPoolExecutor(len(names)) as pool:
-            assert {one.returncode for one in pool.map(lambda name: living.on_host(name, command), names)} == {0}
+            assert {done.returncode for done in pool.map(lambda name: living.on_host(name, command), names)} == {0}
 
     def ready() -> bool:
         try:

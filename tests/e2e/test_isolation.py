@@ -33,7 +33,7 @@ def enters(living: Living, account: str, password: str, database: str) -> bool:
 
 def may_connect(living: Living, code: str, database: str, account: str = "application") -> bool:
     """Whether an account of the county `code` can open `database`: its application's, or the `owner`."""
-    own = next(one for one in living.outputs.tenants if one.code == code).databases[0]
+    own = next(tenant for tenant in living.outputs.tenants if tenant.code == code).databases[0]
     password = living.secrets("hangzhou")[code][f"database_{account}_password"]
     return enters(living, getattr(own, account), password, database)
 
@@ -134,7 +134,7 @@ def resolving(living: Living) -> Iterator[None]:
 
 def may_read_and_list(living: Living, code: str, prefix: str) -> list[str]:
     """What the object-store key of tenant `code` can do below `prefix` of its bucket: of put, get, list."""
-    tenant = next(one for one in living.outputs.tenants if one.code == code)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == code)
     secret = living.secrets("hangzhou")[code]
     store = boto3.client(
         "s3",
@@ -176,8 +176,10 @@ def test_a_key_works_below_its_own_prefix_and_nowhere_else(living: Living) -> No
 def test_the_check_catches_a_policy_without_a_prefix(living: Living) -> None:
     policies = living.life.cloud.policies
     stack = living.engine.stack("hangzhou")
-    found = [one for one in living.life.cloud.inventory() if one.kind == "Policy" and one.owner.stack == stack]
-    policy = next(one for one in found if XIHU in one.owner.name)
+    records = [
+        record for record in living.life.cloud.inventory() if record.kind == "Policy" and record.owner.stack == stack
+    ]
+    policy = next(record for record in records if XIHU in record.owner.name)
     loose = dataclasses.replace(policy.spec, document=policy.spec.document.replace(f"/{XIHU}/*", "/*"))
     assert loose != policy.spec
     policies.update(policy.id, loose)
@@ -225,9 +227,9 @@ def test_a_host_outside_the_group_cannot_reach_a_service_port(living: Living) ->
 def test_the_check_catches_a_group_that_lets_everybody_in(living: Living) -> None:
     cloud = living.life.cloud
     database = next(
-        one
-        for one in cloud.inventory()
-        if one.kind == "DatabaseInstance" and one.owner.stack == living.engine.stack("cell-core")
+        record
+        for record in cloud.inventory()
+        if record.kind == "DatabaseInstance" and record.owner.stack == living.engine.stack("cell-core")
     )
     before = database.spec
     everybody = (*before.security_ips, living.outputs.foundation.cidr)

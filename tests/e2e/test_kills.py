@@ -91,7 +91,7 @@ def reached(applicant: Applicant, count: int) -> bool:
 
 @pytest.mark.timeout(600)
 def test_no_acknowledged_case_is_lost_or_doubled(living: Living, tmp_path: Path) -> None:
-    tenant = next(one for one in living.outputs.tenants if one.code == LINAN)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == LINAN)
     applicant = Applicant(tenant.url, citizen_token(living, LINAN), trust(living), tmp_path / "ledger")
     file_under_kills(living, applicant)
     assert applicant.failed == []
@@ -107,7 +107,7 @@ def test_no_acknowledged_case_is_lost_or_doubled(living: Living, tmp_path: Path)
 
 @pytest.mark.timeout(300)
 def test_hand_overs_under_kills_leave_exactly_one_holder(living: Living, tmp_path: Path) -> None:
-    urls = {one.code: one.url for one in living.outputs.tenants}
+    urls = {tenant.code: tenant.url for tenant in living.outputs.tenants}
     applicant = Applicant(urls[XIHU], citizen_token(living, XIHU), trust(living), tmp_path / "ledger")
     asyncio.run(applicant.file(30))
     numbers = list(applicant.acknowledged.values())

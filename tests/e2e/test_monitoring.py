@@ -127,8 +127,8 @@ def test_an_idle_tenant_has_one_connection_left_however_often_it_is_read(
             return {int(row[0]) for row in connection.run(opened)}
 
         def alone() -> set[int]:
-            found = servers()
-            return found if len(found) == 1 else set()
+            pids = servers()
+            return pids if len(pids) == 1 else set()
 
         first = wait_until(read_at, 90, "the tenant was read")
         left = wait_until(alone, 150, "all connections but one have closed")
@@ -138,8 +138,8 @@ def test_an_idle_tenant_has_one_connection_left_however_often_it_is_read(
 
 def told(living: Living, status: str, since: float, **wanted: str) -> float:
     """Seconds until the receiver was told of such an alert; 0 while it was not."""
-    found = (at - since for at, labels in notified(living, status, since) if wanted.items() <= labels.items())
-    return next(found, 0.0)
+    delays = (at - since for at, labels in notified(living, status, since) if wanted.items() <= labels.items())
+    return next(delays, 0.0)
 
 
 @on_a_steady_network

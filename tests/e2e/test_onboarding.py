@@ -71,7 +71,7 @@ def test_a_planned_county_goes_live_alone(living: Living) -> None:
     added = {scope: _ids(living, scope) - before[scope] for scope in before}
     assert added.pop("hangzhou"), "the county has resources now"
     assert not any(added.values()), "no other stack has more"
-    tenant = next(one for one in living.outputs.tenants if one.code == CHUNAN)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == CHUNAN)
     assert invitation is not None
     with httpx.Client(verify=trust(living), timeout=30, follow_redirects=True) as browser:
         assert "淳安县" in browser.get(tenant.url).text
@@ -107,7 +107,7 @@ def test_an_invitation_is_given_again_and_revoked(living: Living) -> None:
 
 def _open(living: Living) -> list[str]:
     with closing(operator_of(living.engine, living.outputs)) as operator:
-        return [one["id"] for one in operator.invitations(CHUNAN)["open"]]
+        return [invitation["id"] for invitation in operator.invitations(CHUNAN)["open"]]
 
 
 def _ids(living: Living, scope: str) -> set[str]:

@@ -119,13 +119,13 @@ def opened(living: Living) -> set[str]:
         reads_all = connection.run("SELECT pg_has_role('pg_read_all_data', 'MEMBER')")[0][0]
     with connected(living, cell, f"t{LINAN}_app", application, f"t{LINAN}") as connection:
         makes = connection.run("SELECT has_schema_privilege('public', 'CREATE')")[0][0]
-    found = {
+    openings = {
         "database": may_connect(living, XIHU, f"t{CITY}"),
         "database to monitoring": enters(living, "monitoring", watcher, f"t{XIHU}"),
         "data": reads_all,
         "schema": makes,
     }
-    return {what for what, is_open in found.items() if is_open}
+    return {what for what, is_open in openings.items() if is_open}
 
 
 @pytest.mark.timeout(180)

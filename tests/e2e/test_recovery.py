@@ -18,7 +18,7 @@ from tests.living import XIHU, Living
 
 @pytest.mark.timeout(500)
 def test_every_process_killed_the_same_environment_comes_back(living: Living, tmp_path: Path) -> None:
-    tenant = next(one for one in living.outputs.tenants if one.code == XIHU)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == XIHU)
     applicant = Applicant(tenant.url, citizen_token(living, XIHU), trust(living), tmp_path / "ledger")
     asyncio.run(applicant.file(20))
     before = {record.id for record in living.life.cloud.inventory()}

@@ -67,7 +67,7 @@ def test_no_filing_fails_while_a_release_is_rolled_out_and_back(
     before = the_release(releases(living))
     following = another_release(tmp_path / "source", "services/__init__.py", '"""The next."""\n')
     monkeypatch.setenv("YIWANG_RELEASE_SOURCE", str(tmp_path / "source"))
-    tenant = next(one for one in living.outputs.tenants if one.code == LINAN)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == LINAN)
     token = citizen_token(living, LINAN)
     applicant = Applicant(tenant.url, token, trust(living), tmp_path / "ledger", retries=False)
     over, log = threading.Event(), io.StringIO()
@@ -90,7 +90,7 @@ def test_no_filing_fails_while_a_release_is_rolled_out_and_back(
 
 @pytest.mark.timeout(200)
 def test_the_check_catches_a_host_that_is_stopped_without_being_drained(living: Living, tmp_path: Path) -> None:
-    tenant = next(one for one in living.outputs.tenants if one.code == LINAN)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == LINAN)
     applicant = Applicant(tenant.url, citizen_token(living, LINAN), trust(living), tmp_path / "ledger", retries=False)
     over = threading.Event()
     load = threading.Thread(target=file_until, args=(applicant, over))
@@ -128,7 +128,7 @@ def test_a_release_that_does_not_start_stops_at_the_first_host_of_each_group(
 
 def statuses(living: Living, count: int) -> set[int]:
     """What affairs answers to so many requests, which spread over gateways and hosts."""
-    tenant = next(one for one in living.outputs.tenants if one.code == LINAN)
+    tenant = next(tenant for tenant in living.outputs.tenants if tenant.code == LINAN)
     url = f"{tenant.url}/api/affairs/items"
     with httpx.Client(verify=trust(living), timeout=30) as client:
         return {client.get(url).status_code for _ in range(count)}

@@ -39,10 +39,10 @@ def _running(living: Living) -> dict[Unit, tuple[str, str]]:
     hosts = [host.name for cell in living.outputs.cells for host in cell.hosts]
     with ThreadPoolExecutor(len(hosts)) as pool:
         told = pool.map(lambda host: living.on_host(host, TELL), hosts)
-    found = {}
+    running = {}
     for host, answer in zip(hosts, told, strict=True):
         assert answer.returncode == 0, f"{host}: {answer.stderr}"
         for line in answer.stdout.splitlines():
             unit, pid, folder = line.split(" ", 2)
-            found[host, unit.removesuffix(".service")] = (pid, folder)
-    return found
+            running[host, unit.removesuffix(".service")] = (pid, folder)
+    return running

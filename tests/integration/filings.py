@@ -63,12 +63,12 @@ def status_at(network: Network, place: Place, number: str) -> tuple[str, str] | 
 
 def holders(network: Network, number: str) -> list[str]:
     """The tenants that may act on a case now, read from every tenant's database."""
-    found = []
+    codes = []
     for place in PLACES:
         state = status_at(network, place, number)
         if state and state[1] == place.code:
-            found.append(place.code)
-    return found
+            codes.append(place.code)
+    return codes
 
 
 def hand_over(network: Network, here: Place, there: Place, number: str, reason: str = "按权限办理") -> None:

@@ -136,12 +136,12 @@ class World:
         """Each refresh token is good once, and gives the same one again until that is used; an older one ends all."""
         token = form["refresh_token"]
         self.spent.append(token)
-        if known := self.refresh_tokens.pop(token, None):
+        if grant := self.refresh_tokens.pop(token, None):
             self.successors[token] = secrets.token_urlsafe(16)
-        elif not (known := self.refresh_tokens.get(self.successors.get(token, ""))):
+        elif not (grant := self.refresh_tokens.get(self.successors.get(token, ""))):
             self.refresh_tokens.clear()
             return httpx.Response(400, json={"error": "invalid_grant"})
-        return self._tokens(*known, refresh=self.successors[token])
+        return self._tokens(*grant, refresh=self.successors[token])
 
     def _tokens(
         self, client: str, person: Person, nonce: str | None = None, refresh: str | None = None
@@ -217,9 +217,10 @@ def prepare(
     ]
     done = migrate(targets)
     assert done.returncode == 0, done.stdout + done.stderr
-    known = client_secrets or {code: f"client-{code}" for code in PLACES}
+    secrets_of_clients = client_secrets or {code: f"client-{code}" for code in PLACES}
     secret = {
-        tenant["code"]: _secrets(known[tenant["code"]], passwords[tenant["database"]]) for tenant in network["tenants"]
+        tenant["code"]: _secrets(secrets_of_clients[tenant["code"]], passwords[tenant["database"]])
+        for tenant in network["tenants"]
     }
     (folder / "portal-tenants.json").write_text(json.dumps(network))
     (folder / "portal-secrets.json").write_text(json.dumps({"tenants": secret}))

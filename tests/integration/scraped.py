@@ -134,8 +134,8 @@ class Scraped:
     def value(self, expression: str) -> float | None:
         """None also while Prometheus does not answer, as right after its start."""
         with suppress(PrometheusError):
-            found = self.prometheus.query(expression)
-            return found[0].value if found else None
+            samples = self.prometheus.query(expression)
+            return samples[0].value if samples else None
         return None
 
     def await_value(self, expression: str, wanted: float) -> None:

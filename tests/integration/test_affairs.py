@@ -73,8 +73,8 @@ def view(network: Network, place: Place, number: str, token: str = "") -> dict[s
     with network.client(place, token or network.issuer.officer(f"clerk-{place.code}", place.code)) as client:
         answer = client.get(f"/cases/{number}")
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    case: dict[str, Any] = answer.json()
+    return case
 
 
 def test_why_a_case_was_handed_over_reaches_whoever_got_it_and_nobody_else(catalogue: Network) -> None:
@@ -90,8 +90,8 @@ def test_why_a_case_was_handed_over_reaches_whoever_got_it_and_nobody_else(catal
     assert reason not in json.dumps(view(catalogue, COUNTY, number, citizen), ensure_ascii=False)
 
     def indexed() -> str:
-        found = catalogue.postgres.run(f"SELECT status, steps FROM query.cases WHERE number = '{number}'", "query")
-        return found if found.count('"at"') == 4 else ""
+        row = catalogue.postgres.run(f"SELECT status, steps FROM query.cases WHERE number = '{number}'", "query")
+        return row if row.count('"at"') == 4 else ""
 
     assert reason not in wait_until(indexed, 10, "the index has followed")
     assert reason not in catalogue.postgres.run(
@@ -218,7 +218,7 @@ def test_every_case_of_a_desk_is_on_one_of_its_pages_and_in_its_figures(catalogu
         )
     for name in BELONGS:
         pages, figures = turned(catalogue, here, name)
-        shown = [one for page in pages for one in page]
+        shown = [shown_number for page in pages for shown_number in page]
         assert len(shown) == len(set(shown)) == count(name), name
         assert {len(page) for page in pages[:-1]} == {desk.PAGE}
         if name != "open":
@@ -278,8 +278,8 @@ def test_a_request_whose_digest_another_release_made_is_known_by_its_content(cat
 def test_words_are_found_in_any_width(catalogue: Network) -> None:
     with catalogue.client(COUNTY) as anybody:
         for words in ("０００１０１", "公共场所　卫生", "\u200b公共", "《公共场所卫生管理条例》", "公共场所\u202e"):
-            found = anybody.get("/items", params={"q": words})
-            assert [item["code"] for item in found.json()["items"]] == [ITEM], words
+            answer = anybody.get("/items", params={"q": words})
+            assert [item["code"] for item in answer.json()["items"]] == [ITEM], words
 
 
 def test_a_hundred_filings_at_once_under_twenty_keys_make_twenty_cases(catalogue: Network) -> None:

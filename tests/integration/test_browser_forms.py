@@ -28,13 +28,13 @@ ADMINISTRATOR = Person("administrator-1", "周主任", [{"tenant": HERE, "depart
 
 
 def forms_of_templates() -> list[str]:
-    found = []
+    names = []
     for template in sorted(REPOSITORY.glob("services/*/templates/*.html")):
         if template.name != "gallery.html":  # a page for the eye alone
             for form in FORM.findall(template.read_text(encoding="utf-8")):
                 name = re.search(r'data-test="([^"]+)"', form)
-                found.append(name[1] if name else f"a form without a name in {template.name}")
-    return found
+                names.append(name[1] if name else f"a form without a name in {template.name}")
+    return names
 
 
 def test_every_form_is_sent_by_a_real_browser() -> None:
@@ -62,13 +62,13 @@ def portal(served_portal: ServedPortal) -> ServedPortal:
     snapshot = CASE | {"applicant": CITIZEN.sub, "check_code_hash": "0" * 64}
     case = CASE | {"path": [THERE, HERE], "actions": ["acceptance", "outcome", "hand-over"]}
     steps = [step | {"tenant_name": "滨江区"} for step in CASE["steps"]]
-    found = {"number": NUMBER, "status": "filed", "steps": steps}
+    progress = {"number": NUMBER, "status": "filed", "steps": steps}
     world.says("GET", "/api/affairs/items", 200, {"items": [ITEM]})
     world.says("GET", "/api/affairs/items/XK-SPJY", 200, ITEM)
     world.says("GET", f"/api/affairs/cases/{NUMBER}", 200, case)
     world.says("POST", "/api/affairs/cases", 201, RECEIPT | {"duplicate": False})
     world.says("PUT", "/api/affairs/implementations/XK-SPJY", 200, ITEM)
-    world.says("GET", "/api/query/progress", 200, found)
+    world.says("GET", "/api/query/progress", 200, progress)
     for act in ("acceptance", "outcome", "hand-over"):
         world.says("POST", f"/api/affairs/cases/{NUMBER}/{act}", 200, snapshot)
     return served_portal
@@ -213,11 +213,11 @@ class OneCaseAKey:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         key, content = request.headers["idempotency-key"], request.content
-        known = self.cases.setdefault(key, content)
-        if known != content:
+        kept = self.cases.setdefault(key, content)
+        if kept != content:
             conflict = {"type": "urn:yiwang:idempotency-conflict", "status": 409, "existing": NUMBER}
             return httpx.Response(409, json=conflict)
-        return httpx.Response(201, json=RECEIPT | {"duplicate": known is not content})
+        return httpx.Response(201, json=RECEIPT | {"duplicate": kept is not content})
 
 
 @pytest.fixture

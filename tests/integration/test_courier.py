@@ -25,8 +25,8 @@ async def test_a_site_of_the_environment_is_trusted_and_a_stranger_is_not(identi
     assert 400 <= status < 500 and content
     with pytest.raises(Undelivered, match=r"(?i)certificate"):
         await strange._send(url, "no-token", b"{}")
-    for one in (knowing, strange):
-        await one.close()
+    for client in (knowing, strange):
+        await client.close()
 
 
 async def test_a_receiver_that_is_not_there_leaves_the_messages_undelivered() -> None:

@@ -131,12 +131,12 @@ def test_plugins_end_with_their_engine(project: SmallProject) -> None:
 
 
 def plugins_of(home: str) -> list[str]:
-    found = []
+    commands = []
     for process in psutil.process_iter(["cmdline"]):
         command = " ".join(process.info["cmdline"] or [])
         if home in command and "pulumi-resource-alicloud" in command:
-            found.append(command)
-    return found
+            commands.append(command)
+    return commands
 
 
 def test_a_lock_is_kept_for_a_living_engine_and_taken_from_a_dead_one(project: SmallProject) -> None:
@@ -179,7 +179,7 @@ def test_what_a_state_let_go_goes_with_its_stack(project: SmallProject) -> None:
     project.program(TWO.format(name="yw-logs", description="one"))
     project.up()
     resources = project.exported()["deployment"]["resources"]
-    (urn,) = [one["urn"] for one in resources if one["type"].endswith("log/store:Store")]
+    (urn,) = [resource["urn"] for resource in resources if resource["type"].endswith("log/store:Store")]
     project.engine.run(["state", "delete", urn, "--force", "--yes", "--stack", project.name])
     with pytest.raises(EngineError, match="Store"):
         project.destroy()
@@ -200,7 +200,9 @@ def test_import_and_dependants_of_another_stack(project: SmallProject) -> None:
     with pytest.raises(EngineError, match=r"DependencyViolation: .*test-engine\.two.*delete that first"):
         project.destroy()
     # Out of the state and in again, by the id alone: nothing of the thing changes.
-    urn = next(one["urn"] for one in other.exported()["deployment"]["resources"] if one["type"] == PROJECT)
+    urn = next(
+        resource["urn"] for resource in other.exported()["deployment"]["resources"] if resource["type"] == PROJECT
+    )
     provider = read_state(other.engine, "two").provider
     other.engine.run(["state", "delete", "--yes", "--stack", other.name, urn])
     words = ["import", PROJECT, "logs", "yw-logs", "--provider", f"cloud={provider}"]

@@ -85,15 +85,15 @@ async def test_open_cases_go_by_the_limit_that_is_theirs_and_only_where_they_are
     for closed in ("granted", "refused", "declined"):
         empty.file(FIRST, closed, accept_by=past, due=past, age="9 d")
     empty.file(FIRST, "accepted", holder=SECOND, accept_by=past, due=past)
-    found = await measured(empty)
-    assert (found.in_time, found.due_soon, found.overdue) == (3, 4, 1)
-    assert found.oldest_waiting_seconds == pytest.approx(90, abs=20)
+    measures = await measured(empty)
+    assert (measures.in_time, measures.due_soon, measures.overdue) == (3, 4, 1)
+    assert measures.oldest_waiting_seconds == pytest.approx(90, abs=20)
 
 
 async def test_a_tenant_with_nothing_is_measured_as_such(empty: WatchedCell) -> None:
-    found = await measured(empty)
-    assert (found.filed, found.settled, found.in_time, found.due_soon, found.overdue) == (0, 0, 0, 0, 0)
-    assert (found.oldest_waiting_seconds, found.index_lag_seconds, found.messages_waiting) == (0, 0, 0)
+    measures = await measured(empty)
+    assert (measures.filed, measures.settled, measures.in_time, measures.due_soon, measures.overdue) == (0, 0, 0, 0, 0)
+    assert (measures.oldest_waiting_seconds, measures.index_lag_seconds, measures.messages_waiting) == (0, 0, 0)
 
 
 async def test_the_index_lags_by_its_own_oldest_message_and_messages_are_counted_to_a_bound(
@@ -110,8 +110,8 @@ async def test_the_index_lags_by_its_own_oldest_message_and_messages_are_counted
     assert (await measured(empty)).index_lag_seconds == 0
     waiting("query", 60)
     waiting("query", 5)
-    found = await measured(empty)
-    assert found.index_lag_seconds == pytest.approx(60, abs=20) and found.messages_waiting == 3
+    measures = await measured(empty)
+    assert measures.index_lag_seconds == pytest.approx(60, abs=20) and measures.messages_waiting == 3
     waiting("330000", 1, MOST_MESSAGES)
     assert (await measured(empty)).messages_waiting == MOST_MESSAGES
 
@@ -189,7 +189,7 @@ async def left_open(cell: WatchedCell, superuser: asyncpg.Connection, idle_conne
         async with asyncio.timeout(20):
             while len(left) == 2 or len(left) > idle_connections:
                 await asyncio.sleep(0.05)
-                left = {one["pid"] for one in await superuser.fetch(held)}
+                left = {row["pid"] for row in await superuser.fetch(held)}
         return left, await come(0) in left
 
 
@@ -324,9 +324,9 @@ def test_the_pgbouncer_exporter_tells_of_a_real_one_and_outlives_it(empty: Watch
 
 async def two_clients_of_one_connection(cell: WatchedCell, port: int) -> None:
     """The pool's only connection is held by one client while another waits, until the exporter has told of both."""
-    async with opened(cell) as (_, doors), doors.connection(FIRST) as one, doors.connection(FIRST) as other:
-        async with one.transaction():
-            await one.fetchval("SELECT 1")
+    async with opened(cell) as (_, doors), doors.connection(FIRST) as holder, doors.connection(FIRST) as other:
+        async with holder.transaction():
+            await holder.fetchval("SELECT 1")
             waiting = asyncio.create_task(other.fetchval("SELECT 2"))
             await asyncio.to_thread(wait_until, lambda: _told(port, "pool_clients_waiting") == 1, 10, "one waits")
             assert _told(port, "pool_clients_active") == 1 and _told(port, "pool_servers_active") == 1

@@ -85,11 +85,11 @@ def test_a_healthy_hold_is_known_exactly_and_is_a_go(province: Scraped) -> None:
     load, evidence = watch(province)
     assert evidence.faults == ()
     assert len(evidence.figures) == len(evidence.expected)
-    unknown = [one for one in evidence.figures if one.value is None and one.count is None]
+    unknown = [figure for figure in evidence.figures if figure.value is None and figure.count is None]
     assert unknown == []
-    found = evidence.find("availability of affairs, as it saw itself", "affairs at cell-a")
-    assert found is not None
-    assert (found.value, found.count) == (0.0, 800.0)
+    availability = evidence.find("availability of affairs, as it saw itself", "affairs at cell-a")
+    assert availability is not None
+    assert (availability.value, availability.count) == (0.0, 800.0)
     statement = evidence.find("mean statement", "cell-a application pools")
     assert statement is not None and statement.value == pytest.approx(0.0011)
     connections = evidence.find("connections of the database", "cell-a database")
@@ -98,16 +98,16 @@ def test_a_healthy_hold_is_known_exactly_and_is_a_go(province: Scraped) -> None:
     assert storage is not None and storage.value == pytest.approx(2 / 20)
     cpu = evidence.find(CPU_CURVE, "cell-a application hosts")
     assert cpu is not None and cpu.value == pytest.approx(0.5, abs=0.02)
-    assert all(one.up_at_start and one.up_at_end and one.succeeded == 1 for one in evidence.targets)
+    assert all(target.up_at_start and target.up_at_end and target.succeeded == 1 for target in evidence.targets)
     verdict = judged(load, evidence)
     assert (verdict.verdict, verdict.reasons) == ("GO", ())
 
 
 def test_the_first_failures_of_a_service_that_had_none_are_counted(province: Scraped) -> None:
     load, evidence = watch(province, failed=16, slow=100)
-    found = evidence.find("availability of affairs, as it saw itself", "affairs at cell-a")
-    assert found is not None
-    assert (found.value, found.count) == (16 / 800, 800)
+    availability = evidence.find("availability of affairs, as it saw itself", "affairs at cell-a")
+    assert availability is not None
+    assert (availability.value, availability.count) == (16 / 800, 800)
     late = evidence.find("latency of affairs, as it saw itself", "affairs at cell-a")
     assert late is not None and late.value == 100 / 800
     tenant = evidence.find("failures of a tenant, as services saw them", "services", "330106")

@@ -77,9 +77,9 @@ def send(network: Network, number: str) -> None:
 
 
 def taken(network: Network, numbers: list[str]) -> int:
-    known = ", ".join(f"'{number}'" for number in numbers)
-    found = network.rows(CITY, f"SELECT number FROM affairs.cases WHERE number IN ({known}) AND status = 'accepted'")
-    return len(found)
+    listed = ", ".join(f"'{number}'" for number in numbers)
+    rows = network.rows(CITY, f"SELECT number FROM affairs.cases WHERE number IN ({listed}) AND status = 'accepted'")
+    return len(rows)
 
 
 def unsettled(network: Network) -> int:

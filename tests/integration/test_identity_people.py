@@ -44,8 +44,8 @@ def evaluations(site: IdentitySite) -> Iterator[list[float]]:
 def _evaluations(site: IdentitySite) -> float:
     with httpx.Client(trust_env=False) as client:
         text = client.get(f"http://127.0.0.1:{site.port}/metrics").text
-    found = re.search(r'yiwang_password_evaluations_total\{purpose="verify"\} (\S+)', text)
-    return float(found[1]) if found else 0.0
+    match = re.search(r'yiwang_password_evaluations_total\{purpose="verify"\} (\S+)', text)
+    return float(match[1]) if match else 0.0
 
 
 # ---- registration ----
@@ -469,7 +469,7 @@ def test_open_invitations_are_told_of_and_can_be_revoked(site: IdentitySite) -> 
         assert nobody == {"tenant": "330112", "administrators": 0, "open": []}
         lost, kept = (operator.post("/api/identity/invitations", json=office).json() for _ in range(2))
         answer = operator.get(asking)
-        assert [one["id"] for one in answer.json()["open"]] == [lost["id"], kept["id"]]
+        assert [invitation["id"] for invitation in answer.json()["open"]] == [lost["id"], kept["id"]]
         assert lost["link"].rsplit("/", 1)[1] not in answer.text, "a link is told once"
         assert operator.get("/api/identity/invitations", params={"tenant": "330106"}).json()["open"] == []
         revoking = f"/api/identity/invitations/{lost['id']}"
@@ -478,11 +478,11 @@ def test_open_invitations_are_told_of_and_can_be_revoked(site: IdentitySite) -> 
         with site.client() as browser:
             assert browser.get(lost["link"]).status_code == 410
         assert take_up(site, kept["link"].removeprefix(site.issuer), "zhoumin", "13200000001").status_code == 303
-        found = operator.get(asking).json()
-        assert found == {"tenant": "330112", "administrators": 1, "open": []}
+        listing = operator.get(asking).json()
+        assert listing == {"tenant": "330112", "administrators": 1, "open": []}
         assert operator.delete(f"/api/identity/invitations/{kept['id']}").status_code == 404, "what is taken up stays"
     traced = site.rows("SELECT detail FROM identity.audit WHERE event = 'invitation_revoked'")
-    assert [one["detail"]["name"] for one in traced] == ["周敏"]
+    assert [trace["detail"]["name"] for trace in traced] == ["周敏"]
 
 
 def test_failed_take_up_leaves_the_invitation_usable(site: IdentitySite) -> None:

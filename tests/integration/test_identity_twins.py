@@ -43,8 +43,8 @@ async def slower(doors: Doors, site: IdentitySite, passwords: Passwords) -> floa
             started = time.perf_counter()
             await log_in(sessions, passwords, login, "wrong one", browser)
             measured.append(time.perf_counter() - started)
-    known, unknown = (statistics.median(measured) for measured in spans.values())
-    return (known - unknown) / known
+    known_median, unknown_median = (statistics.median(measured) for measured in spans.values())
+    return (known_median - unknown_median) / known_median
 
 
 async def test_time_tells_nothing_of_a_name(identity_site: IdentitySite, identity_doors: Doors) -> None:
@@ -238,12 +238,12 @@ class LookThenUse:
         self.looked = asyncio.Barrier(ALL_AT_ONCE)
 
     async def __call__(self, connection: Connection, token: str) -> object:
-        found = await invitations.find(connection, token)
+        invitation = await invitations.find(connection, token)
         await self.looked.wait()
-        if found is not None:
+        if invitation is not None:
             used = "UPDATE identity.invitation SET used_at = now() WHERE token_hash = $1"
             await connection.execute(used, digest(token))
-        return found
+        return invitation
 
 
 async def uses(doors: Doors, use: Use) -> int:

@@ -91,14 +91,14 @@ def small(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
 
 
 def operation(result: LoadResult, name: str) -> Operation:
-    return next(one for one in result.operations if one.name == name)
+    return next(counted_operation for counted_operation in result.operations if counted_operation.name == name)
 
 
 def test_a_run_counts_what_the_province_saw(small: Small) -> None:
     result = small.run()
     assert result.journeys_intended == result.journeys_begun == result.journeys_completed > 60
     assert result.failed == 0 and not result.failures, result.failures
-    assert sum(one.wrong + one.limited for one in result.operations) == 0
+    assert sum(counted_operation.wrong + counted_operation.limited for counted_operation in result.operations) == 0
     seen = small.seen()
     for step in ("search", "item", "file", "case", "query"):
         whole = sum(second.requests for second in result.seconds)
@@ -107,8 +107,8 @@ def test_a_run_counts_what_the_province_saw(small: Small) -> None:
     log_ins = seen.pop("log-in") - len(load_province.PLACES)
     assert sum(second.requests for second in result.seconds) == sum(seen.values()) + log_ins
     assert sum(second.begun for second in result.seconds) > result.journeys_begun
-    assert {one.code for one in result.tenants} == set(load_province.PLACES)
-    assert sum(one.requests for one in result.tenants) == result.requests
+    assert {tenant.code for tenant in result.tenants} == set(load_province.PLACES)
+    assert sum(tenant.requests for tenant in result.tenants) == result.requests
     assert any("hold" in line for line in small.said)
 
 
@@ -137,7 +137,7 @@ def test_what_goes_wrong_is_told_apart(small: Small, fault: str, counted: str, k
     assert filed.failed + filed.limited + filed.wrong == filed.requests, "each is counted once"
     assert operation(result, "citizen.item").failed == 0
     assert operation(result, "citizen.case").requests == 0, "the journey ends where it cannot go on"
-    assert {one.kind for one in result.failures} == ({kind} if kind else set())
+    assert {failure.kind for failure in result.failures} == ({kind} if kind else set())
     assert result.journeys_completed == 0
 
 
@@ -206,7 +206,7 @@ def test_the_native_command_knows_the_same_run(small: Small) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout[done.stdout.index("[\n") :])
-    assert {"citizen.file", "clerk.accept"} <= {one["name"] for one in told}
+    assert {"citizen.file", "clerk.accept"} <= {row["name"] for row in told}
     tagged = ["sh", "-c", f"{typed} --tags nosuch"]
     done = subprocess.run(tagged, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "--tags and --exclude-tags select nothing here" in done.stderr
@@ -233,8 +233,13 @@ def test_the_web_page_shows_what_is_going_on(small: Small) -> None:
 
         def shown() -> bool:
             rows = {row["name"]: row for row in httpx.get(f"http://127.0.0.1:{page}/stats/requests").json()["stats"]}
-            one = rows.get("citizen.file", {})
-            return bool(one) and one["num_requests"] > 5 and one["num_failures"] == 0 and one["avg_response_time"] > 0
+            filed = rows.get("citizen.file", {})
+            return (
+                bool(filed)
+                and filed["num_requests"] > 5
+                and filed["num_failures"] == 0
+                and filed["avg_response_time"] > 0
+            )
 
         wait_until(shown, 30, "the page shows filings")
     finally:
@@ -287,4 +292,4 @@ def test_an_interrupted_run_leaves_no_process(small: Small) -> None:
     assert len(family) >= 3
     process.send_signal(signal.SIGINT)
     assert process.wait(90) == 130, log.read_text()
-    wait_until(lambda: not any(one.is_running() for one in family), 10, "every process of the run has ended")
+    wait_until(lambda: not any(member.is_running() for member in family), 10, "every process of the run has ended")

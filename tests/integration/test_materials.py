@@ -44,7 +44,7 @@ def upload(
 
 def stored(objects: Objects) -> list[str]:
     listed = objects.client(*objects.ROOT).list_objects_v2(Bucket="cases")
-    return [found["Key"] for found in listed.get("Contents", [])]
+    return [content["Key"] for content in listed.get("Contents", [])]
 
 
 def test_a_material_lies_in_its_tenants_prefix_and_is_copied_to_the_next_holder(

@@ -367,10 +367,10 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 def supported(section: str, name: str) -> set[str]:
     """The values of a parameter that the table calls supported."""
-    found = (
+    matches = (
         re.match(rf"`{name}=([^`]+)`$", line.parameter) for line in lines(section) if "supported" in line.outcome[:9]
     )
-    return {match[1] for match in found if match}
+    return {match[1] for match in matches if match}
 
 
 @pytest.mark.parametrize(
@@ -415,12 +415,12 @@ def test_no_answer_is_cached_or_told_on(party: RelyingParty, stranger: httpx.Cli
 
 
 def test_every_parameter_and_member_has_a_line() -> None:
-    for section, known in (
+    for section, parameters in (
         ("Authorization request", AUTHORIZATION),
         ("Token request", TOKEN - {"client_assertion_type"}),
     ):
         named = {re.match(r"`(\w+)", line.parameter) for line in lines(section)}
-        assert known <= {match[1] for match in named if match}, section
+        assert parameters <= {match[1] for match in named if match}, section
     described = set(re.findall(r"`(\w+)`", DOCUMENT.split("## The discovery document\n")[1]))
     assert set(metadata("https://id.test")) <= described
 

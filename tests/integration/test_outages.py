@@ -45,8 +45,8 @@ class Visitors:
                 wait_until(lambda: self.heard["good"] > after + ASKING, 30, "they are answered again")
             finally:
                 self._over.set()
-            for one in asked:
-                one.result()
+            for future in asked:
+                future.result()
 
     def _go_on_asking(self) -> None:
         while not self._over.is_set():

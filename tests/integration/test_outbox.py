@@ -361,7 +361,7 @@ async def test_a_receiver_stops_in_time_and_goes_on_where_it_stopped(
     while not taken or len(taken[-1]) < 40:
         taken.append((await receiver(doors, apply).receive(batch)).applied)
     assert 0 < len(taken[0]) < 40
-    assert all(len(one) <= len(later) for one, later in pairwise(taken))
+    assert all(len(earlier) <= len(later) for earlier, later in pairwise(taken))
     # but for the message that was cut off each time, which was never committed
     assert sum(times.values()) <= 40 + len(taken)
 
@@ -443,7 +443,7 @@ async def sizes_of_posts(doors: Doors, monkeypatch: pytest.MonkeyPatch, seconds:
 
     async def post(sender: str, destination: str, envelope: Envelope) -> Answer:
         sizes.append(len(envelope.messages))
-        return Answer(applied=[one.sequence for one in envelope.messages])
+        return Answer(applied=[message.sequence for message in envelope.messages])
 
     async def gather(left: float) -> None:
         if left > 0:

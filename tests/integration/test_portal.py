@@ -110,9 +110,9 @@ async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIte
 
 
 async def csrf(browser: httpx.AsyncClient, path: str = "/progress") -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', (await browser.get(path)).text)
-    assert found
-    return found[1]
+    match = re.search(r'name="csrf" value="([^"]+)"', (await browser.get(path)).text)
+    assert match
+    return match[1]
 
 
 async def hidden_fields(browser: httpx.AsyncClient) -> dict[str, str]:
@@ -569,7 +569,7 @@ async def test_a_key_used_for_another_form_is_told_and_replaced(sites: Sites, to
     before = f"/cases/{NUMBER}" if told == NUMBER else "/cases"
     assert f'href="{before}" target="_blank" data-test="filed-before"' in page
     assert hidden["key"] not in page
-    keys = {found for answer in answers for found in re.findall(r'name="key" value="([^"]+)"', answer.text)}
+    keys = {key for answer in answers for key in re.findall(r'name="key" value="([^"]+)"', answer.text)}
     assert len(keys) == 1, "loaded again, the page has the key that it had"
 
 

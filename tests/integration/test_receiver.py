@@ -51,7 +51,7 @@ class Receiver:
 
     def kept(self) -> set[float]:
         with self.client() as client:
-            return {one["at"] for one in client.get("/verdicts").json()["verdicts"]}
+            return {verdict["at"] for verdict in client.get("/verdicts").json()["verdicts"]}
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def receiver(tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.kill()
+    for started in made:
+        started.kill()
 
 
 def lost_over_kills(receiver: Receiver, kills: int) -> int:
@@ -85,7 +85,7 @@ def lost_over_kills(receiver: Receiver, kills: int) -> int:
         killer.join()
         receiver.kill()
         receiver.start()
-        newest = {one for one in acknowledged if one > at - 250}  # it keeps three hundred
+        newest = {moment for moment in acknowledged if moment > at - 250}  # it keeps three hundred
         lost = newest - receiver.kept()
         if lost:
             return len(lost)
@@ -102,9 +102,9 @@ def test_a_receiver_that_acknowledges_before_it_writes_is_caught(receiver: Calla
 
 
 def test_it_ends_when_it_is_asked_to(receiver: Callable[..., Receiver]) -> None:
-    one = receiver("-m", "monitoring.receiver")
-    with one.client() as client:
+    running = receiver("-m", "monitoring.receiver")
+    with running.client() as client:
         assert client.get("/healthz").json() == {"status": "alive"}
         assert "process_cpu_seconds_total" in client.get("/metrics").text
-    stop(one.process)
-    assert one.process.returncode in (0, -signal.SIGTERM)
+    stop(running.process)
+    assert running.process.returncode in (0, -signal.SIGTERM)

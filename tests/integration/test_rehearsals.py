@@ -52,12 +52,12 @@ class Stage:
 
     def left(self, number: str) -> dict[str, int]:
         """Rows of a case in every database, by table."""
-        found = {}
+        counts = {}
         for table, column in (("cases", "number"), ("traces", "number"), ("outbox", "key"), ("materials", "number")):
             statement = f"SELECT count(*) FROM affairs.{table} WHERE {column} = '{number}'"
             rows = sum(int(self.network.postgres.run(statement, f"t{place.code}")) for place in PLACES)
-            found[table] = rows
-        return found | {"index": int(self.indexed(number))}
+            counts[table] = rows
+        return counts | {"index": int(self.indexed(number))}
 
     def traces_of_person(self, subject: str) -> dict[str, int]:
         tables = {
@@ -149,7 +149,7 @@ def test_nobody_real_is_taken_for_a_rehearsal(stage: Stage) -> None:
     for named, words in (([real], "usernames"), ([rehearsed], rehearsed), ([], "usernames")):
         code, lines = remove(named, stage.databases())
         assert code == 1 and words in lines[0]["error"], lines
-    without_identity = [one for one in stage.databases() if one["module"] != "identity"]
+    without_identity = [database for database in stage.databases() if database["module"] != "identity"]
     assert remove([rehearsed], without_identity)[0] == 1
     assert stage.left(number)["cases"] == 1
     assert stage.traces_of_person(somebodys)["person"] == stage.traces_of_person(disguised)["person"] == 1
@@ -171,7 +171,7 @@ def test_attempts_alone_can_be_forgotten(stage: Stage) -> None:
     rehearsed, _ = usernames()
     theirs = stage.person(rehearsed, f"{NAME_MARK}市民")
     number = stage.file(COUNTY, theirs, f"{NAME_MARK}市民")
-    identity = [one for one in stage.databases() if one["module"] == "identity"]
+    identity = [database for database in stage.databases() if database["module"] == "identity"]
     code, lines = remove([rehearsed], identity, attempts_only=True)
     assert code == 0 and lines[0]["removed"]["identity.attempt"] > 0
     after = stage.traces_of_person(theirs)

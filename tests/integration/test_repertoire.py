@@ -63,7 +63,7 @@ class Hands:
         assert ran.returncode != 0 and re.search(because, ran.stdout), f"{done}: {ran.args}\n{ran.stdout}"
 
     def _type(self, done: str, words: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        command = WORD.sub(lambda found: f"'{words[found[0]]}'", lines()[done].command)
+        command = WORD.sub(lambda match: f"'{words[match[0]]}'", lines()[done].command)
         return subprocess.run(
             ["bash", "-c", command],
             cwd=self.project.root,
@@ -119,11 +119,11 @@ def hands(project: SmallProject, request: pytest.FixtureRequest) -> Hands:
 def by_hand(hands: Hands, key: str) -> None:
     """Somebody changes the key's description in the console, and deletes its alias."""
     cloud = Cloud(hands.project.folder.cloud, hands.project.environment)
-    mine = [one for one in cloud.kept.list() if one.owner.stack == hands.project.name]
-    changed = next(one for one in mine if one.spec.type == KEY)
+    mine = [record for record in cloud.kept.list() if record.owner.stack == hands.project.name]
+    changed = next(record for record in mine if record.spec.type == KEY)
     inputs = {**changed.spec.inputs, "description": key}
     cloud.kept.update(changed.id, KeptSpec(KEY, inputs, {}, changed.spec.unique_name))
-    cloud.kept.delete(next(one for one in mine if one.spec.type == ALIAS).id)
+    cloud.kept.delete(next(record for record in mine if record.spec.type == ALIAS).id)
 
 
 def test_updates(hands: Hands) -> None:
@@ -248,7 +248,7 @@ def test_imports(hands: Hands) -> None:
     assert hands.agreed()
 
     wanted = [thing for thing in kept if thing.token != KEY]
-    resources = [{"type": one.token, "name": one.name, "id": one.id, "provider": "provider"} for one in wanted]
+    resources = [{"type": thing.token, "name": thing.name, "id": thing.id, "provider": "provider"} for thing in wanted]
     listed, code = hands.project.root / "imports.json", hands.project.root / "code.py"
     listed.write_text(json.dumps({"nameTable": {"provider": provider}, "resources": resources}))
     hands.types("import of several", FILE=listed.name, CODE=code.name)

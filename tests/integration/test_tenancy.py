@@ -141,7 +141,7 @@ class Asking:
 
     async def by_two(self, network: Network, kind: type[asyncpg.Connection], statement: str, *values: Any) -> Any:
         """What a new connection to one database and then one to another's give."""
-        found = []
+        fetched = []
         for code in (COUNTY.code, NEIGHBOUR.code):
             account = f"t{code}_app"
             connection = await asyncpg.connect(
@@ -154,9 +154,9 @@ class Asking:
                 statement_cache_size=0,
                 connection_class=kind,
             )
-            found.append(await connection.fetchval(statement, *values))
+            fetched.append(await connection.fetchval(statement, *values))
             await connection.close()
-        return found
+        return fetched
 
 
 ARRAYS = "SELECT ($1::bytea[])[1] || ($2::uuid[])[1]::text::bytea || ($3::timestamptz[])[1]::text::bytea"
@@ -188,11 +188,11 @@ async def test_a_databases_own_types_are_asked_for_in_each(catalogue: Network, m
     for database, words in databases:
         catalogue.postgres.run(f"CREATE TYPE public.mood AS ENUM ({words})", database)
     try:
-        found = await asking.by_two(catalogue, TypesOnce, "SELECT ARRAY['y']::public.mood[]")
+        moods = await asking.by_two(catalogue, TypesOnce, "SELECT ARRAY['y']::public.mood[]")
     finally:
         for database, _ in databases:
             catalogue.postgres.run("DROP TYPE public.mood", database)
-    assert found == [["y"], ["y"]]
+    assert moods == [["y"], ["y"]]
     assert asking.times >= 2
 
 
@@ -202,7 +202,7 @@ async def test_what_is_open_to_a_tenant_closes_when_it_leaves(catalogue: Network
         assert await connection.fetchval("SELECT current_database()") == f"t{COUNTY.code}"
     directory = doors._directory
     assert list(doors._pools) == [f"t{COUNTY.code}"]
-    directory._own = [one for one in directory._own if one.code != COUNTY.code]
+    directory._own = [tenant for tenant in directory._own if tenant.code != COUNTY.code]
     for notify in directory.changed:
         notify()
     assert not doors._pools

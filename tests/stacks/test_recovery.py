@@ -95,6 +95,10 @@ def _leaf(living: Living, scope: str) -> dict[str, Any]:
     exported = json.loads(living.engine.run(["stack", "export", "--stack", living.engine.stack(scope)]).stdout)
     resources = exported["deployment"]["resources"]
     needed = {
-        urn for one in resources for urn in [*one.get("dependencies", []), one.get("parent"), one.get("provider")]
+        urn
+        for resource in resources
+        for urn in [*resource.get("dependencies", []), resource.get("parent"), resource.get("provider")]
     }
-    return next(one for one in resources if one["type"].startswith("alicloud:") and one["urn"] not in needed)
+    return next(
+        resource for resource in resources if resource["type"].startswith("alicloud:") and resource["urn"] not in needed
+    )

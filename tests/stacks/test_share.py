@@ -21,9 +21,9 @@ def times(living: Living) -> Iterator[Times]:
     before, containers = living.life.speed, Containers(living.name)
 
     def measured() -> set[float]:
-        hosts = [one for one in living.life.cloud.inventory() if one.kind == "Host"]
+        hosts = [record for record in living.life.cloud.inventory() if record.kind == "Host"]
         assert hosts
-        return {round(_cores(containers, one.spec.name) / _own(one.spec.instance_type), 1) for one in hosts}
+        return {round(_cores(containers, host.spec.name) / _own(host.spec.instance_type), 1) for host in hosts}
 
     yield measured
     living.life.set_speed(before)

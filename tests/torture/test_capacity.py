@@ -80,7 +80,9 @@ def test_the_loop_ends_right_with_many_cases_in_the_databases(living: Living, ow
         with living.life.bursting():
             folder = living.life.folder.root / "load" / "many-cases"
             filed = load_run.run(filing, living.name, folder)
-        count = sum(one.requests - one.failed for one in filed.operations if one.name == "citizen.file")
+        count = sum(
+            operation.requests - operation.failed for operation in filed.operations if operation.name == "citizen.file"
+        )
         assert count >= 0.98 * CASES
         assert loop(living).right
     finally:

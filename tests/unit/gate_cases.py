@@ -85,10 +85,10 @@ def healthy_evidence() -> Evidence:
         ),
         targets=tuple(
             TargetSight(
-                job=one.job, host=one.labels["host"], interval=5, up_at_start=True, up_at_end=True, scrapes=12,
+                job=target.job, host=target.labels["host"], interval=5, up_at_start=True, up_at_end=True, scrapes=12,
                 succeeded=1.0, gap=5.0,
             )
-            for one in targets(OUTPUTS)
+            for target in targets(OUTPUTS)
         ),
         curves=(
             Curve(name=CPU, component=APPLICATION, points=tuple((START + at, 0.5) for at in range(-10, HOLD, 5))),
@@ -96,39 +96,45 @@ def healthy_evidence() -> Evidence:
     )  # fmt: skip
 
 
-def _well(query: str) -> tuple[float, float | None]:
-    one = QUERIES[query]
-    if one.of is not None:
-        return (0.001 if one.unit == "seconds" else 0.0), 1000.0
-    return (0.3 if one.unit == "use" and one.limit else 0.0), None
+def _well(name: str) -> tuple[float, float | None]:
+    query = QUERIES[name]
+    if query.of is not None:
+        return (0.001 if query.unit == "seconds" else 0.0), 1000.0
+    return (0.3 if query.unit == "use" and query.limit else 0.0), None
 
 
 def spoiled(evidence: Evidence, query: str, component: str = "", tenant: str = "", **changes: Any) -> Evidence:
     """The same with other figures of one query (of one component or tenant, or of all)."""
 
-    def is_it(one: Figure) -> bool:
-        return one.query == query and component in ("", one.component) and tenant in ("", one.tenant)
+    def is_it(figure: Figure) -> bool:
+        return figure.query == query and component in ("", figure.component) and tenant in ("", figure.tenant)
 
-    assert any(is_it(one) for one in evidence.figures), query
+    assert any(is_it(figure) for figure in evidence.figures), query
     return evidence.model_copy(
-        update={"figures": tuple(one.model_copy(update=changes) if is_it(one) else one for one in evidence.figures)}
+        update={
+            "figures": tuple(
+                figure.model_copy(update=changes) if is_it(figure) else figure for figure in evidence.figures
+            )
+        }
     )
 
 
 def with_target(evidence: Evidence, job: str, host: str, **changes: Any) -> Evidence:
-    assert any((one.job, one.host) == (job, host) for one in evidence.targets)
+    assert any((target.job, target.host) == (job, host) for target in evidence.targets)
     return evidence.model_copy(
         update={
             "targets": tuple(
-                one.model_copy(update=changes) if (one.job, one.host) == (job, host) else one
-                for one in evidence.targets
+                target.model_copy(update=changes) if (target.job, target.host) == (job, host) else target
+                for target in evidence.targets
             )
         }
     )
 
 
 def with_operation(load: LoadResult, name: str, change: Callable[[Operation], Operation]) -> LoadResult:
-    return load.model_copy(update={"operations": [change(one) if one.name == name else one for one in load.operations]})
+    return load.model_copy(
+        update={"operations": [change(former) if former.name == name else former for former in load.operations]}
+    )
 
 
 def verdict(

@@ -80,8 +80,14 @@ def denies_plain_http(value: Any) -> bool:
     if value == "[unknown]":
         return True
     statements = json.loads(value)["Statement"]
-    open_to_all = [one for one in statements if one["Effect"] == "Allow" and "*" in one["Principal"]]
-    denied = [one for one in statements if one["Effect"] == "Deny" and "acs:SecureTransport" in str(one["Condition"])]
+    open_to_all = [
+        statement for statement in statements if statement["Effect"] == "Allow" and "*" in statement["Principal"]
+    ]
+    denied = [
+        statement
+        for statement in statements
+        if statement["Effect"] == "Deny" and "acs:SecureTransport" in str(statement["Condition"])
+    ]
     return bool(denied) and not open_to_all
 
 
@@ -268,38 +274,42 @@ def open_administration(resources: Iterable[Declared]) -> list[str]:
 
 def metrics_for_others(resources: Iterable[Declared], monitoring_group: str) -> list[str]:
     """Rules that let anybody but the monitoring hosts reach metrics, or a range of ports."""
-    found = []
+    violations = []
     for resource in resources:
         if resource.type != RULE_OF_GROUP or resource.inputs.get("sourceSecurityGroupId") == monitoring_group:
             continue
         first, last = (int(end) for end in resource.inputs["portRange"].split("/"))
         metrics = any(first <= port <= last for port in (*EXPORTERS.values(), GATEWAY_METRICS_PORT))
         if metrics or first != last:
-            found.append(f"{first}/{last}: {resource.name}")
-    return found
+            violations.append(f"{first}/{last}: {resource.name}")
+    return violations
 
 
 def in_group(resources: Iterable[Declared], group: str) -> list[str]:
-    return [one.name for one in resources if one.type == ECS and group in one.inputs["securityGroups"]]
+    return [
+        resource.name for resource in resources if resource.type == ECS and group in resource.inputs["securityGroups"]
+    ]
 
 
 def doors_for_strangers(resources: Iterable[Declared]) -> list[str]:
     """Databases and caches that let in a group of another stack: no host opens another cell's."""
     declared = list(resources)
-    own = {f"id-of-{one.name}" for one in declared if one.type == "alicloud:ecs/securityGroup:SecurityGroup"}
-    found = []
+    own = {
+        f"id-of-{resource.name}" for resource in declared if resource.type == "alicloud:ecs/securityGroup:SecurityGroup"
+    }
+    doors = []
     for resource in declared:
         if resource.type == RDS:
-            found += [f"{group}: {resource.name}" for group in set(resource.inputs["securityGroupIds"]) - own]
+            doors += [f"{group}: {resource.name}" for group in set(resource.inputs["securityGroupIds"]) - own]
         if resource.type == CACHE:
             groups = set(resource.inputs["securityGroupId"].split(","))
-            found += [f"{group}: {resource.name}" for group in groups - own]
-    return found
+            doors += [f"{group}: {resource.name}" for group in groups - own]
+    return doors
 
 
 def without_tenant(resources: Iterable[Declared], codes: Iterable[str]) -> list[str]:
     """Resources named after a tenant that do not carry its code in what the cloud gets to see."""
-    found = []
+    names = []
     for resource in resources:
         code = next((code for code in codes if resource.name.startswith(f"t{code}")), None)
         if code is None or not resource.custom:
@@ -307,5 +317,5 @@ def without_tenant(resources: Iterable[Declared], codes: Iterable[str]) -> list[
         tags = resource.inputs.get("tags")
         carried = tags.get("tenant") == code if tags else code in json.dumps(resource.inputs)
         if not carried:
-            found.append(resource.name)
-    return found
+            names.append(resource.name)
+    return names

@@ -14,14 +14,14 @@ prefixes = st.integers(min_value=8, max_value=24)
 def faults(addresses: AddressPlan) -> list[str]:
     """What the cloud would refuse of a plan's vSwitches."""
     parts = [*addresses.services, *addresses.balancers]
-    found = [f"{part} is outside {addresses.network}" for part in parts if not part.subnet_of(addresses.network)]
-    found += [
-        f"{one} overlaps {other}"
-        for number, one in enumerate(parts)
+    problems = [f"{part} is outside {addresses.network}" for part in parts if not part.subnet_of(addresses.network)]
+    problems += [
+        f"{part} overlaps {other}"
+        for number, part in enumerate(parts)
         for other in parts[number + 1 :]
-        if one.overlaps(other)
+        if part.overlaps(other)
     ]
-    return found + [f"{part} is too small for a balancer" for part in addresses.balancers if part.prefixlen > 28]
+    return problems + [f"{part} is too small for a balancer" for part in addresses.balancers if part.prefixlen > 28]
 
 
 @given(prefixes, st.integers(min_value=0, max_value=2**24 - 1))

@@ -85,8 +85,8 @@ def test_new_year_is_no_working_day_before_its_notice_is_out() -> None:
 @settings(max_examples=10)
 def test_every_year_has_its_thirteen_days(year: int) -> None:
     days = [date(year, 1, 1) + timedelta(days=number) for number in range(366)]
-    found = [day for day in days if day.year == year and is_statutory_holiday(day)]
-    assert len(found) in (12, 13), "Mid-Autumn may fall on National Day"
+    holidays = [day for day in days if day.year == year and is_statutory_holiday(day)]
+    assert len(holidays) in (12, 13), "Mid-Autumn may fall on National Day"
 
 
 def test_what_lies_beyond_the_lunar_calendar_is_still_told() -> None:

@@ -64,7 +64,7 @@ def test_hosts_needed_are_enough_and_one_fewer_is_not(law: ScalabilityLaw, targe
 
 @given(LAWS, RATES, RATES, HEADROOMS)
 def test_a_larger_target_never_needs_fewer_hosts(
-    law: ScalabilityLaw, one: float, other: float, headroom: float
+    law: ScalabilityLaw, rate: float, other_rate: float, headroom: float
 ) -> None:
     def needed(target: float) -> float:
         try:
@@ -72,7 +72,7 @@ def test_a_larger_target_never_needs_fewer_hosts(
         except OutOfReach:
             return math.inf
 
-    assert needed(min(one, other)) <= needed(max(one, other))
+    assert needed(min(rate, other_rate)) <= needed(max(rate, other_rate))
 
 
 def test_a_law_that_turns_back_refuses_what_no_number_of_hosts_carries() -> None:
@@ -198,12 +198,15 @@ def true_capacity(most: float) -> float:
 
 def test_the_capacity_lies_in_its_interval_about_as_often_as_it_says() -> None:
     random, runs = np.random.default_rng(5), 40
-    found = [capacity_of(stepped(12, random)) for _ in range(runs)]
+    capacities = [capacity_of(stepped(12, random)) for _ in range(runs)]
     truth = true_capacity(12)
-    assert sum(truth in one.interval for one in found) / runs >= CONFIDENCE - 0.1
-    assert abs(float(np.mean([one.rate for one in found])) / truth - 1) < 0.05
-    assert all(not one.lower_bound and one.interval.low <= one.rate <= one.interval.high for one in found)
-    widths = [(one.interval.high - one.interval.low) / one.rate for one in found]
+    assert sum(truth in capacity.interval for capacity in capacities) / runs >= CONFIDENCE - 0.1
+    assert abs(float(np.mean([capacity.rate for capacity in capacities])) / truth - 1) < 0.05
+    assert all(
+        not capacity.lower_bound and capacity.interval.low <= capacity.rate <= capacity.interval.high
+        for capacity in capacities
+    )
+    widths = [(capacity.interval.high - capacity.interval.low) / capacity.rate for capacity in capacities]
     assert float(np.mean(widths)) < 0.25
 
 
@@ -222,16 +225,16 @@ def step(offered: float, broke: str | None = None, by_latency: bool = True) -> S
 
 
 def test_what_never_broke_is_only_a_lower_bound_and_says_so() -> None:
-    found = capacity_of([step(2), step(3), step(4.5)])
-    assert found.lower_bound
-    assert (found.rate, found.interval.low, found.interval.high) == (4.5, 4.5, math.inf)
+    capacity = capacity_of([step(2), step(3), step(4.5)])
+    assert capacity.lower_bound
+    assert (capacity.rate, capacity.interval.low, capacity.interval.high) == (4.5, 4.5, math.inf)
 
 
 def test_failures_follow_no_law_the_last_good_step_is_the_figure() -> None:
     steps = [step(rate) for rate in (1, 2, 3, 4, 5)] + [step(7, "5 % failed", by_latency=False)]
-    found = capacity_of(steps)
-    assert found.rate == 5
-    assert found.interval == Interval(5, 7)
+    capacity = capacity_of(steps)
+    assert capacity.rate == 5
+    assert capacity.interval == Interval(5, 7)
 
 
 @pytest.mark.parametrize(
@@ -268,8 +271,8 @@ def test_one_number_of_hosts_takes_the_assumed_contention_and_a_wider_interval()
     def of_six(law: ScalabilityLaw) -> float:
         return law.throughput(6)
 
-    def width(found: Interval) -> float:
-        return found.high - found.low
+    def width(interval: Interval) -> float:
+        return interval.high - interval.low
 
     assert law.throughput(6) in alone.interval(of_six)
     assert width(alone.interval(of_six)) > width(both.interval(of_six))

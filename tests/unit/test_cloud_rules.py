@@ -92,10 +92,10 @@ def test_names_resolve_through_chains_and_wildcards() -> None:
 )
 def test_host_types(name: str, vcpus: int, memory: int) -> None:
     settings = CloudSettings()
-    known = host_type(name)
-    assert (known.vcpus, known.memory_gib) == (vcpus, memory)
-    assert known.limits(settings) == (round(vcpus * settings.cores_per_vcpu, 4), memory * 64)
-    assert host_type(type_with_limits(*known.limits(settings), settings)).limits(settings) == known.limits(settings)
+    host = host_type(name)
+    assert (host.vcpus, host.memory_gib) == (vcpus, memory)
+    assert host.limits(settings) == (round(vcpus * settings.cores_per_vcpu, 4), memory * 64)
+    assert host_type(type_with_limits(*host.limits(settings), settings)).limits(settings) == host.limits(settings)
 
 
 def cores_of(hosts: Mapping[str, Mapping[str, int]], scale: float) -> float:

@@ -69,7 +69,7 @@ class Command:
 
 
 def _types(hint: Any) -> tuple[Any, ...]:
-    return (hint, *(inner for one in get_args(hint) for inner in _types(one)))
+    return (hint, *(inner for argument in get_args(hint) for inner in _types(argument)))
 
 
 def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[Command]:
@@ -81,7 +81,7 @@ def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[Command]:
 
 
 COMMANDS = list(commands(typer.main.get_command(cli.app)))
-ON_AN_ENVIRONMENT = [one for one in COMMANDS if one.names_environment]
+ON_AN_ENVIRONMENT = [command for command in COMMANDS if command.names_environment]
 each = pytest.mark.parametrize("command", COMMANDS, ids=str)
 each_on_an_environment = pytest.mark.parametrize("command", ON_AN_ENVIRONMENT, ids=str)
 
@@ -124,8 +124,8 @@ def telling_outputs() -> Callable[..., subprocess.CompletedProcess[str]]:
     text = provisioned.outputs().model_dump_json()
     outputs = json.loads(text.replace("10.91.", "127.91.").replace(provisioned.SUFFIX, "nowhere.localhost"))
     foundation = outputs["foundation"] | {"site_port": 9, "authority_certificate": ""}
-    tenants = {one["code"]: one for one in outputs["tenants"]}
-    cells = {one["cell"]: one for one in outputs["cells"]}
+    tenants = {tenant["code"]: tenant for tenant in outputs["tenants"]}
+    cells = {cell["cell"]: cell for cell in outputs["cells"]}
     own = {"kind": "tenants", "environment": ENVIRONMENT, "scope": "zhejiang", "bucket": "b", "tenants": tenants}
     stacks, secrets = {"foundation": foundation, **cells, "zhejiang": own}, provisioned.secrets()["cells"]
 

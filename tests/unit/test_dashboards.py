@@ -14,7 +14,7 @@ from monitoring.dashboards import dashboards
 from monitoring.objectives import load
 
 MADE: dict[str, dict[str, Any]] = {
-    name: json.loads(json.dumps(one.build(), cls=JSONEncoder)) for name, one in dashboards(load()).items()
+    name: json.loads(json.dumps(dashboard.build(), cls=JSONEncoder)) for name, dashboard in dashboards(load()).items()
 }
 
 
@@ -37,7 +37,7 @@ def test_every_panel_has_a_place_a_query_and_a_data_source(name: str) -> None:
 
 
 def test_each_dashboard_has_an_identity_of_its_own() -> None:
-    assert {one["uid"] for one in MADE.values()} == {f"yiwang-{name}" for name in MADE}
+    assert {dashboard["uid"] for dashboard in MADE.values()} == {f"yiwang-{name}" for name in MADE}
 
 
 def test_limits_are_drawn_from_the_objectives() -> None:

@@ -75,7 +75,7 @@ def test_what_has_another_reason_is_not_repeated() -> None:
 # what a gate's verdict means beside what was measured
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, found: Verdict, cost: float = 0.0045, **changes: Any) -> Demonstration:
+def judged(monkeypatch: pytest.MonkeyPatch, judgement: Verdict, cost: float = 0.0045, **changes: Any) -> Demonstration:
     """A demonstration that has measured 20 journeys a second for 4.5 ms of the generator's CPU each, asks for 24, has
     foretold 28 (26 to 30) for one host more, and whose gate finds this.
     """
@@ -83,7 +83,9 @@ def judged(monkeypatch: pytest.MonkeyPatch, found: Verdict, cost: float = 0.0045
     share = cost * load.journeys_ended / load.hold_seconds
     load = load.model_copy(update={"generator": load.generator.model_copy(update={"cpu_share": share})})
     evidence = healthy_evidence()
-    monkeypatch.setattr(demo_loop, "run_gate", lambda *_, **__: Judged(found, load, evidence, Path("report.html"), ""))
+    monkeypatch.setattr(
+        demo_loop, "run_gate", lambda *_, **__: Judged(judgement, load, evidence, Path("report.html"), "")
+    )
     made = demonstration(io.StringIO())
     made.story.cost, made.story.target, made.story.predicted = 0.0045, 24.0, 28.0
     made.story.carried, made.story.carried_interval = 20.0, (18.5, 22.0)
@@ -142,10 +144,10 @@ def test_a_run_whose_generator_was_the_limit_is_unsure_even_where_a_no_go_was_du
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     late = Generator(processes=1, cpu_share=0.3, lateness_p99=0.5, limited=True, reason="late")
-    found = verdict(healthy_load(generator=late))
-    assert found.verdict == "NO-GO" and not found.tells
+    judgement = verdict(healthy_load(generator=late))
+    assert judgement.verdict == "NO-GO" and not judgement.tells
     with pytest.raises(Unsure, match="the gate says NO-GO where NO-GO was due"):
-        judged(monkeypatch, found)._gate(LAUNCH, "NO-GO")
+        judged(monkeypatch, judgement)._gate(LAUNCH, "NO-GO")
 
 
 @pytest.mark.parametrize(("high", "sure"), [(23.9, True), (24.5, False)])
@@ -154,8 +156,8 @@ def test_a_target_within_the_interval_of_what_was_measured_is_not_tried(
 ) -> None:
     story = demonstration(io.StringIO())
     asked = list[float | None]()
-    found = evidence(rate=20, capacity=MeasuredCapacity(rate=20, low=18.5, high=high))
-    monkeypatch.setattr(story, "_measure", lambda scenario: found)
+    measurement = evidence(rate=20, capacity=MeasuredCapacity(rate=20, low=18.5, high=high))
+    monkeypatch.setattr(story, "_measure", lambda scenario: measurement)
 
     def gate(launch: Scenario, expected: str) -> dict[str, str]:
         asked.append(launch.rate)

@@ -321,7 +321,7 @@ async def test_an_odd_figure_hides_itself_alone(site: Site, figure: str, odd: An
     assert len(hidden) == 1 and 'tenant="330108"' in hidden.pop()
     assert after['yiwang_tenant_reading_success{tenant="330108"}'] == 0
     assert after['yiwang_tenant_reading_success{tenant="330106"}'] == 1
-    assert [one["event"] for one in quiet].count("tenants.odd_figures") == 1
+    assert [log["event"] for log in quiet].count("tenants.odd_figures") == 1
 
 
 async def test_filings_that_are_no_number_are_a_failed_reading_of_that_tenant_alone(site: Site) -> None:
@@ -358,25 +358,27 @@ async def test_tenants_come_and_go_without_a_restart(site: Site) -> None:
 
 def counted(filings: Filings, steps: Sequence[Sequence[float]], after: Callable[[Known, Measures], Known]) -> int:
     """Readings half a minute apart; before each one filings of so many seconds ago become visible."""
-    known = Known()
+    reading = Known()
     for step in steps:
         filings.moments += [filings.now - timedelta(seconds=age) for age in step]
-        known = after(known, filings.measure(known.measures.mark if known.measures else None))
+        reading = after(reading, filings.measure(reading.measures.mark if reading.measures else None))
         filings.now += timedelta(seconds=30)
-    return known.filings
+    return reading.filings
 
 
 LATE = [(), (1, 2, 3), (), (80,), (5, 65, 110), *[()] * 6, (1,), *[()] * 6]
 
 
-def exactly(known: Known, measures: Measures) -> Known:
-    return known.after(measures, 0, 0)
+def exactly(reading: Known, measures: Measures) -> Known:
+    return reading.after(measures, 0, 0)
 
 
-def since_the_last_reading(known: Known, measures: Measures) -> Known:
+def since_the_last_reading(reading: Known, measures: Measures) -> Known:
     """Known to be bad: counts what is newer than the last reading, so that a late commit is never seen."""
-    newer = [] if known.measures is None else [measures.filed]
-    return Known(filings=known.filings + sum(newer), measures=Measures(0, 0, measures.mark + SETTLED, 0, 0, 0, 0, 0, 0))
+    newer = [] if reading.measures is None else [measures.filed]
+    return Known(
+        filings=reading.filings + sum(newer), measures=Measures(0, 0, measures.mark + SETTLED, 0, 0, 0, 0, 0, 0)
+    )
 
 
 def test_each_filing_counts_once_however_late_it_was_committed() -> None:
@@ -389,13 +391,13 @@ def test_counting_from_the_last_reading_is_caught() -> None:
 
 def test_filings_before_the_start_do_not_count_and_a_removal_does_not_turn_the_counter_back() -> None:
     filings = Filings([START - timedelta(seconds=age) for age in (1, 50, 5000)])
-    known = exactly(Known(), filings.measure(None))
-    assert known.filings == 0
+    reading = exactly(Known(), filings.measure(None))
+    assert reading.filings == 0
     seen = []
     for moments in ([1, 2, 3], [3], [3, 4, 5]):
         filings.moments = [START + timedelta(seconds=second) for second in moments]
         filings.now += timedelta(seconds=30)
-        assert known.measures is not None
-        known = exactly(known, filings.measure(known.measures.mark))
-        seen.append(known.filings)
+        assert reading.measures is not None
+        reading = exactly(reading, filings.measure(reading.measures.mark))
+        seen.append(reading.filings)
     assert seen == [3, 3, 5]

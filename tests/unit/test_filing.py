@@ -316,9 +316,9 @@ def test_what_a_tenant_promises_is_never_longer_than_the_standard(
         "published_at": "2026-01-01T00:00:00Z",
     }
     row = {"standard": json.dumps(body), "implementation": json.dumps({"promised_working_days": own})}
-    found = in_force(row, Tenant.model_validate(TENANT))
-    assert (found.promised_working_days, found.standard_promised_working_days) == (promised, standard)
-    assert found.fields == USUAL_FIELDS
+    item = in_force(row, Tenant.model_validate(TENANT))
+    assert (item.promised_working_days, item.standard_promised_working_days) == (promised, standard)
+    assert item.fields == USUAL_FIELDS
 
 
 def test_a_case_says_which_of_its_limits_holidays_may_still_move() -> None:
@@ -329,8 +329,8 @@ def test_a_case_says_which_of_its_limits_holidays_may_still_move() -> None:
 
 def test_levels_are_a_set() -> None:
     body = {"name": "x", "basis": "x", "legal_working_days": 20, "promised_working_days": 7}
-    one, other = (
+    standard, other_standard = (
         StandardRequest.model_validate(body | {"levels": levels})
         for levels in (["county", "province"], ["province", "county", "county"])
     )
-    assert one == other
+    assert standard == other_standard

@@ -20,10 +20,10 @@ NOW = 1_800_000_000.0
 
 def prometheus(answer: Callable[[str], object]) -> Prometheus:
     def handle(request: httpx.Request) -> httpx.Response:
-        found = answer(request.url.params["query"])
-        if isinstance(found, int):
-            return httpx.Response(found, text="no")
-        return httpx.Response(200, text=json.dumps({"status": "success", "data": found}))
+        reply = answer(request.url.params["query"])
+        if isinstance(reply, int):
+            return httpx.Response(reply, text="no")
+        return httpx.Response(200, text=json.dumps({"status": "success", "data": reply}))
 
     return Prometheus("http://10.0.1.16:9090", httpx.Client(transport=httpx.MockTransport(handle)))
 
@@ -32,8 +32,8 @@ def seen(clock: float, newest: float | None) -> Callable[[str], object]:
     def answer(query: str) -> object:
         if query == "time()":
             return {"resultType": "scalar", "result": [clock, str(clock)]}
-        found = [] if newest is None else [{"metric": {}, "value": [clock, str(newest)]}]
-        return {"resultType": "vector", "result": found}
+        samples = [] if newest is None else [{"metric": {}, "value": [clock, str(newest)]}]
+        return {"resultType": "vector", "result": samples}
 
     return answer
 
@@ -86,7 +86,7 @@ def test_every_window_is_looked_into_each_second() -> None:
     """Prometheus lays the steps of a subquery on the clock: a window shorter than a step may have none in it."""
     steps = [
         re.findall(r"\[\$window:(.*?)\]", expression)
-        for one in table(OBJECTIVES)
-        for expression in (one.expression, one.of or "")
+        for query in table(OBJECTIVES)
+        for expression in (query.expression, query.of or "")
     ]
-    assert {step for found in steps for step in found} == {"1s"}
+    assert {step for matches in steps for step in matches} == {"1s"}

@@ -32,15 +32,15 @@ from tests.unit.gate_cases import (
 JUDGED = sorted(name for name, query in QUERIES.items() if query.limit is not None)
 
 
-def limits(found: Verdict) -> list[str]:
-    return [reason.limit for reason in found.reasons]
+def limits(judgement: Verdict) -> list[str]:
+    return [reason.limit for reason in judgement.reasons]
 
 
 def test_a_healthy_run_is_a_go_and_tells_what_was_kept() -> None:
-    found = verdict()
-    assert (found.verdict, found.reasons, found.limiting) == ("GO", (), None)
-    assert set(JUDGED) <= {check.limit for check in found.kept}
-    assert found.proof.startswith("nothing is at its limit: ")
+    judgement = verdict()
+    assert (judgement.verdict, judgement.reasons, judgement.limiting) == ("GO", (), None)
+    assert set(JUDGED) <= {check.limit for check in judgement.kept}
+    assert judgement.proof.startswith("nothing is at its limit: ")
 
 
 LOADS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -91,9 +91,9 @@ LOADS: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_a_run_that_breaks_one_limit_is_refused_for_that_limit(
     changes: dict[str, Any], limit: str, component: str
 ) -> None:
-    found = verdict(healthy_load(**changes))
-    assert found.verdict == "NO-GO"
-    assert [(reason.limit, reason.component) for reason in found.reasons] == [(limit, component)]
+    judgement = verdict(healthy_load(**changes))
+    assert judgement.verdict == "NO-GO"
+    assert [(reason.limit, reason.component) for reason in judgement.reasons] == [(limit, component)]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_a_run_that_breaks_one_limit_is_refused_for_that_limit(
     ],
 )
 def test_what_people_see_is_judged_by_service(changes: dict[str, Any], limit: str, words: str) -> None:
-    found = verdict(
+    judgement = verdict(
         with_operation(healthy_load(), "citizen.file", lambda _: operation("citizen.file", "affairs", **changes))
     )
-    assert (found.verdict, limits(found)) == ("NO-GO", [limit])
-    assert words in found.reasons[0].sentence
+    assert (judgement.verdict, limits(judgement)) == ("NO-GO", [limit])
+    assert words in judgement.reasons[0].sentence
 
 
 @pytest.mark.parametrize("name", JUDGED)
@@ -118,11 +118,11 @@ def test_every_figure_of_prometheus_beyond_its_limit_is_a_no_go_that_names_it(na
     limit = QUERIES[name].limit
     assert limit is not None
     beyond = max(limit * 3, 0.5) if QUERIES[name].unit in ("share", "use") else limit * 3
-    found = verdict(evidence=spoiled(healthy_evidence(), name, value=beyond, halves=(beyond, beyond)))
-    assert found.verdict == "NO-GO"
-    assert set(limits(found)) == {name}
+    judgement = verdict(evidence=spoiled(healthy_evidence(), name, value=beyond, halves=(beyond, beyond)))
+    assert judgement.verdict == "NO-GO"
+    assert set(limits(judgement)) == {name}
     keys = {(key.component, key.tenant or None) for key in healthy_evidence().expected if key.query == name}
-    assert {(reason.component, reason.tenant) for reason in found.reasons} == keys
+    assert {(reason.component, reason.tenant) for reason in judgement.reasons} == keys
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
@@ -133,23 +133,23 @@ def test_every_figure_that_is_missing_is_a_no_go(name: str) -> None:
         spoiled(healthy_evidence(), name, key.component, key.tenant, value=None, count=None),
         without(healthy_evidence(), name, key.component, key.tenant),
     ):
-        found = verdict(evidence=evidence)
-        assert (found.verdict, limits(found)) == ("NO-GO", [name])
-        assert found.reasons[0].outcome == "missing"
+        judgement = verdict(evidence=evidence)
+        assert (judgement.verdict, limits(judgement)) == ("NO-GO", [name])
+        assert judgement.reasons[0].outcome == "missing"
 
 
 def without(evidence: Evidence, query: str, component: str, tenant: str) -> Evidence:
     key = (query, component, tenant)
-    rest = tuple(one for one in evidence.figures if (one.query, one.component, one.tenant) != key)
+    rest = tuple(figure for figure in evidence.figures if (figure.query, figure.component, figure.tenant) != key)
     return evidence.model_copy(update={"figures": rest})
 
 
 def test_a_query_that_was_not_asked_at_all_is_a_no_go() -> None:
     evidence = healthy_evidence()
     expected = tuple(key for key in evidence.expected if key.query != CPU)
-    found = verdict(evidence=evidence.model_copy(update={"expected": expected}))
-    assert (found.verdict, limits(found)) == ("NO-GO", ["metrics"])
-    assert CPU in found.reasons[0].sentence
+    judgement = verdict(evidence=evidence.model_copy(update={"expected": expected}))
+    assert (judgement.verdict, limits(judgement)) == ("NO-GO", ["metrics"])
+    assert CPU in judgement.reasons[0].sentence
 
 
 def test_a_service_that_was_not_asked_is_not_judged_and_one_that_was_must_have_counted() -> None:
@@ -157,10 +157,10 @@ def test_a_service_that_was_not_asked_is_not_judged_and_one_that_was_must_have_c
     evidence = healthy_evidence()
     for service in ("portal", "affairs"):
         evidence = spoiled(evidence, name.format(service), value=None, count=0.0)
-    found = verdict(evidence=evidence)
-    assert limits(found) == [name.format("affairs")]
-    assert "has counted none of it" in found.reasons[0].sentence
-    assert name.format("portal") in {check.limit for check in found.kept if check.outcome == "unused"}
+    judgement = verdict(evidence=evidence)
+    assert limits(judgement) == [name.format("affairs")]
+    assert "has counted none of it" in judgement.reasons[0].sentence
+    assert name.format("portal") in {check.limit for check in judgement.kept if check.outcome == "unused"}
 
 
 def test_a_service_of_the_scenario_that_nobody_reached_is_a_no_go() -> None:
@@ -181,10 +181,10 @@ def test_a_service_of_the_scenario_that_nobody_reached_is_a_no_go() -> None:
     ],
 )
 def test_a_target_out_of_sight_is_named(changes: dict[str, Any], words: str) -> None:
-    found = verdict(evidence=with_target(healthy_evidence(), "host", "cell-a-gateway-2", **changes))
-    assert (found.verdict, limits(found)) == ("NO-GO", ["every target in sight"])
-    assert found.reasons[0].component == "cell-a-gateway-2 host"
-    assert words in found.reasons[0].sentence
+    judgement = verdict(evidence=with_target(healthy_evidence(), "host", "cell-a-gateway-2", **changes))
+    assert (judgement.verdict, limits(judgement)) == ("NO-GO", ["every target in sight"])
+    assert judgement.reasons[0].component == "cell-a-gateway-2 host"
+    assert words in judgement.reasons[0].sentence
 
 
 def test_one_missed_scrape_of_a_long_hold_is_no_reason() -> None:
@@ -201,61 +201,61 @@ def test_without_prometheus_nothing_else_is_said_of_its_figures() -> None:
         faults=("Prometheus does not answer",),
     )
     for load in (healthy_load(), None):
-        found = judge(OBJECTIVES, SCENARIO, load, blind)
-        assert found.verdict == "NO-GO"
-        assert found.reasons[0].component == "prometheus"
-        assert len(found.reasons) == (1 if load else 2)
+        judgement = judge(OBJECTIVES, SCENARIO, load, blind)
+        assert judgement.verdict == "NO-GO"
+        assert judgement.reasons[0].component == "prometheus"
+        assert len(judgement.reasons) == (1 if load else 2)
 
 
 def test_an_old_plan_is_a_no_go_by_itself() -> None:
-    found = verdict(plan_warning="the plan was measured 120 days ago")
-    assert (found.verdict, limits(found)) == ("NO-GO", ["age of the plan"])
+    judgement = verdict(plan_warning="the plan was measured 120 days ago")
+    assert (judgement.verdict, limits(judgement)) == ("NO-GO", ["age of the plan"])
 
 
 def test_the_most_telling_reason_is_first() -> None:
     load = with_operation(healthy_load(), "citizen.file", lambda _: operation("citizen.file", "affairs", wrong=500))
     evidence = with_target(healthy_evidence(), "host", "cell-a-gateway-2", up_at_end=False)
     evidence = spoiled(evidence, CPU, APPLICATION, value=0.99, halves=(0.99, 0.99))
-    found = verdict(load, evidence, "the plan is old")
-    assert [reason.kind for reason in found.reasons] == ["sight", "promise", "saturation", "plan"]
+    judgement = verdict(load, evidence, "the plan is old")
+    assert [reason.kind for reason in judgement.reasons] == ["sight", "promise", "saturation", "plan"]
 
 
 # ---- UNSURE ----
 
 
 def test_halves_on_both_sides_of_a_limit_that_is_near_are_unsure() -> None:
-    found = verdict(evidence=spoiled(healthy_evidence(), CPU, APPLICATION, value=0.85, halves=(0.7, 1.0)))
-    assert (found.verdict, limits(found)) == ("UNSURE", [CPU])
-    assert "0.70 in the first half of the hold, 1.00 in the second" in found.reasons[0].sentence
+    judgement = verdict(evidence=spoiled(healthy_evidence(), CPU, APPLICATION, value=0.85, halves=(0.7, 1.0)))
+    assert (judgement.verdict, limits(judgement)) == ("UNSURE", [CPU])
+    assert "0.70 in the first half of the hold, 1.00 in the second" in judgement.reasons[0].sentence
 
 
 def test_halves_that_agree_or_a_limit_that_is_far_are_not_unsure() -> None:
     steady = spoiled(healthy_evidence(), CPU, APPLICATION, value=0.85, halves=(0.84, 0.86))
     far = spoiled(healthy_evidence(), CPU, APPLICATION, value=0.5, halves=(0.05, 0.95))
-    assert [verdict(evidence=one).verdict for one in (steady, far)] == ["GO", "GO"]
+    assert [verdict(evidence=evidence).verdict for evidence in (steady, far)] == ["GO", "GO"]
 
 
 def test_one_failure_in_a_thousand_says_too_little() -> None:
     once = with_operation(healthy_load(), "citizen.file", lambda _: operation("citizen.file", "affairs", failed=2))
-    found = verdict(once)
-    assert (found.verdict, limits(found)) == ("UNSURE", ["availability of affairs, as people saw it"])
-    assert "The run cannot tell" in found.reasons[0].sentence
-    assert found.reasons[0].interval is not None
+    judgement = verdict(once)
+    assert (judgement.verdict, limits(judgement)) == ("UNSURE", ["availability of affairs, as people saw it"])
+    assert "The run cannot tell" in judgement.reasons[0].sentence
+    assert judgement.reasons[0].interval is not None
 
 
 def test_what_is_clearly_broken_leaves_no_room_for_doubt() -> None:
     doubtful = spoiled(healthy_evidence(), CPU, APPLICATION, value=0.85, halves=(0.7, 1.0))
-    found = verdict(healthy_load(journeys_begun=100), doubtful)
-    assert (found.verdict, limits(found)) == ("NO-GO", ["offered load", CPU])
+    judgement = verdict(healthy_load(journeys_begun=100), doubtful)
+    assert (judgement.verdict, limits(judgement)) == ("NO-GO", ["offered load", CPU])
 
 
 # ---- the limiting component ----
 
 
 def test_the_limiting_component_is_named_with_the_proof_that_no_other_is() -> None:
-    found = verdict(evidence=spoiled(healthy_evidence(), CPU, APPLICATION, value=0.99, halves=(0.99, 0.99)))
-    assert found.limiting == APPLICATION
-    assert found.proof.startswith("cell-a application hosts: CPU 0.99 of their limit; ")
+    judgement = verdict(evidence=spoiled(healthy_evidence(), CPU, APPLICATION, value=0.99, halves=(0.99, 0.99)))
+    assert judgement.limiting == APPLICATION
+    assert judgement.proof.startswith("cell-a application hosts: CPU 0.99 of their limit; ")
     for other in (
         "cell-a gateway hosts: CPU 0.30",
         "cell-core identity hosts: CPU 0.30",
@@ -263,15 +263,15 @@ def test_the_limiting_component_is_named_with_the_proof_that_no_other_is() -> No
         "cell-a application pools: mean statement 1 ms",
         "generator: 0.31 of a core",
     ):
-        assert other in found.proof
+        assert other in judgement.proof
 
 
 def test_two_components_at_their_limit_are_both_told() -> None:
     both = spoiled(healthy_evidence(), CPU, APPLICATION, value=0.99)
     both = spoiled(both, CPU, "cell-a gateway hosts", value=0.95)
-    found = verdict(evidence=both)
-    assert found.limiting == APPLICATION
-    assert "at their limit, too: cell-a gateway hosts" in found.proof
+    judgement = verdict(evidence=both)
+    assert judgement.limiting == APPLICATION
+    assert "at their limit, too: cell-a gateway hosts" in judgement.proof
 
 
 def test_hosts_that_were_full_for_a_while_explain_a_broken_promise() -> None:
@@ -280,9 +280,9 @@ def test_hosts_that_were_full_for_a_while_explain_a_broken_promise() -> None:
     full = spoiled(full, FULLEST_CPU, "cell-a gateway hosts", value=1.0)
     full = spoiled(full, CPU, APPLICATION, value=0.84)
     late = "latency of affairs, as it saw itself"
-    found = verdict(evidence=spoiled(full, late, value=0.2, count=1000.0, halves=(0.2, 0.2)))
-    assert (found.verdict, found.limiting) == ("NO-GO", APPLICATION)
-    assert found.proof.startswith(
+    judgement = verdict(evidence=spoiled(full, late, value=0.2, count=1000.0, halves=(0.2, 0.2)))
+    assert (judgement.verdict, judgement.limiting) == ("NO-GO", APPLICATION)
+    assert judgement.proof.startswith(
         "cell-a application hosts: CPU 0.99 of their limit in their fullest 15 s "
         "(at their limit, too: cell-a gateway hosts); "
         "cell-a application hosts: CPU 0.84 of their limit"
@@ -338,9 +338,9 @@ def test_a_worse_figure_never_turns_a_refusal_into_a_go(
 
 
 def worsened(load: LoadResult, **more: int) -> LoadResult:
-    def worse(one: Any) -> Any:
-        grown = {name: min(getattr(one, name) + count, one.requests) for name, count in more.items()}
-        return one.model_copy(update=grown)
+    def worse(filed: Any) -> Any:
+        grown = {name: min(getattr(filed, name) + count, filed.requests) for name, count in more.items()}
+        return filed.model_copy(update=grown)
 
     return with_operation(load, "citizen.file", worse)
 
@@ -401,9 +401,9 @@ def slow(**changes: Any) -> LoadResult:
 def test_late_answers_say_nothing_where_the_machine_was_not_steady_or_had_no_room(
     changes: dict[str, Any], expected: str
 ) -> None:
-    found = verdict(slow(**changes))
-    assert (found.verdict, limits(found)) == (expected, ["latency of affairs, as people saw it"])
-    told = "whether it was the machine" in found.reasons[0].sentence
+    judgement = verdict(slow(**changes))
+    assert (judgement.verdict, limits(judgement)) == (expected, ["latency of affairs, as people saw it"])
+    told = "whether it was the machine" in judgement.reasons[0].sentence
     assert told == (expected == "UNSURE")
 
 
@@ -413,7 +413,9 @@ def test_what_was_kept_on_a_machine_that_was_not_steady_was_kept() -> None:
 
 def test_the_machine_excuses_neither_failures_nor_full_hosts() -> None:
     failing = healthy_load(machine=SLOWED)
-    failing = with_operation(failing, "citizen.file", lambda one: one.model_copy(update={"failed": one.requests // 20}))
+    failing = with_operation(
+        failing, "citizen.file", lambda filed: filed.model_copy(update={"failed": filed.requests // 20})
+    )
     assert verdict(failing).verdict == "NO-GO"
     full = spoiled(healthy_evidence(), CPU, APPLICATION, value=0.97, halves=(0.97, 0.97))
     assert verdict(slow(machine=SLOWED), full).verdict == "NO-GO"

@@ -172,9 +172,9 @@ def test_every_live_tenant_with_a_secret_is_a_client(tmp_path: Path) -> None:
     write_files(tmp_path, ["330106", "330112"], ["330106", "330127", "operator"])
     directory = Directory(tmp_path / "tenants.json", tmp_path / "secrets.json", "cell-core")
     clients = Clients(directory)
-    found = {code: clients.find(code) for code in ("330106", "330112", "330127", "operator", "")}
-    assert [code for code, client in found.items() if client] == ["330106", "operator"]
-    xihu, operator = found["330106"], found["operator"]
+    by_code = {code: clients.find(code) for code in ("330106", "330112", "330127", "operator", "")}
+    assert [code for code, client in by_code.items() if client] == ["330106", "operator"]
+    xihu, operator = by_code["330106"], by_code["operator"]
     assert xihu and xihu.check_redirect_uri("https://t330106.test/callback") and not xihu.check_redirect_uri("")
     assert operator and not operator.check_response_type("code") and not operator.check_redirect_uri("")
     write_files(tmp_path, ["330106", "330112", "330127"], ["330106", "330127", "operator"])

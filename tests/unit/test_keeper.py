@@ -16,13 +16,13 @@ from infra.local.cloud.keeping import Patience, is_dead
 
 def pauses(patience: Patience, tries: int) -> list[float]:
     """Seconds from one try to the next that is allowed, each tried as soon as it may be."""
-    now, found = 0.0, []
+    now, waits = 0.0, []
     for _ in range(tries):
         patience.tried("database", now)
         pause = next(step / 10 for step in range(10_000) if patience.allows("database", now + step / 10))
-        found.append(pause)
+        waits.append(pause)
         now += pause
-    return found
+    return waits
 
 
 def test_the_first_try_is_at_once_and_the_next_ones_wait_longer_and_longer() -> None:

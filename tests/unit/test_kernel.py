@@ -72,37 +72,37 @@ def directory(files: Path) -> Directory:
 
 
 def test_a_host_names_its_tenant_with_or_without_port_and_in_any_case(files: Path) -> None:
-    found = directory(files)
+    tenant_directory = directory(files)
     for host in ("xihu.zj.example", "xihu.zj.example:8443", "XIHU.zj.example"):
-        tenant = found.by_host(host)
+        tenant = tenant_directory.by_host(host)
         assert tenant is not None and tenant.code == "330106"
-    assert found.by_host("xihu.zj.example.evil") is None and found.by_host("") is None
+    assert tenant_directory.by_host("xihu.zj.example.evil") is None and tenant_directory.by_host("") is None
 
 
 def test_a_tenant_of_another_cell_is_known_but_not_served(files: Path) -> None:
     other = TENANT | {"code": "330112", "cell": "cell-b", "site": "linan.zj.example"}
     (files / "tenants.json").write_text(json.dumps(network(TENANT, other)))
-    found = directory(files)
-    assert found.by_code("330112") is not None and found.by_host("linan.zj.example") is None
-    assert [tenant.code for tenant in found.own_cell()] == ["330106"]
+    tenant_directory = directory(files)
+    assert tenant_directory.by_code("330112") is not None and tenant_directory.by_host("linan.zj.example") is None
+    assert [tenant.code for tenant in tenant_directory.own_cell()] == ["330106"]
 
 
 def test_changed_files_are_read_again_and_broken_ones_leave_what_was_known(files: Path) -> None:
-    found = directory(files)
-    assert not found.reload_if_changed()
+    tenant_directory = directory(files)
+    assert not tenant_directory.reload_if_changed()
     (files / "tenants.json").write_text('{"schema_version": 1, "tenants": [')
-    assert not found.reload_if_changed() and len(found.tenants()) == 1
+    assert not tenant_directory.reload_if_changed() and len(tenant_directory.tenants()) == 1
     other = TENANT | {"code": "330112", "site": "linan.zj.example"}
     (files / "tenants.json").write_text(json.dumps(network(TENANT, other)))
-    assert found.reload_if_changed() and len(found.own_cell()) == 2
+    assert tenant_directory.reload_if_changed() and len(tenant_directory.own_cell()) == 2
 
 
 def test_secrets_are_in_no_text_of_the_directory(files: Path) -> None:
-    found = directory(files)
-    assert "hidden-word" not in repr(found.secrets) + str(found.secrets.model_dump())
+    tenant_directory = directory(files)
+    assert "hidden-word" not in repr(tenant_directory.secrets) + str(tenant_directory.secrets.model_dump())
     (files / "secrets.json").write_text('{"tenants": {"330106": {"database_password": "hidden-word"}}}')
     with pytest.raises(ValueError, match=r"secrets\.json") as error:
-        found.reload()
+        tenant_directory.reload()
     assert "hidden-word" not in str(error.value)
 
 

@@ -78,34 +78,37 @@ def test_tallies_survive_the_way_and_add_up() -> None:
     first.note_begun(1000, 0.02, True)
     first.note_completed(True, False)
     second.note_completed(False, True)
-    for one in (first, second):
-        one.note_in_flight(1.5)
+    for worker_tally in (first, second):
+        worker_tally.note_in_flight(1.5)
     merged = Tally()
-    for one in (first, second):
+    for worker_tally in (first, second):
         # as msgpack gives it back: whole numbers stay keys
-        merged.merge(Tally.from_message(one.as_message()))
-    found = merged.operation_results(["citizen.file", "citizen.case"])
-    assert [(one.name, one.requests) for one in found] == [("citizen.file", 6), ("citizen.case", 0)]
-    filed = found[0]
+        merged.merge(Tally.from_message(worker_tally.as_message()))
+    operations = merged.operation_results(["citizen.file", "citizen.case"])
+    assert [(operation.name, operation.requests) for operation in operations] == [
+        ("citizen.file", 6),
+        ("citizen.case", 0),
+    ]
+    filed = operations[0]
     assert (filed.failed, filed.limited, filed.wrong) == (2, 1, 1) and filed.service == "affairs"
     assert filed.latencies.within[-1] == 5, "a refusal at the tenant's limit is no answer's time"
     assert merged.tenant_results()[0].requests == 6
-    assert {one.kind for one in merged.failure_results()} == {"status", "no answer", "wrong answer"}
-    assert [one.requests for one in merged.second_results()] == [2, 2, 2]
+    assert {failure.kind for failure in merged.failure_results()} == {"status", "no answer", "wrong answer"}
+    assert [per_second.requests for per_second in merged.second_results()] == [2, 2, 2]
     assert merged.journeys_intended == merged.journeys_begun == merged.lateness.total == 1
     assert (merged.journeys_completed, merged.journeys_ended, merged.in_flight_seconds) == (1, 1, 3.0)
 
 
 def test_the_ramp_is_told_by_seconds_alone() -> None:
-    found = tally(["fine", "status"], in_hold=False)
-    assert not found.operations and not found.failures and not found.tenants
-    assert sum(one.requests for one in found.second_results()) == 2
+    ramp = tally(["fine", "status"], in_hold=False)
+    assert not ramp.operations and not ramp.failures and not ramp.tenants
+    assert sum(second.requests for second in ramp.second_results()) == 2
 
 
 def test_failures_stay_bounded() -> None:
-    found = tally(["status"] * (MOST_FAILURES + 50))
-    assert len(found.failures) <= MOST_FAILURES + 1
-    assert sum(found.failures.values()) == MOST_FAILURES + 50
+    failing = tally(["status"] * (MOST_FAILURES + 50))
+    assert len(failing.failures) <= MOST_FAILURES + 1
+    assert sum(failing.failures.values()) == MOST_FAILURES + 50
 
 
 def test_counts_go_through_json_and_back() -> None:
@@ -141,7 +144,7 @@ def scenario(**changes: Any) -> Scenario:
 
 
 def test_arrivals_rise_through_the_ramp_and_hold_the_rate() -> None:
-    times = [one.at for one in timetable(scenario(), tenants())]
+    times = [arrival.at for arrival in timetable(scenario(), tenants())]
     assert times == sorted(times)
     first, second = (sum(low <= at < low + 10 for at in times) for low in (0, 10))
     hold = [at for at in times if at >= 20]
@@ -154,7 +157,7 @@ def test_arrivals_rise_through_the_ramp_and_hold_the_rate() -> None:
 
 @pytest.mark.parametrize("seconds", [10, 12.5, 60])
 def test_a_short_hold_is_of_the_same_rate_as_a_long_one(seconds: float) -> None:
-    times = [one.at for one in timetable(scenario(ramp_seconds=5, hold_seconds=seconds), tenants())]
+    times = [arrival.at for arrival in timetable(scenario(ramp_seconds=5, hold_seconds=seconds), tenants())]
     assert sum(at >= 5 for at in times) == 50 * seconds
     assert max(times) < 5 + seconds
 
@@ -162,8 +165,8 @@ def test_a_short_hold_is_of_the_same_rate_as_a_long_one(seconds: float) -> None:
 def test_the_timetable_is_the_same_each_time_and_workers_divide_it() -> None:
     whole = list(timetable(scenario(), tenants()))
     assert whole == list(timetable(scenario(), tenants()))
-    shares: list[list[Arrival]] = [[one for one in whole if one.number % 3 == index] for index in range(3)]
-    assert sorted((one for share in shares for one in share), key=lambda one: one.number) == whole
+    shares: list[list[Arrival]] = [[arrival for arrival in whole if arrival.number % 3 == index] for index in range(3)]
+    assert sorted((arrival for share in shares for arrival in share), key=lambda arrival: arrival.number) == whole
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -175,7 +178,7 @@ def test_tenants_weigh_by_residents_within_their_level() -> None:
 
 
 def test_journeys_come_by_their_shares() -> None:
-    drawn = [one.share.journey for one in timetable(scenario(), tenants())]
+    drawn = [arrival.share.journey for arrival in timetable(scenario(), tenants())]
     assert drawn.count("clerk") / len(drawn) == pytest.approx(0.2, abs=0.03)
 
 
@@ -286,8 +289,8 @@ def test_a_changed_scenario_must_hold_too() -> None:
 
 def test_the_scenarios_of_the_repository_hold() -> None:
     for path in FOLDER.glob("*.yaml"):
-        found = load(path.stem)
-        assert found.name == path.stem and {one.journey for one in found.journeys} <= set(JOURNEYS)
+        tracked = load(path.stem)
+        assert tracked.name == path.stem and {share.journey for share in tracked.journeys} <= set(JOURNEYS)
 
 
 class FakeOperator:
@@ -321,9 +324,9 @@ def test_a_kit_is_made_once_and_grows(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert load_kit(path) == first and len(first.citizens) == 3
     assert set(first.clerks) == {tenant.code for tenant in outputs.tenants}
-    assert all(one.subject == f"subject of {one.username}" for one in first.people)
+    assert all(person.subject == f"subject of {person.username}" for person in first.people)
     assert all(name.startswith("rehearsal-") for name in operator.people)
-    assert all(one["name"].startswith("演练") for one in operator.people.values())
+    assert all(person["name"].startswith("演练") for person in operator.people.values())
     clerk = operator.people[next(iter(first.clerks.values())).username]
     assert clerk["roles"][0]["role"] == "clerk"
     made = dict(operator.people)
@@ -339,7 +342,7 @@ def test_an_interrupted_preparation_leaves_a_kit_that_removal_knows(tmp_path: Pa
     with pytest.raises(ConnectionError):
         prepare(path, operator, 4, watched())
     left = load_kit(path)
-    assert set(operator.people) <= {one.username for one in left.people}
+    assert set(operator.people) <= {person.username for person in left.people}
     operator.fails_at = 0
     assert prepare(path, operator, 4, watched()).run == left.run
 

@@ -23,10 +23,10 @@ def test_all_of_the_work_is_done_and_no_more(monkeypatch: pytest.MonkeyPatch) ->
             return self._hash.digest()
 
     monkeypatch.setattr("hashlib.sha256", Counted)
-    found = machine.speed()
+    speed = machine.speed()
     assert sum(done) == machine.PIECES * machine.PIECE_MIB << 20
-    assert found.whole > 0
-    assert found.core > 0
+    assert speed.whole > 0
+    assert speed.core > 0
 
 
 def test_a_hiccup_is_not_the_machines_speed(monkeypatch: pytest.MonkeyPatch) -> None:

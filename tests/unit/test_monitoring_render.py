@@ -26,8 +26,8 @@ def rendered(outputs: EnvironmentOutputs | None = None) -> dict[str, str]:
 
 def targets(files: dict[str, str], job: str) -> dict[str, str]:
     """Host → address."""
-    found = json.loads(files[f"targets/{job}.json"])
-    return {group["labels"]["host"]: group["targets"][0] for group in found}
+    groups = json.loads(files[f"targets/{job}.json"])
+    return {group["labels"]["host"]: group["targets"][0] for group in groups}
 
 
 def yaml(text: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_an_environment_without_a_monitoring_host_still_renders() -> None:
 
 def kept(job: str, labels: dict[str, str]) -> bool:
     """What Prometheus does with a scraped series, by the rendered configuration."""
-    [scrape] = [one for one in yaml(rendered()["prometheus.yml"])["scrape_configs"] if one["job_name"] == job]
+    [scrape] = [scrape for scrape in yaml(rendered()["prometheus.yml"])["scrape_configs"] if scrape["job_name"] == job]
     for rule in scrape["metric_relabel_configs"]:
         if rule["action"] == "labeldrop":
             continue
@@ -124,8 +124,8 @@ def waits() -> dict[str, float]:
     roles = Path("playbooks/roles/exporters")
     cache = YAML(typ="safe").load(roles / "vars" / "main.yml")["exporters_known"]["cache"]["command"]
     asked = {"database": (roles / "templates" / "database.env.j2").read_text(), "cache": cache}
-    found = {job: re.search(r"(?:connect_timeout=|-connection-timeout=)(\d+)", text) for job, text in asked.items()}
-    return {job: float(match[1]) if match else 60.0 for job, match in found.items()} | {"pgbouncer": CONSOLE_SECONDS}
+    matches = {job: re.search(r"(?:connect_timeout=|-connection-timeout=)(\d+)", text) for job, text in asked.items()}
+    return {job: float(match[1]) if match else 60.0 for job, match in matches.items()} | {"pgbouncer": CONSOLE_SECONDS}
 
 
 def test_an_exporter_says_that_nobody_answers_before_its_scrape_is_given_up() -> None:

@@ -56,7 +56,7 @@ class Identity:
         return made
 
     def revoke(self, invitation: str) -> bool:
-        before, self.open = self.open, [one for one in self.open if one["id"] != invitation]
+        before, self.open = self.open, [invited for invited in self.open if invited["id"] != invitation]
         return self.open != before
 
     def close(self) -> None:
@@ -70,17 +70,17 @@ def as_the_registry_says(registry: Registry, left: tuple[str, ...] = (CHUNAN,)) 
     tenants = [
         pattern.model_copy(
             update={
-                "code": one.code,
-                "name": one.name,
-                "label": one.label,
-                "residents": one.residents,
-                "status": one.status,
-                "settings": registry.settings_of(one.code),
-                "url": next((old.url for old in outputs.tenants if old.code == one.code), pattern.url),
+                "code": division.code,
+                "name": division.name,
+                "label": division.label,
+                "residents": division.residents,
+                "status": division.status,
+                "settings": registry.settings_of(division.code),
+                "url": next((old.url for old in outputs.tenants if old.code == division.code), pattern.url),
             }
         )
-        for one in registry.divisions.values()
-        if one.provisioned or one.code in left
+        for division in registry.divisions.values()
+        if division.provisioned or division.code in left
     ]
     return outputs.model_copy(update={"tenants": tenants})
 
@@ -166,15 +166,15 @@ def suspend(world: World) -> None:
 def change_another(world: World) -> None:
     """In its file, where nobody brought it up yet."""
     tenants = []
-    for one in world.outputs.tenants:
-        standing = one.settings.model_copy(update={"requests_per_second": one.settings.requests_per_second + 1})
-        tenants.append(one.model_copy(update={"settings": standing}) if one.label == "xihu" else one)
+    for tenant in world.outputs.tenants:
+        standing = tenant.settings.model_copy(update={"requests_per_second": tenant.settings.requests_per_second + 1})
+        tenants.append(tenant.model_copy(update={"settings": standing}) if tenant.label == "xihu" else tenant)
     world.outputs = world.outputs.model_copy(update={"tenants": tenants})
 
 
 def bring_another(world: World) -> None:
     """The registry has it live, the stack does not have it yet."""
-    tenants = [one for one in world.outputs.tenants if one.label != "xihu"]
+    tenants = [tenant for tenant in world.outputs.tenants if tenant.label != "xihu"]
     world.outputs = world.outputs.model_copy(update={"tenants": tenants})
 
 
@@ -274,7 +274,7 @@ def test_who_was_invited_or_has_come_is_not_invited_again(world: World) -> None:
 
 
 def test_an_invitation_given_again_takes_the_place_of_the_former_alone(world: World) -> None:
-    tenant = next(one for one in provisioned.outputs(CHUNAN).tenants if one.code == CHUNAN)
+    tenant = next(tenant for tenant in provisioned.outputs(CHUNAN).tenants if tenant.code == CHUNAN)
     clerk = {"id": "clerk", "name": "王芳", "role": "clerk", "expires_at": "2026-12-02T11:00:00Z"}
     world.identity.open = [clerk]
     for _ in range(3):
@@ -309,7 +309,7 @@ def in_shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_whoever_onboards_reads_the_address_and_until_when_the_link_is_good(world: World) -> None:
     shown = CliRunner().invoke(cli.app, ["onboard", world.life.environment, "淳安县"], env={"COLUMNS": "60"})
     assert shown.exit_code == 0, shown.output
-    url = next(one.url for one in provisioned.outputs(CHUNAN).tenants if one.code == CHUNAN)
+    url = next(tenant.url for tenant in provisioned.outputs(CHUNAN).tenants if tenant.code == CHUNAN)
     assert f"淳安县 answers at {url}\n" in shown.output
     assert "until 2026-12-02 19:00 CST:\n" in shown.output
     again = CliRunner().invoke(cli.app, ["onboard", world.life.environment, "淳安县"], env={"COLUMNS": "300"})

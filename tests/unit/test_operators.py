@@ -206,7 +206,7 @@ def test_a_form_of_somebody_elses_page_does_nothing(
     for path in ("/silences", f"/silences/{SILENCE}/end"):
         refused = operator.post(path, FORM, base, **headers)
         assert refused.status_code == 403 and "表单没有被接受" in refused.text
-    assert neighbours.silences == [] and not [one for one in neighbours.asked if not one.startswith("GET")]
+    assert neighbours.silences == [] and not [request for request in neighbours.asked if not request.startswith("GET")]
 
 
 @pytest.mark.parametrize(
@@ -314,8 +314,8 @@ def test_status_names_the_page_whatever_fires(alerts: list[dict[str, Any]] | Non
 
 
 def test_matchers_are_read_line_by_line() -> None:
-    found = matchers_of("\n host = cell-a-gateway-2 \r\n\nalertname=A=B\n")
-    assert [str(one) for one in found] == ["host=cell-a-gateway-2", "alertname=A=B"]
+    matchers = matchers_of("\n host = cell-a-gateway-2 \r\n\nalertname=A=B\n")
+    assert [str(matcher) for matcher in matchers] == ["host=cell-a-gateway-2", "alertname=A=B"]
     assert wanted(FORM | {"by": " 王工 "}).by == "王工"
     with pytest.raises(UnfitForm):
         wanted({})

@@ -157,8 +157,8 @@ class Simulated:
             assert load.target_rate is not None
             fullness = min(load.target_rate / self.full_at * self.misread(load), 1.11)
             checks.append(cpu(fullness))
-        reasons = [one for one in checks if one.outcome not in ("kept", "unused")]
-        broken = any(one.outcome == "broken" for one in reasons)
+        reasons = [reason for reason in checks if reason.outcome not in ("kept", "unused")]
+        broken = any(reason.outcome == "broken" for reason in reasons)
         return Seen(
             Verdict(
                 environment="test-plan",
@@ -167,7 +167,7 @@ class Simulated:
                 at=0,
                 verdict="NO-GO" if broken else "UNSURE" if reasons else "GO",
                 reasons=tuple(reasons),
-                kept=tuple(one for one in checks if one.outcome == "kept"),
+                kept=tuple(check for check in checks if check.outcome == "kept"),
                 limiting=self.limiting(load),
                 proof="",
             ),
@@ -280,7 +280,7 @@ def test_a_rate_that_could_not_be_told_bounds_what_is_kept_and_breaks_nothing() 
     pace = Pace(4)
 
     def steps(*rates: float, unsure: tuple[float, ...] = (), broken: tuple[float, ...] = ()) -> list[MeasuredStep]:
-        vague = [one.model_copy(update={"unsure": "noise"}) for one in tried(*unsure)]
+        vague = [step.model_copy(update={"unsure": "noise"}) for step in tried(*unsure)]
         return [*tried(*rates, broken=broken), *vague]
 
     assert next_rate(steps(4, unsure=(6,)), pace) == pytest.approx(math.sqrt(24))
@@ -302,30 +302,30 @@ def test_hosts_that_are_too_full_do_not_carry_what_they_still_answer_in_time(
 ) -> None:
     hosts = Simulated(full_at=8.0)
     assert hosts.true_capacity > 9
-    found = measured(outputs, tmp_path, hosts)
-    assert found.capacity is not None and found.capacity.high is not None
-    assert found.capacity.low <= 8.0 <= found.capacity.high
-    assert found.limiting == HOSTS
-    assert len(found.steps) == LEAST_STEPS, "a narrow interval needs no more"
-    assert found.capacity.rate == pytest.approx(8.0, rel=0.01), "the line of CPU over the rate tells it exactly"
-    assert found.broken is not None and "used 1." in found.broken
+    measurement = measured(outputs, tmp_path, hosts)
+    assert measurement.capacity is not None and measurement.capacity.high is not None
+    assert measurement.capacity.low <= 8.0 <= measurement.capacity.high
+    assert measurement.limiting == HOSTS
+    assert len(measurement.steps) == LEAST_STEPS, "a narrow interval needs no more"
+    assert measurement.capacity.rate == pytest.approx(8.0, rel=0.01), "the line of CPU over the rate tells it exactly"
+    assert measurement.broken is not None and "used 1." in measurement.broken
 
 
 def test_cpu_that_is_read_a_tenth_off_leaves_the_capacity_within_its_interval(
     outputs: EnvironmentOutputs, tmp_path: Path
 ) -> None:
     """A neighbour makes journeys cost more at one step than at the next: the line through all steps bears it."""
-    found = []
+    capacities = []
     for seed in range(60):
         noise = random.Random(seed)
         hosts = Simulated(full_at=8.0, misread=lambda load, noise=noise: noise.uniform(0.92, 1.08))  # type: ignore[misc]
         capacity = measured(outputs, tmp_path / str(seed), hosts).capacity
         assert capacity is not None and capacity.high is not None
-        found.append((capacity.rate, capacity.low <= 8.0 <= capacity.high))
-    middle = statistics.median(rate for rate, _ in found)
+        capacities.append((capacity.rate, capacity.low <= 8.0 <= capacity.high))
+    middle = statistics.median(rate for rate, _ in capacities)
     assert middle == pytest.approx(8.0, rel=0.05)
-    assert all(abs(rate / middle - 1) <= 0.15 for rate, _ in found)
-    assert sum(held for _, held in found) >= 51, "nine in ten are claimed"
+    assert all(abs(rate / middle - 1) <= 0.15 for rate, _ in capacities)
+    assert sum(held for _, held in capacities) >= 51, "nine in ten are claimed"
 
 
 def test_what_the_same_work_cost_meanwhile_takes_a_neighbours_moments_out(
@@ -366,31 +366,31 @@ def test_a_stepped_load_finds_the_capacity_and_what_was_at_its_limit(
     outputs: EnvironmentOutputs, tmp_path: Path
 ) -> None:
     hosts = Simulated()
-    found = measured(outputs, tmp_path, hosts)
+    measurement = measured(outputs, tmp_path, hosts)
     truth = hosts.true_capacity
-    assert found.capacity is not None
-    assert found.capacity.high is not None
-    assert found.capacity.low <= truth <= found.capacity.high
-    assert found.capacity.rate == pytest.approx(truth, rel=0.05)
-    assert found.limiting == HOSTS
-    assert found.hosts == {"gateway": 2, "application": 2}
-    assert len(hosts.offered) == len(found.steps) <= 12
-    path = tmp_path / "capacity" / found.file_name
-    assert measuring.read(path) == found
-    assert known(tmp_path, "cell-a", found.measured_at) == [found]
-    assert known(tmp_path, "cell-a", found.measured_at + timedelta(seconds=1)) == []
+    assert measurement.capacity is not None
+    assert measurement.capacity.high is not None
+    assert measurement.capacity.low <= truth <= measurement.capacity.high
+    assert measurement.capacity.rate == pytest.approx(truth, rel=0.05)
+    assert measurement.limiting == HOSTS
+    assert measurement.hosts == {"gateway": 2, "application": 2}
+    assert len(hosts.offered) == len(measurement.steps) <= 12
+    path = tmp_path / "capacity" / measurement.file_name
+    assert measuring.read(path) == measurement
+    assert known(tmp_path, "cell-a", measurement.measured_at) == [measurement]
+    assert known(tmp_path, "cell-a", measurement.measured_at + timedelta(seconds=1)) == []
 
 
 def test_a_step_above_the_capacity_carries_what_it_ends(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
     hosts = Simulated()
-    found = measured(outputs, tmp_path, hosts)
-    above = [step for step in found.steps if step.offered > hosts.most]
+    measurement = measured(outputs, tmp_path, hosts)
+    above = [step for step in measurement.steps if step.offered > hosts.most]
     assert above and all(step.carried <= hosts.most for step in above)
 
 
 def test_requests_in_flight_follow_from_littles_law(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
-    found = measured(outputs, tmp_path, Simulated())
-    for step in found.steps:
+    measurement = measured(outputs, tmp_path, Simulated())
+    for step in measurement.steps:
         if not step.broke:
             mean = MEAN / (1 - (step.offered / (2 * OF_ONE)) ** 2)
             assert step.in_flight == pytest.approx(2 * step.carried * mean, rel=0.05)
@@ -398,14 +398,19 @@ def test_requests_in_flight_follow_from_littles_law(outputs: EnvironmentOutputs,
 
 def test_a_generator_at_its_limit_claims_nothing_of_the_hosts(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
     hosts = Simulated(generator_most=6)
-    found = measured(outputs, tmp_path, hosts)
-    assert found.limiting == GENERATOR
-    assert found.capacity is None
-    assert "the limit was generator: that says nothing of cell-a application hosts" in found.why_not
+    measurement = measured(outputs, tmp_path, hosts)
+    assert measurement.limiting == GENERATOR
+    assert measurement.capacity is None
+    assert "the limit was generator: that says nothing of cell-a application hosts" in measurement.why_not
     assert len(hosts.offered) == 4
     with pytest.raises(PlanningError, match="says nothing of cell-a application hosts"):
         propose(
-            plans.read(plans.TRACKED / "local.json"), [demand(9)], {"cell-a": [found]}, LIMITS, load_registry(), NOW
+            plans.read(plans.TRACKED / "local.json"),
+            [demand(9)],
+            {"cell-a": [measurement]},
+            LIMITS,
+            load_registry(),
+            NOW,
         )
 
 
@@ -413,11 +418,11 @@ def test_a_generator_that_is_late_far_above_the_capacity_does_not_hide_it(
     outputs: EnvironmentOutputs, tmp_path: Path
 ) -> None:
     hosts = Simulated(generator_most=16)
-    found = measured(outputs, tmp_path, hosts)
-    assert any(step.limiting == GENERATOR for step in found.steps)
-    assert found.limiting == HOSTS
-    assert found.capacity is not None
-    assert found.capacity.rate == pytest.approx(hosts.true_capacity, rel=0.05)
+    measurement = measured(outputs, tmp_path, hosts)
+    assert any(step.limiting == GENERATOR for step in measurement.steps)
+    assert measurement.limiting == HOSTS
+    assert measurement.capacity is not None
+    assert measurement.capacity.rate == pytest.approx(hosts.true_capacity, rel=0.05)
 
 
 def test_another_component_at_its_limit_claims_nothing_of_the_hosts(
@@ -425,9 +430,9 @@ def test_another_component_at_its_limit_claims_nothing_of_the_hosts(
 ) -> None:
     hosts = Simulated()
     monkeypatch.setattr(hosts, "limiting", lambda load: "cell-a database")
-    found = measured(outputs, tmp_path, hosts)
-    assert (found.limiting, found.capacity) == ("cell-a database", None)
-    assert "the limit was cell-a database" in found.why_not
+    measurement = measured(outputs, tmp_path, hosts)
+    assert (measurement.limiting, measurement.capacity) == ("cell-a database", None)
+    assert "the limit was cell-a database" in measurement.why_not
 
 
 def test_a_break_that_nothing_explains_is_tried_twice_and_then_claims_nothing(
@@ -435,9 +440,9 @@ def test_a_break_that_nothing_explains_is_tried_twice_and_then_claims_nothing(
 ) -> None:
     hosts, said = Simulated(), list[str]()
     monkeypatch.setattr(hosts, "limiting", lambda load: None)
-    found = measured(outputs, tmp_path, hosts, said=said)
-    assert found.capacity is None
-    assert "nothing shows which component was at its limit" in found.why_not
+    measurement = measured(outputs, tmp_path, hosts, said=said)
+    assert measurement.capacity is None
+    assert "nothing shows which component was at its limit" in measurement.why_not
     assert hosts.offered[-1] == hosts.offered[-2]
     assert any("the same again" in line for line in said)
     assert sum("higher, to see" in line for line in said) == measuring.PROOFS
@@ -448,10 +453,10 @@ def test_a_break_before_anything_is_at_its_limit_is_proven_by_a_higher_rate(
 ) -> None:
     hosts = Simulated()
     monkeypatch.setattr(hosts, "limiting", lambda load: HOSTS if load.target_rate > 0.95 * hosts.most else None)
-    found = measured(outputs, tmp_path, hosts)
-    assert found.limiting == HOSTS
-    assert found.capacity is not None
-    assert found.capacity.rate == pytest.approx(hosts.true_capacity, rel=0.05)
+    measurement = measured(outputs, tmp_path, hosts)
+    assert measurement.limiting == HOSTS
+    assert measurement.capacity is not None
+    assert measurement.capacity.rate == pytest.approx(hosts.true_capacity, rel=0.05)
 
 
 def test_a_hiccup_of_the_machine_is_forgiven_once(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
@@ -462,13 +467,13 @@ def test_a_hiccup_of_the_machine_is_forgiven_once(outputs: EnvironmentOutputs, t
     def hiccup(result: LoadResult) -> LoadResult:
         if len(hosts.offered) != 2:
             return result
-        slow = [operation(one.name, one.service, one.requests, 2.0) for one in result.operations]
+        slow = [operation(quick.name, quick.service, quick.requests, 2.0) for quick in result.operations]
         return result.model_copy(update={"operations": slow})
 
     hosts.spoilt = hiccup
-    found = measured(outputs, tmp_path / "hiccup", hosts)
-    assert len(hosts.offered) == len(found.steps) + 1
-    assert found.capacity == steady.capacity
+    measurement = measured(outputs, tmp_path / "hiccup", hosts)
+    assert len(hosts.offered) == len(measurement.steps) + 1
+    assert measurement.capacity == steady.capacity
 
 
 def test_a_step_on_a_machine_that_was_not_steady_is_done_again(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
@@ -479,17 +484,17 @@ def test_a_step_on_a_machine_that_was_not_steady_is_done_again(outputs: Environm
         def slowed(result: LoadResult, hosts: Simulated = hosts, times: int = times) -> LoadResult:
             if not 2 <= len(hosts.offered) < 2 + times:
                 return result
-            slow = [operation(one.name, one.service, one.requests, 2.0) for one in result.operations]
+            slow = [operation(quick.name, quick.service, quick.requests, 2.0) for quick in result.operations]
             changed = Machine(before=Speed(whole=3600, core=1900), after=Speed(whole=1800, core=1900))
             return result.model_copy(update={"operations": slow, "machine": changed})
 
         hosts.spoilt = slowed
-        found = measured(outputs, tmp_path / str(times), hosts, said=said)
+        measurement = measured(outputs, tmp_path / str(times), hosts, said=said)
         assert sum("the run could not tell; the same again" in line for line in said) == 1
-        assert len(hosts.offered) == len(found.steps) + 1
-        assert sum(bool(one.unsure) for one in found.steps) == 1 - again
-        assert found.capacity is not None and found.capacity.high is not None
-        assert found.capacity.low <= hosts.true_capacity <= found.capacity.high
+        assert len(hosts.offered) == len(measurement.steps) + 1
+        assert sum(bool(step.unsure) for step in measurement.steps) == 1 - again
+        assert measurement.capacity is not None and measurement.capacity.high is not None
+        assert measurement.capacity.low <= hosts.true_capacity <= measurement.capacity.high
 
 
 def test_wrong_answers_and_failures_break_a_step(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
@@ -497,21 +502,21 @@ def test_wrong_answers_and_failures_break_a_step(outputs: EnvironmentOutputs, tm
         assert result.target_rate is not None
         if result.target_rate < 10:
             return result
-        operations = [one.model_copy(update={"wrong": one.requests // 20}) for one in result.operations]
+        operations = [right.model_copy(update={"wrong": right.requests // 20}) for right in result.operations]
         return result.model_copy(update={"operations": operations})
 
-    found = measured(outputs, tmp_path, Simulated(spoilt=wrong))
-    broken = [step for step in found.steps if step.broke and step.offered < 12]
+    measurement = measured(outputs, tmp_path, Simulated(spoilt=wrong))
+    broken = [step for step in measurement.steps if step.broke and step.offered < 12]
     assert broken
     assert all("wrong" in (step.broke or "") and not step.by_latency for step in broken)
-    assert found.capacity is not None
-    assert found.capacity.rate < 10 <= (found.capacity.high or 0)
+    assert measurement.capacity is not None
+    assert measurement.capacity.rate < 10 <= (measurement.capacity.high or 0)
 
 
 def test_what_never_breaks_is_a_lower_bound(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
-    found = measured(outputs, tmp_path, Simulated(), Pace(3, highest=6))
-    assert found.capacity == MeasuredCapacity(rate=6, low=6, high=None)
-    assert found.carried is None
+    measurement = measured(outputs, tmp_path, Simulated(), Pace(3, highest=6))
+    assert measurement.capacity == MeasuredCapacity(rate=6, low=6, high=None)
+    assert measurement.carried is None
 
 
 def test_hosts_that_carry_nothing_at_all_are_refused(outputs: EnvironmentOutputs, tmp_path: Path) -> None:
@@ -588,21 +593,25 @@ def test_evidence_of_the_first_version_still_holds(tmp_path: Path) -> None:
 
 
 def test_a_target_beyond_what_was_carried_adds_a_host_and_says_why(today: Plan, registry: Registry) -> None:
-    found = propose(today, [demand(14.4)], {"cell-a": [evidence()]}, LIMITS, registry, NOW)
-    assert found.reasons[0] == (
+    proposal = propose(today, [demand(14.4)], {"cell-a": [evidence()]}, LIMITS, registry, NOW)
+    assert proposal.reasons[0] == (
         "cell-a: application 2 → 3: target 14.4/s with headroom 0.15 needs 3 hosts; 2 carry 12.0/s (11.4 to 12.6)"
     )
-    assert "contention σ = 0.03 is assumed" in found.reasons[1]
-    cell = found.plan.cell("cell-a")
+    assert "contention σ = 0.03 is assumed" in proposal.reasons[1]
+    cell = proposal.plan.cell("cell-a")
     assert cell.hosts == {"gateway": 2, "application": 3}
     assert cell.capacity is not None
     assert cell.capacity.evidence == "capacity/20261125T105700Z-cell-a.json"
-    assert found.plan.made_by == "model 20261125T105700Z-cell-a"
-    assert (found.plan.schema_version, found.plan.made_at) == (2, NOW)
-    assert found.plan.cells["cell-core"] == today.cells["cell-core"]
-    assert found.changes_hosts
-    assert found.changes[0].carries_interval.low < found.changes[0].carries < found.changes[0].carries_interval.high
-    assert Plan.model_validate_json(found.plan.model_dump_json()) == found.plan
+    assert proposal.plan.made_by == "model 20261125T105700Z-cell-a"
+    assert (proposal.plan.schema_version, proposal.plan.made_at) == (2, NOW)
+    assert proposal.plan.cells["cell-core"] == today.cells["cell-core"]
+    assert proposal.changes_hosts
+    assert (
+        proposal.changes[0].carries_interval.low
+        < proposal.changes[0].carries
+        < proposal.changes[0].carries_interval.high
+    )
+    assert Plan.model_validate_json(proposal.plan.model_dump_json()) == proposal.plan
 
 
 def test_the_plan_that_is_proposed_is_one_that_infra_takes(today: Plan, registry: Registry, tmp_path: Path) -> None:
@@ -616,9 +625,9 @@ def test_the_plan_that_is_proposed_is_one_that_infra_takes(today: Plan, registry
 
 
 def test_a_plan_by_hand_whose_hosts_are_enough_stays_by_hand(today: Plan, registry: Registry) -> None:
-    found = propose(today, [demand(5)], {"cell-a": [evidence()]}, LIMITS, registry, NOW)
-    assert found.changes_nothing
-    assert "application stays 2" in found.reasons[0]
+    proposal = propose(today, [demand(5)], {"cell-a": [evidence()]}, LIMITS, registry, NOW)
+    assert proposal.changes_nothing
+    assert "application stays 2" in proposal.reasons[0]
 
 
 def test_a_measured_plan_is_renewed_and_the_same_evidence_changes_nothing(today: Plan, registry: Registry) -> None:
@@ -662,9 +671,9 @@ def test_earlier_evidence_counts_unless_the_newest_contradicts_it(today: Plan, r
 
 def test_a_lower_bound_is_enough_or_refused(today: Plan, registry: Registry) -> None:
     bound = evidence(capacity=MeasuredCapacity(rate=12, low=12, high=None))
-    found = propose(today, [demand(10)], {"cell-a": [bound]}, LIMITS, registry, NOW)
-    assert found.changes_nothing
-    assert "2 carry at least 12.0/s" in found.reasons[0]
+    proposal = propose(today, [demand(10)], {"cell-a": [bound]}, LIMITS, registry, NOW)
+    assert proposal.changes_nothing
+    assert "2 carry at least 12.0/s" in proposal.reasons[0]
     with pytest.raises(PlanningError, match=r"nothing broke; that says nothing of 11\.0/s"):
         propose(today, [demand(11)], {"cell-a": [bound]}, LIMITS, registry, NOW)
 
@@ -704,10 +713,13 @@ def test_planning_an_unknown_cell_names_those_there_are(cell: str, today: Plan, 
 
 
 def test_a_cells_part_of_a_scenario_follows_its_tenants(outputs: EnvironmentOutputs) -> None:
-    moved = [one.model_copy(update={"cell": "cell-b"}) if one.code == "330106" else one for one in outputs.tenants]
+    moved = [
+        tenant.model_copy(update={"cell": "cell-b"}) if tenant.code == "330106" else tenant
+        for tenant in outputs.tenants
+    ]
     both = demands_of(load("launch").changed(rate=10), outputs.model_copy(update={"tenants": moved}))
-    assert [one.cell for one in both] == ["cell-a", "cell-b"]
-    assert sum(one.rate for one in both) == pytest.approx(10)
+    assert [part.cell for part in both] == ["cell-a", "cell-b"]
+    assert sum(part.rate for part in both) == pytest.approx(10)
     assert both[0].rate > both[1].rate > 0
     (alone,) = demands_of(load("cell").changed(rate=10), outputs)
     assert alone.cell == "cell-a"
@@ -724,14 +736,14 @@ def test_a_cells_part_of_a_scenario_follows_its_tenants(outputs: EnvironmentOutp
 @dataclass(frozen=True)
 class FakeEngine:
     folder: EnvironmentFolder
-    found: EnvironmentOutputs
+    merged: EnvironmentOutputs
 
     @property
     def environment(self) -> str:
         return self.folder.environment
 
     def merged_outputs(self) -> EnvironmentOutputs:
-        return self.found
+        return self.merged
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ def outputs() -> dict[str, Any]:
 
 
 def tenant(outputs: dict[str, Any], code: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(one for one in outputs["tenants"] if one["code"] == code)
-    return found
+    wanted: dict[str, Any] = next(listed for listed in outputs["tenants"] if listed["code"] == code)
+    return wanted
 
 
 def test_tenants_document_names_every_live_tenant_and_no_secret(outputs: dict[str, Any]) -> None:
     document = filters.tenants_document(outputs, "/etc/yiwang/authority.pem")
-    assert [one["code"] for one in document["tenants"]] == sorted(provisioned.CODES)
+    assert [listed["code"] for listed in document["tenants"]] == sorted(provisioned.CODES)
     assert document["issuer"] == "https://id.province.localhost:8443"
     assert document["query"] == "https://query.province.localhost:8443"
     assert document["ca_file"] == "/etc/yiwang/authority.pem"
@@ -37,9 +37,9 @@ def test_tenants_document_names_every_live_tenant_and_no_secret(outputs: dict[st
 
 def test_a_suspended_tenant_is_nobodys_neighbour_but_keeps_its_pool(outputs: dict[str, Any]) -> None:
     tenant(outputs, "330106")["status"] = "suspended"
-    assert "330106" not in [one["code"] for one in filters.tenants_document(outputs, None)["tenants"]]
+    assert "330106" not in [listed["code"] for listed in filters.tenants_document(outputs, None)["tenants"]]
     assert "t330106.province.localhost" not in filters.gateway_sites(outputs, "cell-a")
-    assert "t330106" in [one["database"] for one in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)]
+    assert "t330106" in [pool["database"] for pool in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)]
 
 
 def test_without_a_private_authority_there_is_no_file_to_trust(outputs: dict[str, Any]) -> None:
@@ -64,8 +64,8 @@ def test_a_service_gets_the_secrets_of_its_own_cell_alone(outputs: dict[str, Any
 
 
 def test_the_tenants_exporter_gets_no_account_of_a_cache(outputs: dict[str, Any]) -> None:
-    known = filters.tenants_exporter_secrets(provisioned.secrets(), outputs, "cell-a")
-    assert list(known) == ["tenants"] and list(known["tenants"]) == provisioned.CODES
+    secrets = filters.tenants_exporter_secrets(provisioned.secrets(), outputs, "cell-a")
+    assert list(secrets) == ["tenants"] and list(secrets["tenants"]) == provisioned.CODES
 
 
 def test_a_service_that_the_table_gets_is_routed_pooled_migrated_and_told_its_secrets(outputs: dict[str, Any]) -> None:
@@ -103,10 +103,10 @@ def test_only_people_on_tenants_sites_get_a_page_for_what_is_out(outputs: dict[s
 
 def test_identity_knows_hashes_of_client_secrets_and_not_the_secrets(outputs: dict[str, Any]) -> None:
     identity = filters.service_secrets(provisioned.secrets(), outputs, "cell-core", "identity")["identity"]
-    known = provisioned.secrets()["tenants"]["330106"]["client_secret"]
-    assert identity["clients"]["330106"] == hashlib.sha256(known.encode()).hexdigest()
+    secret = provisioned.secrets()["tenants"]["330106"]["client_secret"]
+    assert identity["clients"]["330106"] == hashlib.sha256(secret.encode()).hexdigest()
     assert set(identity["clients"]) == {*provisioned.CODES, "operator"}
-    assert known not in repr(identity)
+    assert secret not in repr(identity)
 
 
 def test_a_tenant_that_no_stack_has_secrets_of_is_named(outputs: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def test_a_tenant_that_no_stack_has_secrets_of_is_named(outputs: dict[str, Any])
 
 def test_pools_follow_the_tenants_settings(outputs: dict[str, Any]) -> None:
     tenant(outputs, "330106")["settings"]["database_connections"] = 7
-    sizes = {one["database"]: one["size"] for one in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)}
+    sizes = {pool["database"]: pool["size"] for pool in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)}
     assert sizes["t330106"] == 7 and sizes["t330112"] == 2
     assert filters.pgbouncer_pools(outputs, "cell-core", "identity", 8) == [
         {"database": "identity", "account": "identity_app", "size": 8}
@@ -141,22 +141,22 @@ def test_pools_of_all_hosts_stay_within_what_the_instance_spares(
 
 
 def test_each_host_tells_of_itself_and_one_of_each_cell_of_what_nobody_else_may_ask(outputs: dict[str, Any]) -> None:
-    found = {
+    exporters = {
         host["name"]: filters.exporters_of(outputs, cell["cell"], host["name"])
         for cell in outputs["cells"]
         for host in cell["hosts"]
     }
-    assert found["cell-a-gateway-1"] == ["host"]
-    assert found["cell-core-query-2"] == ["host", "pgbouncer"]
-    assert found["cell-a-application-1"] == ["host", "pgbouncer", "database", "cache", "tenants"]
-    assert found["cell-a-application-2"] == ["host", "pgbouncer"]
-    assert found["cell-core-monitoring-1"] == ["host", "database", "cache"]
+    assert exporters["cell-a-gateway-1"] == ["host"]
+    assert exporters["cell-core-query-2"] == ["host", "pgbouncer"]
+    assert exporters["cell-a-application-1"] == ["host", "pgbouncer", "database", "cache", "tenants"]
+    assert exporters["cell-a-application-2"] == ["host", "pgbouncer"]
+    assert exporters["cell-core-monitoring-1"] == ["host", "database", "cache"]
 
 
 def test_exporters_run_where_prometheus_looks_for_them(outputs: dict[str, Any]) -> None:
     wanted = {(target.job, target.labels["host"]) for target in targets(EnvironmentOutputs.model_validate(outputs))}
     exporters = {"host", "pgbouncer", "database", "cache", "tenants"}
-    assert {one for one in wanted if one[0] in exporters} == {
+    assert {(job, host) for job, host in wanted if job in exporters} == {
         (exporter, host["name"])
         for cell in outputs["cells"]
         for host in cell["hosts"]
@@ -167,9 +167,9 @@ def test_exporters_run_where_prometheus_looks_for_them(outputs: dict[str, Any]) 
 def test_onboarding_looks_at_one_tenants_database(outputs: dict[str, Any]) -> None:
     everything = filters.cell_databases(outputs, provisioned.secrets(), "cell-a", 8)
     assert len(everything) == len(provisioned.CODES)
-    assert [one["name"] for one in filters.cell_databases(outputs, provisioned.secrets(), "cell-a", 8, "330106")] == [
-        "t330106"
-    ]
+    assert [
+        database["name"] for database in filters.cell_databases(outputs, provisioned.secrets(), "cell-a", 8, "330106")
+    ] == ["t330106"]
     assert filters.cell_databases(outputs, provisioned.secrets(), "cell-core", 8, "330106") == []
     assert everything[0]["connections"] == 4 and everything[0]["modules"] == ["affairs", "portal"]
 

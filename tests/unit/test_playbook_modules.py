@@ -57,7 +57,7 @@ def test_a_refused_content_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         files.write(entry(path, content="bad", validate="grep -q good %s"))
     files.write(entry(path, content="good again", validate="grep -q good %s"))
     assert path.read_text() == "good again"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_mounted_file_keeps_its_inode(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def unit(name: str = "one.service", **values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "commands"),
+    ("unit_state", "commands"),
     [
         (state(), []),
         (state(ActiveState="inactive"), [["systemctl", "start", "one.service"]]),
@@ -118,8 +118,8 @@ def unit(name: str = "one.service", **values: Any) -> dict[str, Any]:
         (state(NeedDaemonReload="yes"), [["systemctl", "daemon-reload"]]),
     ],
 )
-def test_a_unit_is_brought_to_run(found: dict[str, str], commands: list[list[str]]) -> None:
-    assert units.work([unit()], {"one.service": found}) == commands
+def test_a_unit_is_brought_to_run(unit_state: dict[str, str], commands: list[list[str]]) -> None:
+    assert units.work([unit()], {"one.service": unit_state}) == commands
 
 
 def test_a_unit_that_reads_old_files_is_reloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,11 +148,11 @@ def test_a_service_started_before_its_inputs_changed_is_stale(tmp_path: Path) ->
 def test_a_stale_unit_is_restarted_where_that_harms_nobody(tmp_path: Path) -> None:
     path = tmp_path / "settings"
     path.write_text("newer than the unit's start")
-    found = {"one.service": state(ExecMainStartTimestamp="Tue 2001-11-20 22:15:01.123456 UTC")}
+    states = {"one.service": state(ExecMainStartTimestamp="Tue 2001-11-20 22:15:01.123456 UTC")}
     told = unit(inputs=[str(path)])
-    assert units.work([told], found) == []
+    assert units.work([told], states) == []
     restarting = {**told, "restart": True, "reads": [str(path)]}
-    assert units.work([restarting], found) == [["systemctl", "restart", "one.service"]]
+    assert units.work([restarting], states) == [["systemctl", "restart", "one.service"]]
     stopped = {"one.service": state(ActiveState="inactive")}
     assert units.work([restarting], stopped) == [["systemctl", "start", "one.service"]]
 
@@ -169,7 +169,7 @@ def seen(status: str, ordered: str = "ready", in_flight: int = 0) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "so"),
+    ("reported", "wanted", "so"),
     [
         (seen("DRAIN", "drain"), "drain", True),
         (seen("DRAIN", "drain", in_flight=3), "drain", False),
@@ -183,8 +183,8 @@ def seen(status: str, ordered: str = "ready", in_flight: int = 0) -> Any:
         (seen("MAINT", "maint"), "maint", True),
     ],
 )
-def test_a_server_is_out_only_when_nothing_is_in_flight(found: Any, wanted: str, so: bool) -> None:
-    assert server.in_force(found, wanted) is so
+def test_a_server_is_out_only_when_nothing_is_in_flight(reported: Any, wanted: str, so: bool) -> None:
+    assert server.in_force(reported, wanted) is so
 
 
 STATISTICS = """# pxname,svname,qcur,qmax,scur,status
@@ -222,10 +222,10 @@ def test_a_migration_is_asked_for_each_module_as_the_owner() -> None:
 
 
 def test_the_mark_of_a_role_follows_its_password_and_limit() -> None:
-    one = access.Database("t1", "t1_owner", "a", "t1_app", "b", 4)
-    assert one.mark == access.Database("t1", "t1_owner", "other", "t1_app", "b", 4).mark
-    assert one.mark != access.Database("t1", "t1_owner", "a", "t1_app", "c", 4).mark
-    assert one.mark != access.Database("t1", "t1_owner", "a", "t1_app", "b", 5).mark
+    database = access.Database("t1", "t1_owner", "a", "t1_app", "b", 4)
+    assert database.mark == access.Database("t1", "t1_owner", "other", "t1_app", "b", 4).mark
+    assert database.mark != access.Database("t1", "t1_owner", "a", "t1_app", "c", 4).mark
+    assert database.mark != access.Database("t1", "t1_owner", "a", "t1_app", "b", 5).mark
 
 
 def test_the_mark_of_the_watcher_follows_its_password() -> None:

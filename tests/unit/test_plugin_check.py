@@ -52,19 +52,19 @@ def test_unknown_and_secret_values_pass() -> None:
     ],
 )
 def test_bad_inputs_are_named(change: dict[str, Any], path: str, reason: str) -> None:
-    found = failures(BALANCER, {**GOOD, **change})
-    assert reason in found[path]
+    reasons = failures(BALANCER, {**GOOD, **change})
+    assert reason in reasons[path]
 
 
 def test_a_whole_number_is_no_broken_one() -> None:
     config = {"healthCheckEnabled": True, "healthCheckInterval": 2.5}
-    found = failures(SERVER_GROUP, {"serverGroupName": "a", "healthCheckConfig": config})
-    assert "must be a integer, not the number" in found["healthCheckConfig.healthCheckInterval"]
+    reasons = failures(SERVER_GROUP, {"serverGroupName": "a", "healthCheckConfig": config})
+    assert "must be a integer, not the number" in reasons["healthCheckConfig.healthCheckInterval"]
 
 
 def test_a_refused_secret_is_not_shown() -> None:
-    found = failures(ACCOUNT, {"accountPassword": Secret(4711)})
-    assert "4711" not in str(found) and "accountPassword" in found
+    reasons = failures(ACCOUNT, {"accountPassword": Secret(4711)})
+    assert "4711" not in str(reasons) and "accountPassword" in reasons
 
 
 def test_a_class_that_the_sdk_does_not_have() -> None:

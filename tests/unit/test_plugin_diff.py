@@ -31,13 +31,13 @@ def test_paths_are_the_engine_s() -> None:
 
 
 def test_a_nested_change_replaces_by_its_top() -> None:
-    (found,) = differences({"disks": [{"size": 1}]}, {"disks": [{"size": 2}]}, frozenset({"disks"}))
-    assert found.replaces and found.top == "disks"
+    (difference,) = differences({"disks": [{"size": 1}]}, {"disks": [{"size": 2}]}, frozenset({"disks"}))
+    assert difference.replaces and difference.top == "disks"
 
 
 def test_an_unknown_value_counts_as_a_change() -> None:
-    (found,) = differences({"a": "1"}, {"a": UNKNOWN}, frozenset({"a"}))
-    assert found == Difference("a", Change.UPDATE, True)
+    (difference,) = differences({"a": "1"}, {"a": UNKNOWN}, frozenset({"a"}))
+    assert difference == Difference("a", Change.UPDATE, True)
 
 
 def test_a_number_is_no_text() -> None:

@@ -282,17 +282,17 @@ def test_a_renamed_resource_keeps_what_it_has(engine: Caller) -> None:
 
 
 def test_a_renamed_resource_leaves_its_name_to_another_of_any_class(engine: Caller) -> None:
-    for token, one, two in (
+    for token, inputs, other_inputs in (
         (KEY, {"description": "one"}, {"description": "two"}),
         (SNAPSHOTS, {"autoSnapshotPolicyName": "one"}, {"autoSnapshotPolicyName": "two"}),
         (BASTION, {}, {}),
     ):
-        made = engine.provider._create(urn(token, "old"), token, one)[0].id
+        made = engine.provider._create(urn(token, "old"), token, inputs)[0].id
         engine = engine.end()
-        engine.diff(token, "new", made, one, one)
-        other = engine.provider._create(urn(token, "old"), token, two)[0].id
+        engine.diff(token, "new", made, inputs, inputs)
+        other = engine.provider._create(urn(token, "old"), token, other_inputs)[0].id
         assert other != made
-        assert engine.read(token, "new", made, one).id == made
+        assert engine.read(token, "new", made, inputs).id == made
 
 
 def test_what_was_deleted_never_gives_its_id_to_another(engine: Caller) -> None:
@@ -331,8 +331,8 @@ def test_what_a_state_has_had_is_no_left_over(engine: Caller) -> None:
     later.read(KEY, "read", made["read"], {"description": "read"})
     later.create(KEY, "ended", {})
     later.end()
-    found = {thing.name: thing.settled for thing in things(ENVIRONMENT, STACK)}
-    assert found == {"diffed": True, "read": True, "ended": True, "cut off": False}
+    settled = {thing.name: thing.settled for thing in things(ENVIRONMENT, STACK)}
+    assert settled == {"diffed": True, "read": True, "ended": True, "cut off": False}
 
 
 def test_a_forced_replacement_is_another_thing(engine: Caller) -> None:
@@ -473,7 +473,7 @@ def test_a_store_of_before_is_brought_up_to_date(folder: Path) -> None:
             " DROP TABLE creations; UPDATE declared SET replaces = 'old-id'"
         )
     store = DeclaredStore(folder)
-    assert [(one.id, one.settled) for one in store.inventory()] == [("k", True)]
+    assert [(resource.id, resource.settled) for resource in store.inventory()] == [("k", True)]
     assert store.begin(urn(KEY, "key")).owner == "key"
     second = Caller().create(KEY, "key", {"description": "a"})[0]
     assert second != "k" and len(DeclaredStore(folder).inventory()) == 2

@@ -28,11 +28,11 @@ def property_at(members: Mapping[str, Property], path: str) -> bool:
     bare = name.removesuffix("[]")
     if bare not in members:
         return False
-    found = members[bare].type
+    property_type = members[bare].type
     if name.endswith("[]"):
-        assert found.element is not None
-        found = found.element
-    return not rest or (found.kind == "object" and property_at(found.members(), rest))
+        assert property_type.element is not None
+        property_type = property_type.element
+    return not rest or (property_type.kind == "object" and property_at(property_type.members(), rest))
 
 
 @pytest.mark.parametrize("rules", EVERY, ids=lambda rules: rules.token)

@@ -15,15 +15,15 @@ SECRET = "alicloud:kms/secret:Secret"
 def references(value: Any) -> set[str]:
     if isinstance(value, dict):
         own = {value["$ref"].removeprefix("#/types/")} if "$ref" in value else set()
-        return own.union(*(references(one) for one in value.values()))
-    return set().union(*(references(one) for one in value)) if isinstance(value, list) else set()
+        return own.union(*(references(inner) for inner in value.values()))
+    return set().union(*(references(inner) for inner in value)) if isinstance(value, list) else set()
 
 
 def test_classes_have_their_inputs_outputs_and_nested_types() -> None:
     schema = derive([BALANCER, SECRET])
     balancer, secret = schema["resources"][BALANCER], schema["resources"][SECRET]
     assert balancer["requiredInputs"] == sorted(
-        one.name for one in resource_class(BALANCER).inputs.values() if one.required
+        input_property.name for input_property in resource_class(BALANCER).inputs.values() if input_property.required
     )
     mapping = "alicloud:alb/loadBalancerZoneMapping:LoadBalancerZoneMapping"
     assert balancer["inputProperties"]["zoneMappings"] == {"type": "array", "items": {"$ref": f"#/types/{mapping}"}}

@@ -67,8 +67,8 @@ def test_all_classes_are_read_from_many_threads(impatient: None) -> None:
 
     def read(number: int) -> set[str]:
         turned = wanted[number * 3 :] + wanted[: number * 3]
-        found = [resource_class(token) for token in turned if Finalised()]
-        return {definition.token for definition in found if definition.inputs or definition.state}
+        definitions = [resource_class(token) for token in turned if Finalised()]
+        return {definition.token for definition in definitions if definition.inputs or definition.state}
 
     assert hammer(read) == [set(wanted)] * THREADS
 
@@ -90,7 +90,7 @@ def test_tracebacks_are_written_while_classes_are_read(impatient: None) -> None:
                 log.debug_traceback(error, "")
 
     hammer(work)
-    assert len(said) == 40 * THREADS / 2 and all("len(wanted) // 0" in one for one in said)
+    assert len(said) == 40 * THREADS / 2 and all("len(wanted) // 0" in message for message in said)
 
 
 def test_two_fresh_plugins_serve_many_threads_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,8 @@ def test_what_goes_over_the_wire_comes_back(values: dict[str, object]) -> None:
 
 
 def test_an_unknown_stays_itself() -> None:
-    found = from_struct(to_struct({"a": [UNKNOWN], "b": Secret(UNKNOWN)}))
-    assert found["a"][0] is UNKNOWN and has_unknown(found["b"])
+    values = from_struct(to_struct({"a": [UNKNOWN], "b": Secret(UNKNOWN)}))
+    assert values["a"][0] is UNKNOWN and has_unknown(values["b"])
 
 
 def test_output_values_are_what_they_hold() -> None:

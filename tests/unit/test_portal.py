@@ -50,9 +50,9 @@ GOOD = {
 @given(path=st.text(max_size=40) | st.builds("/{}".format, st.text(max_size=40)))
 def test_a_local_path_stays_on_the_site(path: str) -> None:
     """As a browser resolves it: backslashes count as slashes, control characters vanish."""
-    found = local_path(path)
-    assert found.startswith("/")
-    as_browser = "".join(character for character in found if character not in "\t\r\n").replace("\\", "/")
+    local = local_path(path)
+    assert local.startswith("/")
+    as_browser = "".join(character for character in local if character not in "\t\r\n").replace("\\", "/")
     assert urlsplit(urljoin("https://xihu.example/login", as_browser)).netloc == "xihu.example"
 
 
@@ -149,8 +149,8 @@ def test_a_tenant_only_shortens_the_standards_promise(days: str, good: bool) -> 
     ],
 )
 def test_a_limit_reads_in_working_days(limit: date, words: str, tone: str) -> None:
-    found = due(limit, now=date(2026, 11, 24))
-    assert (found.words, found.tone) == (words, tone)
+    deadline = due(limit, now=date(2026, 11, 24))
+    assert (deadline.words, deadline.tone) == (words, tone)
 
 
 def test_a_limit_whose_holidays_are_not_published_is_told_as_provisional() -> None:

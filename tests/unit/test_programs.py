@@ -64,12 +64,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def prod(home: Path) -> Mapping[str, Rendering]:
     made: dict[str, Rendering] = {}
     for scope in SCOPES:
-        made[scope] = render(f"prod.{scope}", known={one.stack.reference: one.outputs for one in made.values()})
+        made[scope] = render(
+            f"prod.{scope}", siblings={rendering.stack.reference: rendering.outputs for rendering in made.values()}
+        )
     return made
 
 
 @pytest.fixture(scope="module")
-def known(prod: Mapping[str, Rendering]) -> Outputs:
+def stack_outputs(prod: Mapping[str, Rendering]) -> Outputs:
     """Outputs of the stacks that production's tenants stacks read."""
     return {prod[scope].stack.reference: prod[scope].outputs for scope in ("foundation", "cell-core", "cell-a")}
 
@@ -111,8 +113,8 @@ def finished(home: Path) -> Mapping[str, Rendering]:
     """Production's stacks with ids, so that a rule can say whose group is named."""
     made: dict[str, Rendering] = {}
     for scope in ("foundation", "cell-core", "cell-a"):
-        known = {one.stack.reference: one.outputs for one in made.values()}
-        made[scope] = render(f"prod.{scope}", Finished, known)
+        outputs = {rendering.stack.reference: rendering.outputs for rendering in made.values()}
+        made[scope] = render(f"prod.{scope}", Finished, outputs)
     return made
 
 
@@ -121,9 +123,9 @@ def test_metrics_are_open_to_the_monitoring_hosts_alone(finished: Mapping[str, R
     assert in_group(declared, MONITORING_GROUP) == ["cell-core-monitoring-1"]
     assert metrics_for_others(declared, MONITORING_GROUP) == []
     reached = {
-        (one.inputs["securityGroupId"], one.inputs["portRange"])
-        for one in declared
-        if one.type == RULE_OF_GROUP and one.inputs.get("sourceSecurityGroupId") == MONITORING_GROUP
+        (resource.inputs["securityGroupId"], resource.inputs["portRange"])
+        for resource in declared
+        if resource.type == RULE_OF_GROUP and resource.inputs.get("sourceSecurityGroupId") == MONITORING_GROUP
     }
     roles = {role for roles in ROLES.values() for role in roles}
     wanted = {(role, EXPORTERS[exporter]) for role in roles for exporter in exporters_of(role)}
@@ -147,9 +149,9 @@ def test_metrics_that_others_reach_are_seen(opened: dict[str, str]) -> None:
 def test_signals_are_read_from_the_management_group_and_range(finished: Mapping[str, Rendering], home: Path) -> None:
     def callers(rendering: Rendering) -> set[tuple[str, str]]:
         return {
-            (one.inputs["portRange"], one.inputs.get("sourceSecurityGroupId") or one.inputs["cidrIp"])
-            for one in rendering.of_type(RULE_OF_GROUP)
-            if one.inputs["portRange"] in ("9090/9090", "9093/9093", "9095/9095")
+            (rule.inputs["portRange"], rule.inputs.get("sourceSecurityGroupId") or rule.inputs["cidrIp"])
+            for rule in rendering.of_type(RULE_OF_GROUP)
+            if rule.inputs["portRange"] in ("9090/9090", "9093/9093", "9095/9095")
         }
 
     ports = [f"{port}/{port}" for port in (9090, 9093, 9095)]
@@ -164,7 +166,7 @@ def test_no_host_opens_another_cells_database_or_cache(finished: Mapping[str, Re
     for scope, roles in (("cell-core", ("identity", "query", "monitoring")), ("cell-a", ("application",))):
         declared = finished[scope].resources
         assert doors_for_strangers(declared) == []
-        database = next(one for one in declared if one.type == "alicloud:rds/instance:Instance")
+        database = next(resource for resource in declared if resource.type == "alicloud:rds/instance:Instance")
         assert set(database.inputs["securityGroupIds"]) == {f"id-of-firewall-{role}" for role in roles}
 
 
@@ -187,7 +189,7 @@ def test_a_database_and_a_cache_for_the_monitoring_group_are_seen() -> None:
 def test_monitoring_may_only_read_a_cache(prod: Mapping[str, Rendering]) -> None:
     for scope in ("cell-core", "cell-a"):
         accounts = prod[scope].of_type("alicloud:kvstore/account:Account")
-        rights = {one.inputs["accountName"]: one.inputs["accountPrivilege"] for one in accounts}
+        rights = {account.inputs["accountName"]: account.inputs["accountPrivilege"] for account in accounts}
         assert rights.pop("monitoring") == "RoleReadOnly"
         assert set(rights.values()) == {"RoleReadWrite"}
 
@@ -202,7 +204,9 @@ def test_every_network_has_a_flow_log_and_every_bucket_all_its_parts(prod: Mappi
 
 def test_what_holds_data_is_protected_in_production_only(prod: Mapping[str, Rendering], home: Path) -> None:
     def unprotected(rendering: Rendering) -> list[str]:
-        return [one.name for one in rendering.resources if one.type in HOLDS_DATA and not one.protect]
+        return [
+            resource.name for resource in rendering.resources if resource.type in HOLDS_DATA and not resource.protect
+        ]
 
     assert [name for rendering in prod.values() for name in unprotected(rendering)] == []
     assert unprotected(render("test-render.cell-a")) != []
@@ -221,7 +225,7 @@ def test_every_resource_goes_through_the_stacks_own_provider(prod: Mapping[str, 
 
 def test_the_local_plugin_is_asked_for_by_local_stacks_alone(prod: Mapping[str, Rendering], home: Path) -> None:
     def versions(rendering: Rendering) -> set[str]:
-        return {one.version for one in rendering.of_type("pulumi:providers:alicloud")}
+        return {provider.version for provider in rendering.of_type("pulumi:providers:alicloud")}
 
     assert versions(render("test-render.foundation")) == {"4.0.0-local"}
     assert "4.0.0-local" not in set().union(*(versions(rendering) for rendering in prod.values()))
@@ -273,12 +277,12 @@ def test_no_secret_is_rendered(prod: Mapping[str, Rendering]) -> None:
 def test_one_operation_at_a_time_on_a_database_instance(prod: Mapping[str, Rendering]) -> None:
     """Account → database → grant → the next tenant's account: the cloud refuses two at once."""
     rendering = prod["hangzhou"]
-    chain = [one for one in rendering.resources if one.type.startswith("alicloud:rds/")]
-    needs = {one.urn: {urn for urn in one.dependencies if "alicloud:rds/" in urn} for one in chain}
+    chain = [resource for resource in rendering.resources if resource.type.startswith("alicloud:rds/")]
+    needs = {resource.urn: {urn for urn in resource.dependencies if "alicloud:rds/" in urn} for resource in chain}
     first = [urn for urn, before in needs.items() if not before]
     assert len(first) == 1
     order = {"RdsAccount": 0, "Database": 1, "AccountPrivilege": 2}
-    expected = sorted(chain, key=lambda one: (one.name[:7], order[one.type.rsplit(":", 1)[-1]]))
+    expected = sorted(chain, key=lambda resource: (resource.name[:7], order[resource.type.rsplit(":", 1)[-1]]))
     for before, after in itertools.pairwise(expected):
         assert before.urn in needs[after.urn], f"{after.name} does not wait for {before.name}"
 
@@ -301,53 +305,58 @@ def test_the_province_stays_in_bounds(prod: Mapping[str, Rendering]) -> None:
 def test_the_countrys_largest_city_stays_in_bounds_even_while_all_of_it_moves(prod: Mapping[str, Rendering]) -> None:
     """Baoding: the city and 24 counties, most of any city of a province. A move adds a database set to each."""
     city = prod["hangzhou"].resources
-    of_tenant = [one.name for one in city if one.name.startswith("t330106")]
+    of_tenant = [resource.name for resource in city if resource.name.startswith("t330106")]
     database_set = [name for name in of_tenant if "cell-a" in name]
-    shared = [one.name for one in city if not one.name.startswith("t33")]
+    shared = [resource.name for resource in city if not resource.name.startswith("t33")]
     assert len(database_set) == 4
     assert len(shared) + 25 * (len(of_tenant) + len(database_set)) < MOST_RESOURCES
 
 
-def with_status(code: str, status: str, known: Outputs) -> Rendering:
+def with_status(code: str, status: str, stack_outputs: Outputs) -> Rendering:
     overlay = EnvironmentFolder("prod").registry_overlay
     overlay.parent.mkdir(parents=True, exist_ok=True)
     overlay.write_text(json.dumps({"statuses": {code: status}}))
     try:
-        return render("prod.hangzhou", known=known)
+        return render("prod.hangzhou", siblings=stack_outputs)
     finally:
         overlay.unlink()
 
 
 def changes(before: Rendering, after: Rendering) -> tuple[set[str], set[str]]:
     """Names of resources that are new or gone, and of those whose inputs differ."""
-    old = {one.urn: one for one in before.resources}
-    new = {one.urn: one for one in after.resources}
+    old = {resource.urn: resource for resource in before.resources}
+    new = {resource.urn: resource for resource in after.resources}
     moved = {(old.get(urn) or new[urn]).name for urn in old.keys() ^ new.keys()}
     return moved, {old[urn].name for urn in old.keys() & new.keys() if old[urn].inputs != new[urn].inputs}
 
 
-def test_a_county_that_joins_touches_nobody_else(known: Outputs) -> None:
-    added, changed = changes(with_status("330127", "planned", known), with_status("330127", "live", known))
+def test_a_county_that_joins_touches_nobody_else(stack_outputs: Outputs) -> None:
+    added, changed = changes(
+        with_status("330127", "planned", stack_outputs), with_status("330127", "live", stack_outputs)
+    )
     assert changed == set()
     assert added
     assert all(name.startswith("t330127") for name in added)
 
 
-def test_the_comparison_sees_a_neighbour_that_moves(known: Outputs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_sees_a_neighbour_that_moves(stack_outputs: Outputs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that count instead of naming: a county in the middle renames all that follow."""
-    without = with_status("330127", "planned", known)
+    without = with_status("330127", "planned", stack_outputs)
     counter = itertools.count()
     monkeypatch.setattr(names, "tenant_identity", lambda environment, code: f"yw-{environment}-{next(counter)}")
-    before = with_status("330127", "planned", known)
+    before = with_status("330127", "planned", stack_outputs)
     counter = itertools.count()
-    after = with_status("330127", "live", known)
+    after = with_status("330127", "live", stack_outputs)
     _, changed = changes(before, after)
     assert any(name.startswith("t330182") for name in changed)
     assert changes(without, before)[1]
 
 
-def test_a_suspended_tenant_keeps_everything(known: Outputs) -> None:
-    assert changes(with_status("330106", "live", known), with_status("330106", "suspended", known)) == (set(), set())
+def test_a_suspended_tenant_keeps_everything(stack_outputs: Outputs) -> None:
+    assert changes(with_status("330106", "live", stack_outputs), with_status("330106", "suspended", stack_outputs)) == (
+        set(),
+        set(),
+    )
 
 
 def moving(prod: Mapping[str, Rendering], placement: dict[str, str]) -> Rendering:
@@ -358,8 +367,8 @@ def moving(prod: Mapping[str, Rendering], placement: dict[str, str]) -> Renderin
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document))
     outputs = {scope: prod[scope].outputs for scope in ("foundation", "cell-a")} | {"cell-b": prod["cell-a"].outputs}
-    known = {StackName("test-move", scope).reference: value for scope, value in outputs.items()}
-    return render("test-move.hangzhou", known=known)
+    by_reference = {StackName("test-move", scope).reference: value for scope, value in outputs.items()}
+    return render("test-move.hangzhou", siblings=by_reference)
 
 
 def test_a_move_adds_and_removes_a_database_and_never_replaces(prod: Mapping[str, Rendering]) -> None:

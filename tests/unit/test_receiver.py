@@ -166,7 +166,7 @@ def test_what_was_kept_outlives_a_restart_and_stays_bounded(
         client.post("/alerts", json=NOTIFICATION)
     monkeypatch.setattr(receiver, "LARGEST_FILE", 1500)
     client = Client(tmp_path)
-    assert [one["at"] for one in client.get("/verdicts").json()["verdicts"]] == [1007, 1006, 1005, 1004, 1003]
+    assert [kept["at"] for kept in client.get("/verdicts").json()["verdicts"]] == [1007, 1006, 1005, 1004, 1003]
     assert len(client.get("/alerts").json()["notifications"]) == 5
     client.post("/alerts", json=NOTIFICATION)
     assert 0 < len(client.get("/alerts").json()["notifications"]) < 5

@@ -375,15 +375,15 @@ def test_the_small_registry_is_good(small: Path) -> None:
 def test_known_bad_is_refused_with_its_place(small: Path, name: str) -> None:
     change, file, line, field, value, rule = KNOWN_BAD[name]
     change(small)
-    found = [p for p in problems_of(small) if p.rule.startswith(rule)]
-    assert [(p.file, p.line, p.field, p.value) for p in found] == [(small / "zhejiang" / file, line, field, value)]
+    problems = [p for p in problems_of(small) if p.rule.startswith(rule)]
+    assert [(p.file, p.line, p.field, p.value) for p in problems] == [(small / "zhejiang" / file, line, field, value)]
 
 
 def test_a_parent_that_is_not_there(small: Path) -> None:
     (small / "zhejiang/hangzhou/city.yaml").unlink()
-    found = problems_of(small)
-    assert {p.file.name for p in found} == {"xihu.yaml", "linan.yaml"}
-    assert all(p.rule.endswith("hangzhou/city.yaml") and "parent is not there" in p.rule for p in found)
+    problems = problems_of(small)
+    assert {p.file.name for p in problems} == {"xihu.yaml", "linan.yaml"}
+    assert all(p.rule.endswith("hangzhou/city.yaml") and "parent is not there" in p.rule for p in problems)
 
 
 def test_a_province_that_is_not_there(small: Path) -> None:
@@ -544,12 +544,12 @@ def test_the_command_lists_shows_and_checks(small: Path) -> None:
 def test_what_the_tour_writes_at_the_end_of_a_file_changes_that_setting(registry: Registry, tmp_path: Path) -> None:
     """The tracked file is as the tour finds it: its block goes in once, and says something new."""
     readme = (ROOT.parent / "README.md").read_text()
-    found = re.search(r"at the end of `tenants/(\S+\.yaml)`:\n\n((?: {7}.*\n)+)", readme)
-    assert found is not None
+    match = re.search(r"at the end of `tenants/(\S+\.yaml)`:\n\n((?: {7}.*\n)+)", readme)
+    assert match is not None
     shutil.copytree(ROOT, tmp_path / "tenants")
-    with (tmp_path / "tenants" / found[1]).open("a") as file:
-        file.write(textwrap.dedent(found[2]))
+    with (tmp_path / "tenants" / match[1]).open("a") as file:
+        file.write(textwrap.dedent(match[2]))
     changed = load_registry(tmp_path / "tenants")
     was, becomes = re.findall(r"`requests_per_second: (\d+) => (\d+)`", readme)[0]
-    settings = [str(one.settings_of("330106").requests_per_second) for one in (registry, changed)]
+    settings = [str(edition.settings_of("330106").requests_per_second) for edition in (registry, changed)]
     assert settings == [was, becomes]

@@ -18,12 +18,12 @@ RECORDINGS = list(rules.recordings(FILES))
 NAME = re.compile(r"(service|host|tenant|cell):[a-z_]+:(rate|increase|ratio|mean|ratio_rate)?[a-z0-9_]*")
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda one: one.record)
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.record)
 def test_recordings_are_named_level_metric_operation(recording: Recording) -> None:
     assert NAME.fullmatch(recording.record)
 
 
-@pytest.mark.parametrize("alert", ALERTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_alerts_say_what_where_how_much_and_where_to_read_on(alert: Alert) -> None:
     document = alert.document("http://10.0.1.16:9095")
     assert {"severity", "component"} <= document["labels"].keys()
@@ -57,16 +57,20 @@ def with_window(objectives: Objectives, old: str, new: str) -> Objectives:
 
 def test_burn_rates_follow_the_objectives() -> None:
     changed = with_window(load(), "6h", "12h")
-    names = {one.record for one in rules.recordings(rules.groups(changed, watched()))}
+    names = {recording.record for recording in rules.recordings(rules.groups(changed, watched()))}
     assert {"service:budget_burn:ratio12h", "service:budget_burn:ratio3d"} <= names
     assert "service:budget_burn:ratio6h" not in names
-    burns = [one for one in ALERTS if one.name == "ServiceAvailabilityBurn"]
-    assert [one.labels["window"] for one in burns] == [rate.long for rate in load().burn_rates]
+    burns = [alert for alert in ALERTS if alert.name == "ServiceAvailabilityBurn"]
+    assert [alert.labels["window"] for alert in burns] == [rate.long for rate in load().burn_rates]
 
 
 def test_long_windows_are_summed_seldom() -> None:
     for group in FILES["services"]:
-        windows = [seconds(one.record.rsplit("ratio", 1)[1]) for one in group.recordings if "burn" in one.record]
+        windows = [
+            seconds(recording.record.rsplit("ratio", 1)[1])
+            for recording in group.recordings
+            if "burn" in recording.record
+        ]
         assert all((window > DAYS_FROM_SECONDS) == (group.interval == "1m") for window in windows)
 
 
@@ -82,7 +86,11 @@ def test_bounds_are_written_as_the_services_write_them(limit: float, label: str)
 
 def given(name: str, **outputs: object) -> dict[str, str]:
     files = rules.groups(load(), watched(**outputs))  # type: ignore[arg-type]
-    return {one.labels["cell"]: one.expression for one in rules.recordings(files) if one.record == name}
+    return {
+        recording.labels["cell"]: recording.expression
+        for recording in rules.recordings(files)
+        if recording.record == name
+    }
 
 
 def test_limits_come_from_the_outputs() -> None:

@@ -22,27 +22,27 @@ NAME = re.compile(r"(?!tenant$|self$|metrics$|gateway$)[a-z][a-z0-9_]{1,30}")
 
 
 def faults(services: tuple[Service, ...]) -> list[str]:
-    found = []
+    problems = []
     for service in services:
         others = [other for other in services if other is not service]
         if not NAME.fullmatch(service.name) or service.name in [other.name for other in others]:
-            found.append(f"{service.name}: no name, or another's")
+            problems.append(f"{service.name}: no name, or another's")
         if service.port in TAKEN or service.port in [other.port for other in others]:
-            found.append(f"{service.name}: port {service.port} is taken")
+            problems.append(f"{service.name}: port {service.port} is taken")
         if bool(service.label) == bool(service.prefix) or bool(service.label) != (service.cells == "core"):
-            found.append(f"{service.name}: a core service has a site, one of a tenants' cell a prefix")
+            problems.append(f"{service.name}: a core service has a site, one of a tenants' cell a prefix")
         if service.label and service.label in [other.label for other in others]:
-            found.append(f"{service.name}: its site is another's")
+            problems.append(f"{service.name}: its site is another's")
         prefixes = ["", *(other.prefix for other in others)]
         if service.prefix and not (PREFIX.fullmatch(service.prefix) and service.prefix not in prefixes):
-            found.append(f"{service.name}: no prefix, or another's")
+            problems.append(f"{service.name}: no prefix, or another's")
         if service.tables == ("tenants" if service.cells == "core" else "own"):
-            found.append(f"{service.name}: its cell has no such tables")
+            problems.append(f"{service.name}: its cell has no such tables")
         if any(other.role == service.role and other.cells != service.cells for other in others):
-            found.append(f"{service.name}: its role's hosts are of two kinds of cell")
+            problems.append(f"{service.name}: its role's hosts are of two kinds of cell")
     if [service.prefix for service in services].count("/") != 1:
-        found.append("one service has what no other has")
-    return found
+        problems.append("one service has what no other has")
+    return problems
 
 
 def test_the_table_holds() -> None:

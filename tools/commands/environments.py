@@ -72,7 +72,11 @@ def onboard(
     run, invitation = life.onboard(tenant, console)
     console.print(run.table())
     division = life.registry.find(tenant)
-    url = next(one.url for one in life.engine.merged_outputs().tenants if one.code == division.code)
+    url = next(
+        tenant_outputs.url
+        for tenant_outputs in life.engine.merged_outputs().tenants
+        if tenant_outputs.code == division.code
+    )
     console.print(f"{division.name} answers at {url}", soft_wrap=True)
     if invitation is not None:
         invitations.show(console, invitation)
@@ -115,8 +119,10 @@ def logs(
 ) -> None:
     """Follows the logs of what runs on the hosts: services, gateways, pools, exporters, monitoring."""
     engine = running_engine_of(environment)
-    found = _outputs(engine)
-    names = [one.name for cell in found.cells for one in cell.hosts] if host is None else [host]
+    environment_outputs = _outputs(engine)
+    names = (
+        [cell_host.name for cell in environment_outputs.cells for cell_host in cell.hosts] if host is None else [host]
+    )
     command = journal(lines, follow)
     width = max(map(len, names)) if host is None else 0
 
@@ -124,7 +130,7 @@ def logs(
         typer.echo(f"{typer.style(name.ljust(width), dim=True)} {line}" if width else line)
 
     try:
-        failed = stream({name: [*_ssh(engine, found, name), command] for name in names}, say)
+        failed = stream({name: [*_ssh(engine, environment_outputs, name), command] for name in names}, say)
     except KeyboardInterrupt:
         return
     if failed:
@@ -154,30 +160,36 @@ def outputs(environment: Environment = "local") -> None:
 
 def describe(engine: Engine) -> dict[str, Any]:
     """What `yiwang status --json` prints."""
-    found = _outputs(engine)
+    environment_outputs = _outputs(engine)
     folder = engine.folder
-    private = bool(found.foundation.authority_certificate)
+    private = bool(environment_outputs.foundation.authority_certificate)
     return {
         "environment": engine.environment,
-        "issuer": found.issuer,
-        "query": found.service_url("query"),
-        "gateway": _front_gateway(found),
+        "issuer": environment_outputs.issuer,
+        "query": environment_outputs.service_url("query"),
+        "gateway": _front_gateway(environment_outputs),
         "ca_file": str(folder.authority / "authority.pem") if private else None,
-        "prometheus": found.prometheus,
-        "alertmanager": found.alertmanager,
-        "receiver": found.receiver,
-        "alerts": firing(found),
+        "prometheus": environment_outputs.prometheus,
+        "alertmanager": environment_outputs.alertmanager,
+        "receiver": environment_outputs.receiver,
+        "alerts": firing(environment_outputs),
         "keeper": kept(engine),
         "tenants": [
-            {"code": one.code, "name": one.name, "level": one.level, "status": one.status, "url": one.url}
-            for one in found.tenants
+            {
+                "code": tenant.code,
+                "name": tenant.name,
+                "level": tenant.level,
+                "status": tenant.status,
+                "url": tenant.url,
+            }
+            for tenant in environment_outputs.tenants
         ],
         "hosts": [
             {"name": host.name, "role": host.role, "scope": cell.cell, "address": host.address}
-            for cell in found.cells
+            for cell in environment_outputs.cells
             for host in cell.hosts
         ],
-        "demo": log_ins(found, folder.demo),
+        "demo": log_ins(environment_outputs, folder.demo),
     }
 
 
@@ -189,10 +201,10 @@ def kept(engine: Engine) -> dict[str, Any] | None:
     return {"runs": bool(keeper.processes()), "log": str(keeper.log), "last": list(keeper.history(last=5))}
 
 
-def _front_gateway(found: EnvironmentOutputs) -> dict[str, Any] | None:
+def _front_gateway(environment_outputs: EnvironmentOutputs) -> dict[str, Any] | None:
     """The balancer of the first cell that serves tenants."""
-    serving = {tenant.cell for tenant in found.tenants}
-    gateways = [cell.gateway for cell in found.cells if cell.cell in serving]
+    serving = {tenant.cell for tenant in environment_outputs.tenants}
+    gateways = [cell.gateway for cell in environment_outputs.cells if cell.cell in serving]
     return gateways[0].model_dump(include={"name", "address", "port"}) if gateways else None
 
 
@@ -253,15 +265,15 @@ def _show_keeper(console: Console, keeper: dict[str, Any] | None) -> None:
         console.print(f"keeper, {when}: {entry['thing']} {entry['result']} {entry.get('error', '')}", soft_wrap=True)
 
 
-def _ssh(engine: Engine, found: EnvironmentOutputs, name: str) -> list[str]:
-    hosts = {host.name: host for cell in found.cells for host in cell.hosts}
+def _ssh(engine: Engine, environment_outputs: EnvironmentOutputs, name: str) -> list[str]:
+    hosts = {host.name: host for cell in environment_outputs.cells for host in cell.hosts}
     if name not in hosts:
         raise StageError(f"no host {name!r} in {engine.environment}", f"one of {', '.join(hosts)}")
     key = ["-i", str(engine.folder.ssh_key)] if engine.folder.ssh_key.exists() else []
-    target = f"{found.foundation.ssh_user}@{hosts[name].address}"
-    return ["ssh", *key, *shlex.split(found.foundation.ssh_arguments), target]
+    target = f"{environment_outputs.foundation.ssh_user}@{hosts[name].address}"
+    return ["ssh", *key, *shlex.split(environment_outputs.foundation.ssh_arguments), target]
 
 
-def _exec_ssh(engine: Engine, found: EnvironmentOutputs, host: str, *command: str) -> None:
-    words = [*_ssh(engine, found, host), *command]
+def _exec_ssh(engine: Engine, environment_outputs: EnvironmentOutputs, host: str, *command: str) -> None:
+    words = [*_ssh(engine, environment_outputs, host), *command]
     os.execvp(words[0], words)  # noqa: S606 - the user's own ssh takes this terminal over

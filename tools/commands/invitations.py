@@ -24,11 +24,18 @@ Tenant = Annotated[str, typer.Argument(help="code, label or name of a live tenan
 @app.command("list")
 def list_open(environment: Environment, tenant: Tenant) -> None:
     """Lists the tenant's open invitations; links are told once, when they are given."""
-    with _at(environment, tenant) as (operator, found):
-        known = operator.invitations(found.code)
-    table = Table("id", "for", "office", "until", title=f"{found.name}, administrators: {known['administrators']}")
-    for one in known["open"]:
-        table.add_row(one["id"], one["name"], f"{one['department']}, {one['role']}", local_time(one["expires_at"]))
+    with _at(environment, tenant) as (operator, tenant_outputs):
+        invitations = operator.invitations(tenant_outputs.code)
+    table = Table(
+        "id", "for", "office", "until", title=f"{tenant_outputs.name}, administrators: {invitations['administrators']}"
+    )
+    for invitation in invitations["open"]:
+        table.add_row(
+            invitation["id"],
+            invitation["name"],
+            f"{invitation['department']}, {invitation['role']}",
+            local_time(invitation["expires_at"]),
+        )
     Console(highlight=False).print(table)
 
 
@@ -37,9 +44,9 @@ def give(environment: Environment, tenant: Tenant) -> None:
     """Prints a new link for the tenant's administrator; the link that was given before ends."""
     from tools.invitations import give as give_again
 
-    with _at(environment, tenant) as (operator, found):
-        first = not operator.invitations(found.code)["administrators"]
-        show(Console(highlight=False), give_again(operator, found), first)
+    with _at(environment, tenant) as (operator, tenant_outputs):
+        first = not operator.invitations(tenant_outputs.code)["administrators"]
+        show(Console(highlight=False), give_again(operator, tenant_outputs), first)
 
 
 @app.command()
@@ -49,17 +56,17 @@ def revoke(
     invitation: Annotated[str | None, typer.Argument(help="its id; without it every open one")] = None,
 ) -> None:
     """Ends open invitations of a tenant: their links are gone from now on."""
-    with _at(environment, tenant) as (operator, found):
-        known = [one["id"] for one in operator.invitations(found.code)["open"]]
-        chosen = [one for one in known if invitation in (None, one)]
+    with _at(environment, tenant) as (operator, tenant_outputs):
+        identifiers = [open_invitation["id"] for open_invitation in operator.invitations(tenant_outputs.code)["open"]]
+        chosen = [identifier for identifier in identifiers if invitation in (None, identifier)]
         if not chosen:
             what = f"no open invitation {invitation!r}" if invitation else "no open invitation"
-            another = f"give one: yiwang invitation give {environment} {found.code}"
-            there = f"open are {', '.join(known)}" if known else another
-            raise StageError(f"{found.name} has {what}", there)
-        for one in chosen:
-            done = operator.revoke(one)
-            typer.echo(f"{one}: revoked" if done else f"{one}: was taken up or has ended meanwhile")
+            another = f"give one: yiwang invitation give {environment} {tenant_outputs.code}"
+            there = f"open are {', '.join(identifiers)}" if identifiers else another
+            raise StageError(f"{tenant_outputs.name} has {what}", there)
+        for identifier in chosen:
+            done = operator.revoke(identifier)
+            typer.echo(f"{identifier}: revoked" if done else f"{identifier}: was taken up or has ended meanwhile")
 
 
 def show(console: Console, invitation: dict[str, str], first: bool = True) -> None:
@@ -75,9 +82,9 @@ def _at(environment: str, word: str) -> Iterator[tuple[Operator, TenantOutputs]]
 
     engine = running_engine_of(environment)
     outputs = engine.merged_outputs()
-    found = [one for one in outputs.tenants if word in (one.code, one.label, one.name)]
-    if not found:
-        live = ", ".join(f"{one.code} {one.name}" for one in outputs.tenants)
+    matches = [tenant for tenant in outputs.tenants if word in (tenant.code, tenant.label, tenant.name)]
+    if not matches:
+        live = ", ".join(f"{tenant.code} {tenant.name}" for tenant in outputs.tenants)
         raise StageError(f"no tenant {word!r} in {environment}", f"one of {live}")
     with closing(operator_of(engine, outputs)) as operator:
-        yield operator, found[0]
+        yield operator, matches[0]

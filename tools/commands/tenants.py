@@ -132,11 +132,11 @@ def _find(registry: Registry, word: str) -> Division:
 
 def _city(registry: Registry, word: str) -> str:
     """The scope of a city, which is its label."""
-    found = _find(registry, word)
-    if found.level != "city":
-        cities = ", ".join(one.label for one in registry.divisions.values() if one.level == "city")
-        raise StageError(f"{found.name} is no city", f"one of {cities}")
-    return found.label
+    division = _find(registry, word)
+    if division.level != "city":
+        cities = ", ".join(city.label for city in registry.divisions.values() if city.level == "city")
+        raise StageError(f"{division.name} is no city", f"one of {cities}")
+    return division.label
 
 
 def _summary(registry: Registry, division: Division) -> dict[str, Any]:

@@ -195,8 +195,8 @@ class Cloud:
         done = ["network"] if ensure_network(context, vpc) else []
         if done:
             # The bridge is another one: containers of the old one have no way out.
-            for name, one in seen.items():
-                context.containers.remove(name, one)
+            for name, container in seen.items():
+                context.containers.remove(name, container)
             seen.clear()
         if not self._firewall.loaded():
             self._firewall.renew(force=True)
@@ -279,8 +279,8 @@ class Cloud:
             # Databases write what they hold before they end; nothing else has anything to lose.
             databases = {context.containers.name(record.id) for record in context.store.of_kind("DatabaseInstance")}
             with ThreadPoolExecutor(max_workers=4) as pool:
-                for name, one in seen.items():
-                    pool.submit(context.containers.remove, name, one, 15 if name in databases else 0)
+                for name, container in seen.items():
+                    pool.submit(context.containers.remove, name, container, 15 if name in databases else 0)
             run_podman("network", "rm", "--force", context.network_name, check=False)
             self._firewall.withdraw()
             self.host_view.end()
@@ -304,8 +304,8 @@ class Cloud:
             return Status(record.id, record.kind, record.owner, name, "Creating", address)
         if record.kind not in _RUNNING_KINDS:
             return Status(record.id, record.kind, record.owner, name, "Available", address)
-        one = seen.get(self._running(record).container)
-        state = "Missing" if one is None else "Running" if one.alive else "Stopped"
-        if one is None and self._context.stopped:
+        container = seen.get(self._running(record).container)
+        state = "Missing" if container is None else "Running" if container.alive else "Stopped"
+        if container is None and self._context.stopped:
             state = "Stopped"
         return Status(record.id, record.kind, record.owner, name, state, address)

@@ -104,11 +104,11 @@ class Balancers(Kind[BalancerSpec]):
         answer = haproxy.ask(folder(self.context, record), "show stat")
         if answer is None:
             raise CloudError("ServiceUnavailable", f"balancer {record.owner.name} does not answer: {key}")
-        found: dict[str, dict[str, str]] = {}
+        states: dict[str, dict[str, str]] = {}
         for row in csv.DictReader(answer.removeprefix("# ").splitlines()):
             if row["svname"] not in ("FRONTEND", "BACKEND") and not row["pxname"].endswith("_open"):
-                found.setdefault(row["pxname"], {})[row["svname"]] = row["status"]
-        return found
+                states.setdefault(row["pxname"], {})[row["svname"]] = row["status"]
+        return states
 
 
 # --- server groups
@@ -220,8 +220,8 @@ class Listeners(Kind[ListenerSpec]):
             raise CloudError("IllegalParam.DefaultActions", f"listener {owner}: forwards to no server group")
         if not 1 <= spec.idle_timeout <= 600 or not 1 <= spec.request_timeout <= 600:
             raise CloudError("IllegalParam.Timeout", f"listener {owner}: time-outs are 1 to 600 s")
-        others = [one for one in self.list() if one.spec.load_balancer_id == spec.load_balancer_id]
-        if len(others) >= 50 and record.id not in {one.id for one in others}:
+        others = [listener for listener in self.list() if listener.spec.load_balancer_id == spec.load_balancer_id]
+        if len(others) >= 50 and record.id not in {listener.id for listener in others}:
             raise CloudError("QuotaExceeded.ListenersNum", f"listener {owner}: the balancer has 50, the quota")
 
     def after_change(self, record: Record[ListenerSpec]) -> None:
@@ -281,8 +281,10 @@ class ListenerRules(Kind[ListenerRuleSpec]):
             raise CloudError("QuotaExceeded.RulesNum", f"rule {owner}: the balancer has 100, the quota")
 
     def _others(self, balancer: str, mine: str) -> int:
-        listeners = {one.id for one in self.store.of_kind("Listener") if one.spec.load_balancer_id == balancer}
-        return sum(one.spec.listener_id in listeners and one.id != mine for one in self.list())
+        listeners = {
+            listener.id for listener in self.store.of_kind("Listener") if listener.spec.load_balancer_id == balancer
+        }
+        return sum(rule.spec.listener_id in listeners and rule.id != mine for rule in self.list())
 
     def after_change(self, record: Record[ListenerRuleSpec]) -> None:
         self.context.renew_balancers()
@@ -311,7 +313,7 @@ class Parts:
 
 def _parts(context: Context, balancer: Record[Any]) -> Parts:
     store = context.store
-    listeners = [one for one in store.of_kind("Listener") if one.spec.load_balancer_id == balancer.id]
+    listeners = [listener for listener in store.of_kind("Listener") if listener.spec.load_balancer_id == balancer.id]
     mine = {listener.id for listener in listeners}
     rules = [rule for rule in store.of_kind("ListenerRule") if rule.spec.listener_id in mine]
     used = {listener.spec.default_server_group_id for listener in listeners}
@@ -323,10 +325,10 @@ def _parts(context: Context, balancer: Record[Any]) -> Parts:
 
 def render(parts: Parts, gateway: str) -> str:
     blocks = [_GLOBAL.replace("GATEWAY", gateway).replace("ERRORS", "\n".join(_errors()))]
-    for listener in sorted(parts.listeners, key=lambda one: one.spec.port):
+    for listener in sorted(parts.listeners, key=lambda listener: listener.spec.port):
         rules = [rule for rule in parts.rules if rule.spec.listener_id == listener.id]
         blocks.append("\n".join(_frontend(listener, rules, parts.groups)))
-    for group in sorted(parts.groups.values(), key=lambda one: one.id):
+    for group in sorted(parts.groups.values(), key=lambda group: group.id):
         blocks.append("\n".join(_backend(group, parts.hosts, checked=True)))
         blocks.append("\n".join(_backend(group, parts.hosts, checked=False)))
     return "\n\n".join(blocks) + "\n"
@@ -387,7 +389,7 @@ def _frontend(
     yield "  option forwardfor"
     yield f"  http-request set-header X-Forwarded-Proto {spec.protocol.lower()}"
     yield f"  http-request set-header X-Forwarded-Port {spec.port}"
-    for rule in sorted(rules, key=lambda one: one.spec.priority):
+    for rule in sorted(rules, key=lambda rule: rule.spec.priority):
         yield from _rule(rule, groups)
     yield from _forward(spec.default_server_group_id, "")
 

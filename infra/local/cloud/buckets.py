@@ -156,8 +156,8 @@ class PolicyAttachments(_Stored):
         return f"{spec.policy_type}:{spec.policy_name}:{spec.user_name}"
 
     def further_targets(self, spec: PolicyAttachmentSpec) -> list[str]:
-        found = [self.store.by_physical("User", spec.user_name), self.store.by_physical("Policy", spec.policy_name)]
-        return [record.id for record in found if record is not None]
+        records = [self.store.by_physical("User", spec.user_name), self.store.by_physical("Policy", spec.policy_name)]
+        return [record.id for record in records if record is not None]
 
     def check(self, record: Record[PolicyAttachmentSpec]) -> None:
         spec = record.spec
@@ -165,7 +165,11 @@ class PolicyAttachments(_Stored):
             raise CloudError("EntityNotExist.User", f"user {spec.user_name} does not exist")
         if spec.policy_type == "Custom" and self.store.by_physical("Policy", spec.policy_name) is None:
             raise CloudError("EntityNotExist.Policy", f"policy {spec.policy_name} does not exist")
-        others = [one for one in self.list() if one.spec.user_name == spec.user_name and one.id != record.id]
+        others = [
+            attachment
+            for attachment in self.list()
+            if attachment.spec.user_name == spec.user_name and attachment.id != record.id
+        ]
         if len(others) >= 10:
             raise CloudError("LimitExceeded.User.Policy", f"user {spec.user_name} has 10 custom policies, the quota")
 
@@ -194,7 +198,7 @@ class AccessKeys(_Stored):
             raise CloudError("EntityNotExist.User", f"user {spec.user_name} does not exist")
         if spec.status not in ("Active", "Inactive"):
             raise CloudError("InvalidParameter.Status", f"access key {record.owner.name}: {spec.status!r}")
-        others = [one for one in self.list() if one.spec.user_name == spec.user_name and one.id != record.id]
+        others = [key for key in self.list() if key.spec.user_name == spec.user_name and key.id != record.id]
         if len(others) >= 2:
             raise CloudError("LimitExceeded.User.AccessKey", f"user {spec.user_name} has two access keys, the quota")
 

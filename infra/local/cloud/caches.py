@@ -239,7 +239,11 @@ class CacheAccounts(Kind[CacheAccountSpec]):
         if spec.privilege not in _RIGHTS:
             raise CloudError("InvalidPrivilege.Format", f"cache account {spec.account_name}: {spec.privilege!r}")
         check_password(spec.password, f"cache account {spec.account_name}")
-        others = [one for one in self.list() if one.spec.instance_id == spec.instance_id and one.id != record.id]
+        others = [
+            account
+            for account in self.list()
+            if account.spec.instance_id == spec.instance_id and account.id != record.id
+        ]
         if len(others) >= self.quota_per_instance:
             message = f"cache {spec.instance_id} has {self.quota_per_instance} accounts, the quota"
             raise CloudError("QuotaExceeded.Account", message)
@@ -256,7 +260,7 @@ class CacheAccounts(Kind[CacheAccountSpec]):
         if self.context.stopped:
             return record
         try:
-            known = self._caches.administrator(cache).acl_users()
+            users = self._caches.administrator(cache).acl_users()
         except redis.RedisError:
             return None if self._caches.read(cache.id) is None else record
-        return record if record.spec.account_name in known else None
+        return record if record.spec.account_name in users else None

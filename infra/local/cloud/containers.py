@@ -78,12 +78,12 @@ class Containers:
         listing = ("ps", "--all", "--no-trunc", "--format", "json")
         mine = ("--filter", f"label=yiwang.environment={self._environment}")
         rows = json.loads(_mended(*listing, *mine).stdout or "[]")
-        found = {}
+        containers = {}
         for row in rows:
             alive = row["State"] == "running" and _process_is_of(row["Pid"], row["Id"])
             name, believed = row["Names"][0], row["State"] in ("running", "stopping")
-            found[name] = Seen(name, row["Id"], alive, row["Labels"] or {}, believed, row["Pid"])
-        return found
+            containers[name] = Seen(name, row["Id"], alive, row["Labels"] or {}, believed, row["Pid"])
+        return containers
 
     def look(self, name: str) -> Seen | None:
         return self.seen().get(name)

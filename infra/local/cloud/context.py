@@ -49,8 +49,8 @@ class Context:
     @property
     def settings(self) -> CloudSettings:
         stored = self.store.fact("settings")
-        known = {item.name for item in dataclasses.fields(CloudSettings)}
-        values = {name: value for name, value in json.loads(stored or "{}").items() if name in known}
+        names = {item.name for item in dataclasses.fields(CloudSettings)}
+        values = {name: value for name, value in json.loads(stored or "{}").items() if name in names}
         return CloudSettings(**values)
 
     @property
@@ -97,8 +97,8 @@ class Context:
 
     @property
     def vpc(self) -> Record[Any] | None:
-        found = self.store.of_kind("Network")
-        return found[0] if found else None
+        networks = self.store.of_kind("Network")
+        return networks[0] if networks else None
 
     def require_cidr(self) -> IPv4Network:
         vpc = self.vpc

@@ -134,11 +134,11 @@ def guarded(context: Context) -> Iterator[Guarded]:
 
 def members(context: Context) -> dict[str, list[str]]:
     """Group → addresses of what is in it. A managed instance names groups that may come, it is in none of them."""
-    found: dict[str, list[str]] = {}
+    addresses: dict[str, list[str]] = {}
     for record in context.store.of_kind("Host", "Balancer"):
         for group in record.spec.security_group_ids:
-            found.setdefault(group, []).extend(record.attributes.get("addresses", []))
-    return found
+            addresses.setdefault(group, []).extend(record.attributes.get("addresses", []))
+    return addresses
 
 
 def _open(context: Context) -> list[str]:

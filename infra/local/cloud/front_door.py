@@ -41,7 +41,7 @@ class FrontDoor:
                 exact[name] = addresses[0]
         return exact, suffixes
 
-    def renew(self, known: Seen | None = None) -> bool:
+    def renew(self, seen: Seen | None = None) -> bool:
         with self._context.store.lock("front-door"):
             if self._context.vpc is None or not self._context.store.count("PublicRecord"):
                 self._context.containers.remove(self.container_name)
@@ -49,10 +49,10 @@ class FrontDoor:
             changed = self._write()
             made = False
             if not changed or haproxy.serves(self.folder) is None:  # most changes are a name more to one that runs
-                seen = known or self._context.containers.look(self.container_name)
-                if seen is None or not seen.alive:
+                present = seen or self._context.containers.look(self.container_name)
+                if present is None or not present.alive:
                     self._refuse_taken_port()
-                made = self._context.containers.ensure(self._container(), seen)
+                made = self._context.containers.ensure(self._container(), present)
             told = haproxy.take_up(self.folder, self._reload, self._run_anew, "the front door")
             if made:
                 wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")

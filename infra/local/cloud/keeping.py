@@ -63,7 +63,7 @@ def keep_once(cloud: Cloud, patience: Patience) -> tuple[bool, list[int]]:
         for thing, error in cloud.revive(due) if due and free else []:
             patience.tried(thing.container, time.monotonic())
             _write(cloud.keeper.log, thing.label, "failed" if error else "run again", str(error or ""))
-    return bool(dead), [one.process for one in seen.values() if one.alive]
+    return bool(dead), [container.process for container in seen.values() if container.alive]
 
 
 def is_dead(seen: Seen | None) -> bool:

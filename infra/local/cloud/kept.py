@@ -39,6 +39,6 @@ class KeptThings(Kind[KeptSpec]):
 
     def check(self, record: Record[KeptSpec]) -> None:
         quota = _QUOTAS.get(record.spec.type)
-        others = [one for one in self.list() if one.spec.type == record.spec.type and one.id != record.id]
+        others = [kept for kept in self.list() if kept.spec.type == record.spec.type and kept.id != record.id]
         if quota is not None and len(others) >= quota:
             raise CloudError("QuotaExceeded", f"{record.owner.name}: {quota} of {record.spec.type}, the quota")

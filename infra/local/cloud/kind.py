@@ -36,9 +36,9 @@ class Kind(Generic[Spec]):
     def create(self, owner: Owner, spec: Spec) -> Record[Spec]:
         key = self.identity(owner)
         with self.store.lock(f"thing-{key}"), self.exclusive(spec):
-            known = self.store.get(key)
-            if known is not None:
-                return self._bring_to(known, spec)
+            record = self.store.get(key)
+            if record is not None:
+                return self._bring_to(record, spec)
             self.context.require_up()
             self._check_quota(owner)
             draft = Record(key, self.name, owner, spec, {}, ready=False)
@@ -128,24 +128,24 @@ class Kind(Generic[Spec]):
 
     # --- inside
 
-    def _bring_to(self, known: Record[Spec], spec: Spec) -> Record[Spec]:
+    def _bring_to(self, record: Record[Spec], spec: Spec) -> Record[Spec]:
         self.context.require_up()
         changed = {
             item
             for item in fixed_fields(self.spec_type)
-            if known.ready and getattr(known.spec, item) != getattr(spec, item)
+            if record.ready and getattr(record.spec, item) != getattr(spec, item)
         }
         if changed:
-            message = f"{self.name} {known.id} ({known.owner.name}): {', '.join(sorted(changed))} cannot change"
+            message = f"{self.name} {record.id} ({record.owner.name}): {', '.join(sorted(changed))} cannot change"
             raise CloudError("InvalidOperation.Immutable", message)
-        wanted = dataclasses.replace(known, spec=spec)
-        self.check_change(known, spec)
+        wanted = dataclasses.replace(record, spec=spec)
+        self.check_change(record, spec)
         self.check(wanted)
         self._save(wanted)
         try:
             return self._realised(wanted)
         except BaseException:
-            self._save(known)
+            self._save(record)
             raise
 
     def _realised(self, record: Record[Spec]) -> Record[Spec]:

@@ -106,15 +106,15 @@ def _path(resource: str) -> str:
     return re.sub(r"^acs:oss:[^:]*:[^:]*:", "", resource)
 
 
-def _actions(wanted: Any, known: dict[str, tuple[str, ...]]) -> list[str]:
+def _actions(wanted: Any, actions: dict[str, tuple[str, ...]]) -> list[str]:
     patterns = [pattern.lower() for pattern in _listed(wanted)]
-    found = {
+    s3_actions = {
         translated
-        for name, translations in known.items()
+        for name, translations in actions.items()
         for translated in translations
         if any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in patterns)
     }
-    return sorted(found)
+    return sorted(s3_actions)
 
 
 def _condition(condition: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
@@ -249,11 +249,11 @@ class ObjectStore:
         write_atomically(self._folder / "accounts" / "users.json", content, mode=0o600)
         return set(accounts)
 
-    def _grants(self, known: set[str]) -> list[tuple[list[str], dict[str, Any]]]:
+    def _grants(self, accounts: set[str]) -> list[tuple[list[str], dict[str, Any]]]:
         store = self._context.store
         keys: dict[str, list[str]] = {}
         for key in store.of_kind("AccessKey"):
-            if key.attributes.get("access_key_id") in known:
+            if key.attributes.get("access_key_id") in accounts:
                 keys.setdefault(key.spec.user_name, []).append(key.attributes["access_key_id"])
         documents = {policy.spec.name: json.loads(policy.spec.document) for policy in store.of_kind("Policy")}
         return [
@@ -262,9 +262,9 @@ class ObjectStore:
             if attachment.spec.policy_name in documents
         ]
 
-    def _put_policies(self, known: set[str]) -> None:
+    def _put_policies(self, accounts: set[str]) -> None:
         """A policy that names an account which the store does not know yet is refused whole."""
-        grants = self._grants(known)
+        grants = self._grants(accounts)
         for bucket in self._context.store.of_kind("Bucket"):
             name = bucket.spec.bucket
             policy = bucket_policy(name, grants)

@@ -112,11 +112,11 @@ class Store:
     def sealed_fact(self, name: str, make: Any) -> str:
         """A secret of the cloud's own; made by `make()` at the first asking, encrypted at rest."""
         with self.lock(f"fact-{name}"):
-            found = self.fact(name)
-            if found is None:
-                found = self._fernet.encrypt(str(make()).encode()).decode()
-                self.set_fact(name, found)
-        return self._fernet.decrypt(found.encode()).decode()
+            sealed = self.fact(name)
+            if sealed is None:
+                sealed = self._fernet.encrypt(str(make()).encode()).decode()
+                self.set_fact(name, sealed)
+        return self._fernet.decrypt(sealed.encode()).decode()
 
     # --- records
 

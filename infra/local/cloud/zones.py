@@ -258,10 +258,10 @@ def resolve(name: str, names: list[Name], depth: int = 8) -> list[str]:
         while "." in parent and not exact:
             parent = parent.partition(".")[2]
             exact = [record for record in names if record.name == f"*.{parent}" and record.type in ("A", "CNAME")]
-    found: list[str] = []
+    addresses: list[str] = []
     for record in exact:
-        found += [record.value] if record.type == "A" else resolve(record.value, names, depth - 1)
-    return found
+        addresses += [record.value] if record.type == "A" else resolve(record.value, names, depth - 1)
+    return addresses
 
 
 # --- the name server
@@ -360,10 +360,10 @@ def _settings_of(names: list[Name]) -> Iterator[str]:
 
 def upstream_servers() -> list[str]:
     """The machine's own resolvers, as far as a container can reach them."""
-    found: list[str] = []
+    servers: list[str] = []
     for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
         if path.exists():
             pairs = [line.split() for line in path.read_text().splitlines()]
-            found += [pair[1] for pair in pairs if len(pair) > 1 and pair[0] == "nameserver"]
-    reachable = [server for server in found if ":" not in server and not server.startswith("127.")]
+            servers += [pair[1] for pair in pairs if len(pair) > 1 and pair[0] == "nameserver"]
+    reachable = [server for server in servers if ":" not in server and not server.startswith("127.")]
     return list(dict.fromkeys(reachable))

@@ -26,11 +26,11 @@ class Source:
 def debian_sources(codename: str, apt_folder: Path = Path("/etc/apt")) -> list[Source]:
     """Sources of the release and its updates, the one with the release itself first."""
     wanted = (codename, f"{codename}-updates", f"{codename}-security")
-    found = [
+    sources = [
         Source(source.uri, tuple(suite for suite in source.suites if suite in wanted))
         for source in _all_sources(apt_folder)
     ]
-    return sorted((source for source in found if source.suites), key=lambda source: codename not in source.suites)
+    return sorted((source for source in sources if source.suites), key=lambda source: codename not in source.suites)
 
 
 def _all_sources(apt_folder: Path) -> Iterator[Source]:

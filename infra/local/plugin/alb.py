@@ -56,11 +56,11 @@ def _one_final_action(inputs: Values) -> Failure | None:
 
 
 def _zone_mappings(mappings: list[Values]) -> list[Values]:
-    return [{"zone_id": one["zoneId"], "switch_id": one["vswitchId"]} for one in mappings]
+    return [{"zone_id": mapping["zoneId"], "switch_id": mapping["vswitchId"]} for mapping in mappings]
 
 
 def _zone_mappings_back(mappings: Sequence[Any]) -> list[Values]:
-    return [{"vswitchId": one.switch_id, "zoneId": one.zone_id} for one in mappings]
+    return [{"vswitchId": mapping.switch_id, "zoneId": mapping.zone_id} for mapping in mappings]
 
 
 def _balancer(record: AnyRecord) -> Values:
@@ -79,13 +79,13 @@ def _servers(servers: list[Values]) -> list[Values]:
     """Unset, a weight is 0 and a server gets no traffic [P]."""
     return [
         {
-            "server_id": one["serverId"],
-            "port": one.get("port", 0),
-            "weight": one.get("weight", 0),
-            "server_type": one["serverType"],
-            "description": one.get("description", ""),
+            "server_id": server["serverId"],
+            "port": server.get("port", 0),
+            "weight": server.get("weight", 0),
+            "server_type": server["serverType"],
+            "description": server.get("description", ""),
         }
-        for one in servers
+        for server in servers
     ]
 
 
@@ -130,7 +130,7 @@ def _listener(inputs: Values, resolve: Resolve) -> Values:
     certificate = inputs.get("certificates", {}).get("certificateId")
     number = certificate.partition("-")[0] if certificate else None
     forward = inputs["defaultActions"][0].get("forwardGroupConfig") or {}
-    groups = [one["serverGroupId"] for one in forward.get("serverGroupTuples", [])]
+    groups = [group["serverGroupId"] for group in forward.get("serverGroupTuples", [])]
     return {
         "certificate_ids": [resolve(CERTIFICATE, number)] if number else [],
         "default_server_group_id": groups[0] if groups else "",
@@ -138,8 +138,8 @@ def _listener(inputs: Values, resolve: Resolve) -> Values:
 
 
 def _rule(inputs: Values, resolve: Resolve) -> Values:
-    conditions = [_condition(one) for one in inputs["ruleConditions"]]
-    final = next(one for one in inputs["ruleActions"] if one["type"] in FINAL_ACTIONS)
+    conditions = [_condition(condition) for condition in inputs["ruleConditions"]]
+    final = next(action for action in inputs["ruleActions"] if action["type"] in FINAL_ACTIONS)
     return {"conditions": conditions, "action": _action(final)}
 
 
@@ -153,7 +153,7 @@ def _condition(condition: Values) -> Values:
 def _action(action: Values) -> Values:
     fixed, redirect = action.get("fixedResponseConfig") or {}, action.get("redirectConfig") or {}
     forward = action.get("forwardGroupConfig") or {}
-    groups = [one["serverGroupId"] for one in forward.get("serverGroupTuples", [])]
+    groups = [group["serverGroupId"] for group in forward.get("serverGroupTuples", [])]
     return {
         "type": action["type"],
         "server_group_id": groups[0] if groups else "",

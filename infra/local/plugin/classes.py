@@ -220,7 +220,11 @@ def _deprecation(decorators: list[ast.expr]) -> str | None:
 
 def _deprecation_of_class(definition: ast.ClassDef) -> str | None:
     """A retired class warns in its body, when it is imported."""
-    calls = [one.value for one in definition.body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)]
+    calls = [
+        statement.value
+        for statement in definition.body
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    ]
     for call in calls:
         if ast.unparse(call.func) == "warnings.warn":
             return " ".join(str(ast.literal_eval(call.args[0])).split())
@@ -231,12 +235,12 @@ def _secrets(file: Path, name: str) -> frozenset[str]:
     """Inputs that the class wraps by itself, and the outputs that it names as additional secrets (in wire names)."""
     wire = {p.python_name: p.name for p in _arguments(file, f"_{name}State").values()}
     wire |= {p.python_name: p.name for p in _arguments(file, _arguments_name(file, name)).values()}
-    found: set[str] = set()
+    secrets: set[str] = set()
     for node in ast.walk(_class(file, name)):
         if isinstance(node, ast.Assign) and "pulumi.Output.secret(" in ast.unparse(node.value):
             target = node.targets[0]
             if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-                found.add(wire[str(target.slice.value)])
+                secrets.add(wire[str(target.slice.value)])
         if isinstance(node, ast.keyword) and node.arg == "additional_secret_outputs":
-            found |= {str(value) for value in ast.literal_eval(node.value)}
-    return frozenset(found)
+            secrets |= {str(value) for value in ast.literal_eval(node.value)}
+    return frozenset(secrets)

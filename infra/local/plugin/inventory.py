@@ -26,16 +26,16 @@ def things(environment: str, stack: str) -> set[Thing]:
     """All of one stack (`local.hangzhou`): what the plugin remembers, and what the cloud made without its knowing."""
     folder = EnvironmentFolder(environment).cloud
     declared = DeclaredStore(folder).inventory()
-    mine = [one for one in declared if stack_of(one.urn) == stack]
-    found = {Thing(one.token, one.id, name_of(one.urn), one.settled) for one in mine}
-    remembered = {(one.token, one.id) for one in declared}
+    mine = [resource for resource in declared if stack_of(resource.urn) == stack]
+    existing = {Thing(resource.token, resource.id, name_of(resource.urn), resource.settled) for resource in mine}
+    remembered = {(resource.token, resource.id) for resource in declared}
     cloud = Cloud(folder, environment)
     for kept in cloud.kept.list():
         if kept.owner.stack == stack and (kept.spec.type, kept.spec.unique_name) not in remembered:
-            found.add(Thing(kept.spec.type, kept.spec.unique_name, kept.owner.name))
+            existing.add(Thing(kept.spec.type, kept.spec.unique_name, kept.owner.name))
     for token, real in services.real_classes().items():
         for record in cloud.kind(real.kind).list():
             id = real.id_of(record)
             if record.owner.stack == stack and (token, id) not in remembered:
-                found.add(Thing(token, id, record.owner.name))
-    return found
+                existing.add(Thing(token, id, record.owner.name))
+    return existing

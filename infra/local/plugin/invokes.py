@@ -40,9 +40,9 @@ SOURCES: dict[str, Callable[[Values, Values], Values]] = {
 
 def invoke(token: str, arguments: Values, settings: Values) -> Values:
     if token not in SOURCES:
-        known = ", ".join(sorted(name.rpartition(":")[2] for name in SOURCES))
+        names = ", ".join(sorted(name.rpartition(":")[2] for name in SOURCES))
         raise Refused(
             "Unsupported",
-            f"the local edition has no data source {token} (it has {known}); pass the value as a setting instead",
+            f"the local edition has no data source {token} (it has {names}); pass the value as a setting instead",
         )
     return SOURCES[token](arguments, settings)

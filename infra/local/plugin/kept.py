@@ -66,14 +66,14 @@ class Kept:
         """A second thing of the same name, also where the first was retained by the program that declared it."""
         named = self._kept.named
         if named is None:
-            found, name = [self._store.get(self._token, id)], id
+            namesakes, name = [self._store.get(self._token, id)], id
         else:
             name = named(inputs)
-            found = [one for one in self._store.of_class(self._token) if named(one.inputs) == name]
-        for one in found:
-            if one is not None and one.creation != creation:
-                way = f"{TAKEN} {self._token} NAME {one.id}"
-                raise Refused("EntityAlreadyExists", f"{name!r} exists, declared by {one.urn}; {way}")
+            namesakes = [declared for declared in self._store.of_class(self._token) if named(declared.inputs) == name]
+        for namesake in namesakes:
+            if namesake is not None and namesake.creation != creation:
+                way = f"{TAKEN} {self._token} NAME {namesake.id}"
+                raise Refused("EntityAlreadyExists", f"{name!r} exists, declared by {namesake.urn}; {way}")
 
     def _remember(self, urn: str, id: str, inputs: Values, creation: int | None = None) -> Realised:
         computed = self._kept.compute(id, inputs)

@@ -74,8 +74,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
 
     def DiffConfig(self, request: Any, context: Any) -> Any:
-        found = differences(from_struct(request.old_inputs), from_struct(request.news), frozenset({"region"}))
-        return _diff_response(found)
+        differing = differences(from_struct(request.old_inputs), from_struct(request.news), frozenset({"region"}))
+        return _diff_response(differing)
 
     def Configure(self, request: Any, context: Any) -> Any:
         self._own_urn = request.urn
@@ -111,8 +111,10 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         with self._answering(context, request.urn):
             self._store(request.urn).settle(token, request.id, request.urn)
             replace = services.rules_of(token).replace
-            found = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
-        return _diff_response([one for one in found if one.path not in ignored and one.top not in ignored])
+            differing = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
+        return _diff_response(
+            [difference for difference in differing if difference.path not in ignored and difference.top not in ignored]
+        )
 
     def Create(self, request: Any, context: Any) -> Any:
         token, inputs = token_of(request.urn), from_struct(request.properties)
@@ -127,15 +129,15 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Read(self, request: Any, context: Any) -> Any:
         token, old = token_of(request.urn), from_struct(request.inputs)
         with self._answering(context, request.urn):
-            found = self._binding(request.urn).read(request.id)
-            if found is None:
+            realised = self._binding(request.urn).read(request.id)
+            if realised is None:
                 self._store(request.urn).gone(token, request.id)
                 return provider_pb2.ReadResponse(id="")
             if request.properties.fields:
                 self._store(request.urn).settle(token, request.id, request.urn)
-            inputs = _seen_inputs(token, old, found.inputs)
-            outputs = _outputs(token, found, inputs)
-            return provider_pb2.ReadResponse(id=found.id, properties=to_struct(outputs), inputs=to_struct(inputs))
+            inputs = _seen_inputs(token, old, realised.inputs)
+            outputs = _outputs(token, realised, inputs)
+            return provider_pb2.ReadResponse(id=realised.id, properties=to_struct(outputs), inputs=to_struct(inputs))
 
     def Update(self, request: Any, context: Any) -> Any:
         token, news = token_of(request.urn), from_struct(request.news)
@@ -170,15 +172,15 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         binding, store = self._binding(urn), self._store(urn)
         references.refuse_missing(store, token, inputs)
         creation = store.begin(urn)
-        found = store.made_by(creation)
-        if found is not None:
-            self._log.info(f"adopts {found.id}, made by an update that was interrupted", urn)
-            changes = differences(found.inputs, inputs, services.rules_of(token).replace)
+        declared = store.made_by(creation)
+        if declared is not None:
+            self._log.info(f"adopts {declared.id}, made by an update that was interrupted", urn)
+            changes = differences(declared.inputs, inputs, services.rules_of(token).replace)
             if any(change.replaces for change in changes):
-                binding.delete(found.id)
+                binding.delete(declared.id)
                 creation = store.begin(urn)
             else:
-                self._adopted.add((token, found.id))
+                self._adopted.add((token, declared.id))
         return binding.create(creation, inputs), creation.number
 
     def _warn_of_old(self, urn: str, definition: ResourceClass, news: Values) -> None:
@@ -226,15 +228,18 @@ def _failures(failures: Iterable[Failure]) -> list[Any]:
     return [provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures]
 
 
-def _diff_response(found: list[Difference]) -> Any:
-    changes = provider_pb2.DiffResponse.DIFF_SOME if found else provider_pb2.DiffResponse.DIFF_NONE
+def _diff_response(differing: list[Difference]) -> Any:
+    changes = provider_pb2.DiffResponse.DIFF_SOME if differing else provider_pb2.DiffResponse.DIFF_NONE
     detailed = {
-        one.path: provider_pb2.PropertyDiff(kind=DIFF_KINDS[one.change, one.replaces], inputDiff=True) for one in found
+        difference.path: provider_pb2.PropertyDiff(
+            kind=DIFF_KINDS[difference.change, difference.replaces], inputDiff=True
+        )
+        for difference in differing
     }
     return provider_pb2.DiffResponse(
         changes=changes,
-        diffs=sorted({one.top for one in found}),
-        replaces=sorted({one.top for one in found if one.replaces}),
+        diffs=sorted({difference.top for difference in differing}),
+        replaces=sorted({difference.top for difference in differing if difference.replaces}),
         detailedDiff=detailed,
         hasDetailedDiff=True,
     )
@@ -251,12 +256,12 @@ def _outputs(token: str, made: Realised, inputs: Values) -> Values:
     return wrap({**inputs, **made.computed}, services.secrets_of(token))
 
 
-def _seen_inputs(token: str, old: Values, found: Values) -> Values:
+def _seen_inputs(token: str, old: Values, inputs: Values) -> Values:
     """The inputs as they are now: what has not changed as the engine gave it, so that its secrets stay wrapped."""
     if not old:
-        return wrap(found, services.secrets_of(token))
+        return wrap(inputs, services.secrets_of(token))
     seen: Values = {}
-    for name, value in found.items():
+    for name, value in inputs.items():
         before = old.get(name)
         unchanged = before is not None and plain(before) == value
         seen[name] = before if unchanged else wrap_like(value, before)

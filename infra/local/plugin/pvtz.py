@@ -14,12 +14,12 @@ TYPES = ("A", "AAAA", "CNAME", "MX", "PTR", "SRV", "TXT")
 
 
 def _attached(inputs: Values, resolve: Resolve) -> Values:
-    return {"vpc_ids": tuple(inputs.get("vpcIds") or [one["vpcId"] for one in inputs.get("vpcs", [])])}
+    return {"vpc_ids": tuple(inputs.get("vpcIds") or [vpc["vpcId"] for vpc in inputs.get("vpcs", [])])}
 
 
 def _attached_seen(record: AnyRecord, declared: Values) -> Values:
     """Networks that somebody attached or detached by hand; the regions stay as declared."""
-    regions = {one["vpcId"]: one for one in declared.get("vpcs", [])}
+    regions = {vpc["vpcId"]: vpc for vpc in declared.get("vpcs", [])}
     return {"vpcs": [regions.get(id, {"vpcId": id}) for id in record.spec.vpc_ids]} if "vpcIds" not in declared else {}
 
 

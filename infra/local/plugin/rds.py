@@ -209,7 +209,9 @@ CLASSES: dict[str, KeptClass | RealClass] = {
             "instanceName": "name",
             "tags": "tags",
         },
-        more=lambda inputs, _: {"parameters": {one["name"]: one["value"] for one in inputs.get("parameters", [])}},
+        more=lambda inputs, _: {
+            "parameters": {parameter["name"]: parameter["value"] for parameter in inputs.get("parameters", [])}
+        },
         outputs=_instance,
     ),
     ACCOUNT: RealClass(

@@ -77,19 +77,19 @@ class RealClass:
 
     def observed(self, record: AnyRecord, declared: Values) -> Values:
         """The inputs as the cloud has them: what was declared, overlaid with what differs by now."""
-        defaults = {one.name: one.default for one in dataclasses.fields(record.spec)}
-        found = dict(declared)
+        defaults = {spec_field.name: spec_field.default for spec_field in dataclasses.fields(record.spec)}
+        inputs = dict(declared)
         for input, mapped in self._mapped():
             actual = getattr(record.spec, mapped.name)
             if input not in declared and (actual == defaults[mapped.name] or not actual):
                 continue
             value = mapped.back(actual) if actual is not None else None
             if not _same(declared.get(input), value):
-                found[input] = value
-        return {**found, **self.seen(record, declared)}
+                inputs[input] = value
+        return {**inputs, **self.seen(record, declared)}
 
     def _mapped(self) -> list[tuple[str, Field]]:
-        return [(input, Field(one) if isinstance(one, str) else one) for input, one in self.fields.items()]
+        return [(input, Field(mapped) if isinstance(mapped, str) else mapped) for input, mapped in self.fields.items()]
 
 
 def _same(declared: Any, actual: Any) -> bool:

@@ -70,7 +70,7 @@ class RealThing:
         record = self._records.get(self._resolve(self._token, id))
         if record is not None and record.kind == self._kind.name:
             return record
-        return next((one for one in self._kind.list() if self._real.id_of(one) == id), None)
+        return next((candidate for candidate in self._kind.list() if self._real.id_of(candidate) == id), None)
 
     def _remember(self, record: Record[Any], inputs: Values, urn: str, creation: int | None = None) -> Realised:
         id = self._real.id_of(record)

@@ -69,14 +69,14 @@ def _object(
     properties, required = ("inputProperties", "requiredInputs") if inputs else ("properties", "required")
     return {
         properties: _properties(members, types, secrets),
-        required: sorted(one.name for one in members.values() if one.required),
+        required: sorted(member.name for member in members.values() if member.required),
     }
 
 
 def _properties(members: dict[str, Property], types: dict[str, Any], secrets: frozenset[str]) -> dict[str, Any]:
     return {
-        one.name: {**_type(one.type, types), **({"secret": True} if one.name in secrets else {})}
-        for one in members.values()
+        member.name: {**_type(member.type, types), **({"secret": True} if member.name in secrets else {})}
+        for member in members.values()
     }
 
 

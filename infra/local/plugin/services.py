@@ -44,8 +44,8 @@ def service_of(token: str) -> str:
 
 def rules_of(token: str) -> ClassRules:
     service = service_of(token)
-    known: Mapping[str, ClassRules] = _module(service).RULES if service in MODULES else {}
-    return known.get(token) or ClassRules(token)
+    rules: Mapping[str, ClassRules] = _module(service).RULES if service in MODULES else {}
+    return rules.get(token) or ClassRules(token)
 
 
 def secrets_of(token: str) -> frozenset[str]:
@@ -55,8 +55,8 @@ def secrets_of(token: str) -> frozenset[str]:
 
 def shape_of(token: str) -> KeptClass | RealClass:
     service = service_of(token)
-    known: Mapping[str, KeptClass | RealClass] = _module(service).CLASSES if service in MODULES else {}
-    return known.get(token) or KeptClass()
+    classes: Mapping[str, KeptClass | RealClass] = _module(service).CLASSES if service in MODULES else {}
+    return classes.get(token) or KeptClass()
 
 
 def every_rule() -> list[ClassRules]:

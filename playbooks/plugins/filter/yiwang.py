@@ -64,19 +64,19 @@ def service_secrets(secrets: Json, outputs: Json, cell: str, role: str) -> dict[
 
 def _known_to(service: ServiceOutputs, secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
     own = secrets["cells"][cell]
-    known: Json = {"cache_password": own["cache"][service.name]}
+    document: Json = {"cache_password": own["cache"][service.name]}
     if service.tables == "own":
-        known["database_password"] = own["databases"][service.name]["application"]
+        document["database_password"] = own["databases"][service.name]["application"]
     if "signing-key" in service.secrets:
-        known["signing_key"] = own["identity_signing_key"]
+        document["signing_key"] = own["identity_signing_key"]
     if "clients" in service.secrets:
-        known["clients"] = {
+        document["clients"] = {
             **{tenant.code: _hash(_of(secrets, tenant.code)["client_secret"]) for tenant in _live(network)},
             "operator": _hash(own["operator_client_secret"]),
         }
     if "tenants" in service.secrets:
-        known["tenants"] = _tenants_secrets(secrets, network, cell)
-    return known
+        document["tenants"] = _tenants_secrets(secrets, network, cell)
+    return document
 
 
 def _tenants_secrets(secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
@@ -212,8 +212,8 @@ def controllers_instance(outputs: Json, cell: str) -> Json:
 def exporters_of(outputs: Json, cell: str, host: str) -> list[str]:
     """The exporters of a host. The first that may open a cell's database, cache and tenants' records tells of them."""
     hosts = _cell(_parse(outputs), cell).hosts
-    role = next(known.role for known in hosts if known.name == host)
-    outlook = next((known.name for known in hosts if known.role == OUTLOOK[kind_of(cell)]), None)
+    role = next(cell_host.role for cell_host in hosts if cell_host.name == host)
+    outlook = next((cell_host.name for cell_host in hosts if cell_host.role == OUTLOOK[kind_of(cell)]), None)
     return [exporter for exporter in exporters_of_role(role) if exporter not in OF_THE_CELL or host == outlook]
 
 
@@ -298,10 +298,10 @@ def _live(network: EnvironmentOutputs) -> list[TenantOutputs]:
 
 def _of(secrets: Json, code: str) -> dict[str, str]:
     try:
-        known: dict[str, str] = secrets["tenants"][code]
+        tenant_secrets: dict[str, str] = secrets["tenants"][code]
     except KeyError:
         raise AnsibleFilterError(f"no stack has secrets of tenant {code}: pulumi up of its tenants stack") from None
-    return known
+    return tenant_secrets
 
 
 def _hash(secret: str) -> str:

@@ -202,8 +202,8 @@ def prove_watcher(instance: Instance, watcher: Watcher, databases: list[Database
     try:
         with instance.connection("postgres", watcher.name, watcher.password) as connection:
             connection.run("SELECT count(*), max(application_name) FROM pg_stat_activity")
-            for one in databases[:1]:
-                connection.run("SELECT pg_database_size(:name)", name=one.name)
+            for database in databases[:1]:
+                connection.run("SELECT pg_database_size(:name)", name=database.name)
     except DatabaseError as error:
         raise Isolation(f"{watcher.name} cannot read the instance's figures: {error.args[0].get('M')}") from error
 
@@ -248,11 +248,15 @@ def complaints(
 ) -> dict[str, str]:
     """Prove each database against the next of all that are closed, in a ring. Returns complaints by database."""
     ring = dict(zip(others, [*others[1:], *others[:1]], strict=True))
-    neighbours = [ring.get(one.name) for one in databases]
-    neighbours = [other if other != one.name else None for one, other in zip(databases, neighbours, strict=True)]
+    neighbours = [ring.get(database.name) for database in databases]
+    neighbours = [
+        other if other != database.name else None for database, other in zip(databases, neighbours, strict=True)
+    ]
     with ThreadPoolExecutor(max_workers=TRIES_AT_ONCE) as tries:
-        found = tries.map(lambda one, other: complaint(instance, one, other, watcher), databases, neighbours)
-        return {one.name: told for one, told in zip(databases, found, strict=True) if told}
+        answers = tries.map(
+            lambda database, other: complaint(instance, database, other, watcher), databases, neighbours
+        )
+        return {database.name: told for database, told in zip(databases, answers, strict=True) if told}
 
 
 def settle(instance: Instance, privileged: Any, databases: list[Database], watcher: Watcher) -> None:
@@ -278,16 +282,20 @@ def apply(instance: Instance, privileged: Any, databases: list[Database], watche
     if tried:
         prove_watcher(instance, tried, databases)
     done, exposed = finished(privileged), open_to_all(privileged)
-    wrong = [one for one in databases if done.get(one.application) != f"{one.mark} {one.limit}" or one.name in exposed]
-    as_told = [one for one in databases if one not in wrong]
+    wrong = [
+        database
+        for database in databases
+        if done.get(database.application) != f"{database.mark} {database.limit}" or database.name in exposed
+    ]
+    as_told = [database for database in databases if database not in wrong]
     drifted = complaints(instance, as_told, closed(privileged), tried)
-    wrong += [one for one in as_told if one.name in drifted]
+    wrong += [database for database in as_told if database.name in drifted]
     if wrong and not check:
         settle(instance, privileged, wrong, watcher)
         left = complaints(instance, wrong, closed(privileged), tried)
         if left:
             raise Isolation("; ".join(left.values()))
-    return unlike + [one.name for one in wrong]
+    return unlike + [database.name for database in wrong]
 
 
 def _name(name: str) -> str:
@@ -325,7 +333,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    databases = [Database(**{field: one[field] for field in FIELDS}) for one in given["databases"]]
+    databases = [Database(**{field: database[field] for field in FIELDS}) for database in given["databases"]]
     instance = Instance(given["host"], given["port"], given["encrypted"])
     try:
         with instance.connection("postgres", given["account"], given["password"]) as privileged:

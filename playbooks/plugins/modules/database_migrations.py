@@ -34,13 +34,13 @@ def targets(host: str, port: int, databases: list[dict[str, Any]]) -> list[dict[
             "module": module,
             "host": host,
             "port": port,
-            "database": one["name"],
-            "user": one["owner"],
-            "password": one["owner_password"],
-            "application_role": one["application"],
+            "database": database["name"],
+            "user": database["owner"],
+            "password": database["owner_password"],
+            "application_role": database["application"],
         }
-        for one in databases
-        for module in one["modules"]
+        for database in databases
+        for module in database["modules"]
     ]
 
 

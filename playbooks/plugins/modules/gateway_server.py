@@ -45,7 +45,9 @@ def main() -> None:
     servers = runtime.servers(name)
     if not servers:
         module.fail_json(msg=f"no backend of this gateway has a server {name}")
-    orders = [f"set server {one.backend}/{one.name} state {state}" for one in servers if one.ordered != state]
+    orders = [
+        f"set server {server.backend}/{server.name} state {state}" for server in servers if server.ordered != state
+    ]
     if module.check_mode:
         module.exit_json(changed=bool(orders))
     try:
@@ -55,9 +57,11 @@ def main() -> None:
         module.fail_json(msg=str(error))
     servers = runtime.servers(name)
     deadline = time.monotonic() + module.params["wait"]
-    while not all(in_force(one, state) for one in servers):
+    while not all(in_force(server, state) for server in servers):
         if time.monotonic() > deadline:
-            told = ", ".join(f"{one.backend}/{one.name} {one.status} ({one.in_flight} in flight)" for one in servers)
+            told = ", ".join(
+                f"{server.backend}/{server.name} {server.status} ({server.in_flight} in flight)" for server in servers
+            )
             module.fail_json(msg=f"{name} is not {state} after {module.params['wait']} s: {told}")
         time.sleep(0.2)
         servers = runtime.servers(name)

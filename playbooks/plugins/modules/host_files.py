@@ -75,19 +75,19 @@ def differences(entry: dict[str, Any]) -> list[str]:
         return ["kind"]
     if path.is_dir() is not bool(entry["folder"]):
         return ["kind"]
-    found = []
+    differing = []
     if entry["content"] is not None and path.read_bytes() != entry["content"].encode():
-        found.append("content")
+        differing.append("content")
     if surplus(entry):
-        found.append("surplus")
+        differing.append("surplus")
     status = path.stat()
     if (status.st_uid, status.st_gid) != owner_of(entry):
-        found.append("owner")
+        differing.append("owner")
     if stat.S_IMODE(status.st_mode) != mode_of(entry):
-        found.append("mode")
+        differing.append("mode")
     if entry["apply"] and not (memory_of(entry).exists() and memory_of(entry).read_text() == applied_of(entry)):
-        found.append("applied")
-    return found
+        differing.append("applied")
+    return differing
 
 
 def surplus(entry: dict[str, Any]) -> list[Path]:
@@ -181,12 +181,12 @@ def apply(entry: dict[str, Any]) -> None:
     memory_of(entry).write_text(applied_of(entry))
 
 
-def diff_of(entry: dict[str, Any], found: list[str]) -> dict[str, str]:
+def diff_of(entry: dict[str, Any], differing: list[str]) -> dict[str, str]:
     path = Path(entry["path"])
-    if "content" in found or (entry["content"] is not None and not path.exists()):
+    if "content" in differing or (entry["content"] is not None and not path.exists()):
         before = path.read_text(errors="replace") if path.is_file() else ""
         return {"before_header": str(path), "after_header": str(path), "before": before, "after": entry["content"]}
-    return {"prepared": f"{path}: {', '.join(found)}\n"}
+    return {"prepared": f"{path}: {', '.join(differing)}\n"}
 
 
 def main() -> None:
@@ -206,15 +206,15 @@ def main() -> None:
     changed = []
     diffs = []
     for entry in module.params["files"]:
-        found = differences(entry)
-        if not found:
+        differing = differences(entry)
+        if not differing:
             continue
         changed.append(entry["path"])
         if module._diff:
-            diffs.append(diff_of(entry, found))
+            diffs.append(diff_of(entry, differing))
         if not module.check_mode:
             try:
-                if found != ["applied"]:
+                if differing != ["applied"]:
                     write(entry)
                 if entry["apply"]:
                     apply(entry)

@@ -25,8 +25,8 @@ options:
 def missing(names: list[str]) -> list[str]:
     """Those of `names` that dpkg does not know as installed."""
     query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names]
-    known = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
-    return [name for name in names if f"{name} installed" not in known]
+    statuses = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+    return [name for name in names if f"{name} installed" not in statuses]
 
 
 def main() -> None:

@@ -70,7 +70,9 @@ def is_stale(state: State, inputs: list[str]) -> bool:
 def digest_of(unit: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     named = map(Path, unit["reads"])
-    for path in [file for one in named for file in (sorted(one.iterdir()) if one.is_dir() else [one])]:
+    for path in [
+        file for named_path in named for file in (sorted(named_path.iterdir()) if named_path.is_dir() else [named_path])
+    ]:
         digest.update(f"{path}\0".encode() + (path.read_bytes() if path.exists() else b""))
     return digest.hexdigest()
 
@@ -85,14 +87,14 @@ def remember(unit: dict[str, Any], digest: str) -> None:
     (MEMORY / unit["name"]).write_text(digest)
 
 
-def work(units: list[dict[str, Any]], found: dict[str, State]) -> list[list[str]]:
-    """The systemctl commands that bring the units from `found` to what is wanted."""
+def work(units: list[dict[str, Any]], unit_states: dict[str, State]) -> list[list[str]]:
+    """The systemctl commands that bring the units from `unit_states` to what is wanted."""
     commands = []
-    old = [unit["name"] for unit in units if unit["restart"] and is_stale(found[unit["name"]], unit["inputs"])]
-    kept = [unit for unit in units if found[unit["name"]]["ActiveState"] == "active" and unit["name"] not in old]
-    disabled = [unit["name"] for unit in units if found[unit["name"]]["UnitFileState"] != "enabled"]
-    stopped = [unit["name"] for unit in units if unit["start"] and found[unit["name"]]["ActiveState"] != "active"]
-    if any(state["NeedDaemonReload"] == "yes" for state in found.values()):
+    old = [unit["name"] for unit in units if unit["restart"] and is_stale(unit_states[unit["name"]], unit["inputs"])]
+    kept = [unit for unit in units if unit_states[unit["name"]]["ActiveState"] == "active" and unit["name"] not in old]
+    disabled = [unit["name"] for unit in units if unit_states[unit["name"]]["UnitFileState"] != "enabled"]
+    stopped = [unit["name"] for unit in units if unit["start"] and unit_states[unit["name"]]["ActiveState"] != "active"]
+    if any(state["NeedDaemonReload"] == "yes" for state in unit_states.values()):
         commands.append(["systemctl", "daemon-reload"])
     if disabled:
         commands.append(["systemctl", "enable", *disabled])
@@ -110,8 +112,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     units = module.params["units"]
-    found = states([unit["name"] for unit in units])
-    commands = work(units, found)
+    unit_states = states([unit["name"] for unit in units])
+    commands = work(units, unit_states)
     if commands and not module.check_mode:
         digests = {unit["name"]: digest_of(unit) for unit in units}
         for command in commands:
@@ -122,8 +124,8 @@ def main() -> None:
     module.exit_json(
         changed=bool(commands),
         commands=commands,
-        idle=[name for name, state in found.items() if state["ActiveState"] != "active"],
-        stale=[unit["name"] for unit in units if is_stale(found[unit["name"]], unit["inputs"])],
+        idle=[name for name, state in unit_states.items() if state["ActiveState"] != "active"],
+        stale=[unit["name"] for unit in units if is_stale(unit_states[unit["name"]], unit["inputs"])],
     )
 
 

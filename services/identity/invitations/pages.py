@@ -85,10 +85,10 @@ async def _take_up(identity: Identity, token: str, fields: dict[str, str], passw
 
 async def _find(identity: Identity, token: str) -> Invitation:
     async with identity.kernel.doors.own_connection() as connection:
-        found = await store.find(connection, token)
-    if found is None:
+        invitation = await store.find(connection, token)
+    if invitation is None:
         raise GONE
-    return found
+    return invitation
 
 
 def _to_the_site(identity: Identity, invitation: Invitation) -> Response:

@@ -24,18 +24,18 @@ async def put_person(person: NewPerson, _: Operator, identity: CurrentIdentity, 
     if reason := weakness(password, person.username):
         raise Problem(422, "weak-password", reason)
     async with identity.kernel.doors.own_connection() as connection:
-        known = await store.find(connection, person.username)
-    same = known is not None and await identity.passwords.matches(known.password_hash, password)
+        existing_person = await store.find(connection, person.username)
+    same = existing_person is not None and await identity.passwords.matches(existing_person.password_hash, password)
     password_hash = None if same else await identity.passwords.hash(password)
     try:
         async with identity.kernel.doors.own_connection() as connection, connection.transaction():
-            if known is None:
+            if existing_person is None:
                 assert password_hash is not None
                 identifier = await store.add(
                     connection, person.username, person.phone, person.name, password_hash, "operator"
                 )
             else:
-                identifier = known.id
+                identifier = existing_person.id
                 response.status_code = 200
                 await store.change(connection, identifier, person.name, person.phone, password_hash)
             await store.set_roles(connection, identifier, person.roles, "operator")

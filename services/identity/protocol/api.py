@@ -122,14 +122,14 @@ async def authorize_by_form(request: Request, identity: CurrentIdentity) -> Resp
 
 async def _fulfil(request: Request, identity: Identity, wanted: ProtocolRequest, wish: Wish) -> Response:
     """A code for the site, or the log-in page first. Raises OAuth2Error."""
-    known = await identity.session(request)
-    session = known if known and wish.is_content_with(known) else None
+    browser_session = await identity.session(request)
+    session = browser_session if browser_session and wish.is_content_with(browser_session) else None
     grant = identity.provider.get_consent_grant(wanted, session.subject() if session else None)
     hinted = identity.tokens.hinted(wish.hint, wanted.client) if wish.hint else None
     if wish.hint and hinted is None:
         raise wish.asker.refusal("invalid_request", "The 'id_token_hint' is no ID token of this site.")
     if session is None:
-        to = {"next": wish.onward, **({"again": "1"} if known else {})}
+        to = {"next": wish.onward, **({"again": "1"} if browser_session else {})}
         return RedirectResponse(f"/login?{urlencode(to)}", status_code=303, headers={"cache-control": "no-store"})
     if hinted not in (None, str(session.person)):
         raise wish.asker.refusal("login_required", "Somebody else has logged in.")

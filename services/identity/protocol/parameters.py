@@ -154,10 +154,10 @@ def _unsupported_request(sent: dict[str, str]) -> Wrong | None:
     return next(((error, f"'{name}' is not supported.") for name, error in REFUSED.items() if name in sent), None)
 
 
-def _malformed(request: ProtocolRequest, known: frozenset[str]) -> Wrong | None:
+def _malformed(request: ProtocolRequest, parameters: frozenset[str]) -> Wrong | None:
     """Of the parameters that we know; others are ignored (RFC 6749, 3.1 and 3.2)."""
     for name, values in request.payload.datalist.items():
-        if name in known:
+        if name in parameters:
             if len(values) > 1:
                 return "invalid_request", f"'{name}' is there more than once."
             if NO_TEXT.search(values[0]):

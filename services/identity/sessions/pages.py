@@ -100,7 +100,10 @@ async def account(request: Request, identity: CurrentIdentity, after: str = "") 
         person=session.name,
         session=session,
         offices=[(names.get(role["tenant"], role["tenant"]), role["department"], role["role"]) for role in roles],
-        sessions=[(one, one.began_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")) for one in open_sessions.shown],
+        sessions=[
+            (open_session, open_session.began_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M"))
+            for open_session in open_sessions.shown
+        ],
         total=open_sessions.total,
         first="/" if after else None,
         following=f"/?{urlencode({'after': open_sessions.next})}" if open_sessions.next else None,

@@ -151,9 +151,9 @@ class Sessions:
         async with self._doors.own_connection() as connection:
             rows = await connection.fetch(OF_PERSON, person, *before, PAGE + 1)
             total: int = await connection.fetchval(COUNT_OF_PERSON, person)
-        found = [OpenSession(row["id"], row["address"], row["browser"], row["created_at"]) for row in rows[:PAGE]]
-        onward = write_cursor(found[-1].began_at, str(found[-1].id.int)) if len(rows) > PAGE else None
-        return OpenSessions(found, total, onward)
+        sessions = [OpenSession(row["id"], row["address"], row["browser"], row["created_at"]) for row in rows[:PAGE]]
+        onward = write_cursor(sessions[-1].began_at, str(sessions[-1].id.int)) if len(rows) > PAGE else None
+        return OpenSessions(sessions, total, onward)
 
     async def end(self, person: uuid.UUID, session: uuid.UUID | None, actor: str) -> int:
         """End one session of a person, or all; with them every refresh token that hangs on them."""

@@ -47,9 +47,9 @@ class Site:
 
     def known(self, kind: str, physical: str) -> Record[Any]:
         """A thing that must be there, by the cloud's own name for it."""
-        found = self.cloud.kind(kind).find(physical)
-        assert found is not None, f"{kind} {physical}"
-        return found
+        record = self.cloud.kind(kind).find(physical)
+        assert record is not None, f"{kind} {physical}"
+        return record
 
     # --- hosts
 

@@ -127,18 +127,18 @@ def test_what_somebody_dropped_is_gone_and_comes_back(
 ) -> None:
     made = site.cloud.databases.create(owner("dropped"), DatabaseSpec(database.id, "dropped"))
     grant = GrantSpec(database.id, "t330106_owner", database_names=("t330106",))
-    known = site.cloud.grants.create(owner("t330106-grant"), grant)
+    granted = site.cloud.grants.create(owner("t330106-grant"), grant)
     privileged = site.connect(database, "yw_admin", "postgres")
     privileged.run("ALTER DATABASE t330106 OWNER TO yw_admin")
     privileged.close()
     by_hand = site.cloud.databases.admin(database.id)
     by_hand.run("DROP DATABASE dropped")
     assert site.cloud.databases.read(made.id) is None
-    assert site.cloud.grants.read(known.id) is None
+    assert site.cloud.grants.read(granted.id) is None
     assert site.cloud.databases.create(made.owner, made.spec).id == made.id
     assert site.cloud.databases.read(made.id) is not None
-    site.cloud.grants.create(known.owner, known.spec)
-    assert site.cloud.grants.read(known.id) == known
+    site.cloud.grants.create(granted.owner, granted.spec)
+    assert site.cloud.grants.read(granted.id) == granted
     site.cloud.databases.delete(made.id)
 
 

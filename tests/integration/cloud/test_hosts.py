@@ -50,10 +50,10 @@ def test_security_group_lets_in_whom_a_rule_names_also_after_a_restart(
 
 
 def test_log_in_by_key_and_the_host_key_outlives_the_container(site: Site, gateway: Record[Any]) -> None:
-    known = site.folder / "known_hosts"
+    known_hosts = site.folder / "known_hosts"
 
     def log_in(user: str) -> str:
-        options = ["-i", str(site.folder / "id"), "-o", f"UserKnownHostsFile={known}", "-o", "BatchMode=yes"]
+        options = ["-i", str(site.folder / "id"), "-o", f"UserKnownHostsFile={known_hosts}", "-o", "BatchMode=yes"]
         options += ["-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR"]
         command = ["ssh", *options, f"{user}@{gateway.attributes['address']}", "hostname; id -un"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout

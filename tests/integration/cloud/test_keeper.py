@@ -104,7 +104,7 @@ def test_there_is_one_and_a_killed_or_outdated_one_is_replaced_by_start(
     (process,) = kept.cloud.keeper.processes()
     monkeypatch.setattr(keeper, "code_version", lambda: "of another code")
     assert kept.cloud.start() == ["keeper"]
-    assert process.pid not in [one.pid for one in kept.cloud.keeper.processes()]
+    assert process.pid not in [successor.pid for successor in kept.cloud.keeper.processes()]
     monkeypatch.undo()
     assert kept.cloud.start() == ["keeper"]
 
@@ -119,7 +119,7 @@ def test_one_of_a_folder_that_was_made_anew_is_replaced(tmp_path: Path) -> None:
     anew = Cloud(folder, "test-anew").keeper
     try:
         assert anew.ensure() and not anew.ensure()
-        assert stale.pid not in [one.pid for one in anew.processes()]
+        assert stale.pid not in [process.pid for process in anew.processes()]
     finally:
         anew.end()
 

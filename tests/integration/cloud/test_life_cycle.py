@@ -25,7 +25,7 @@ def processes(site: Site) -> list[int]:
     )
     beside = [*site.cloud.keeper.processes(), *site.cloud.host_view.processes()]
     # the keeper first, or it would begin to heal
-    return [process.pid for process in beside] + [int(one) for one in inspect.stdout.split() if int(one) > 1]
+    return [process.pid for process in beside] + [int(pid) for pid in inspect.stdout.split() if int(pid) > 1]
 
 
 def left_on_the_machine(site: Site) -> list[str]:
@@ -34,10 +34,10 @@ def left_on_the_machine(site: Site) -> list[str]:
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     with open("/proc/mounts") as mounts:  # noqa: PTH123 - not a file to be read by path
         mounted = [line for line in mounts if f"yiwang-{ENVIRONMENT}/" in line]
-    found = [line for line in networks.split() if line == f"yw-{ENVIRONMENT}"]
-    found += [line for line in tables.splitlines() if line.endswith("yw_test_cloud")]
+    set_up = [line for line in networks.split() if line == f"yw-{ENVIRONMENT}"]
+    set_up += [line for line in tables.splitlines() if line.endswith("yw_test_cloud")]
     processes = [*site.cloud.host_view.processes(), *site.cloud.keeper.processes()]
-    return containers() + found + mounted + [str(process) for process in processes]
+    return containers() + set_up + mounted + [str(process) for process in processes]
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,16 @@ def all_is_there(site: Site, database: Record[Any]) -> bool:
 def test_start_changes_nothing_when_all_runs(site: Site, marked: Record[Any]) -> None:
     assert site.cloud.is_up()
     assert site.cloud.start() == []
-    differing = [one for one in site.cloud.inventory() if site.cloud.kind(one.kind).read(one.id) != one]
+    differing = [record for record in site.cloud.inventory() if site.cloud.kind(record.kind).read(record.id) != record]
     assert differing == []
 
 
 def test_start_heals_after_every_process_was_killed(site: Site, marked: Record[Any]) -> None:
     for process in processes(site):
         os.kill(process, signal.SIGKILL)
-    wait_until(lambda: not [one for one in site.cloud.status() if one.state == "Running"], 10, "everything is dead")
+    wait_until(
+        lambda: not [status for status in site.cloud.status() if status.state == "Running"], 10, "everything is dead"
+    )
     assert not site.cloud.is_up()
     assert site.cloud.start() != []
     assert all_is_there(site, marked)
@@ -96,7 +98,7 @@ def test_stop_leaves_nothing_and_start_brings_it_back(site: Site, marked: Record
         site.cloud.users.create(owner("while stopped"), UserSpec("nobody"))
     assert refusal.value.code == "Environment.Stopped"
     # What is stopped is not gone: a refresh must not take it for deleted.
-    assert all(site.cloud.kind(one.kind).read(one.id) is not None for one in site.cloud.inventory())
+    assert all(site.cloud.kind(record.kind).read(record.id) is not None for record in site.cloud.inventory())
     Cloud(site.folder / "cloud", ENVIRONMENT).start()
     assert all_is_there(site, marked)
 
@@ -115,7 +117,7 @@ def test_a_single_host_that_was_removed_is_gone_and_healed_by_start(site: Site, 
 def test_start_makes_a_host_of_a_former_shape_anew_with_what_its_disk_lacks(site: Site, marked: Record[Any]) -> None:
     """It runs, its resolver beside its disk and its journal in memory, as hosts did before both lay on the disk."""
     hosts, name = site.cloud.hosts, f"yw-{ENVIRONMENT}-application"
-    record = next(one for one in hosts.list() if one.spec.name == "application")
+    record = next(record for record in hosts.list() if record.spec.name == "application")
     disk = hosts.folder(record) / "disk"
     with site.cloud.keeper.held():
         hosts.context.containers.remove(name)

@@ -67,14 +67,16 @@ def test_a_key_works_under_its_own_prefix_only(site: Site, bucket: str, clients:
     mine, other = clients["330106"], clients["330112"]
     mine.put_object(Bucket=bucket, Key="330106/a", Body="材料".encode())
     assert mine.get_object(Bucket=bucket, Key="330106/a")["Body"].read().decode() == "材料"
-    assert [one["Key"] for one in mine.list_objects_v2(Bucket=bucket, Prefix="330106/")["Contents"]] == ["330106/a"]
+    assert [content["Key"] for content in mine.list_objects_v2(Bucket=bucket, Prefix="330106/")["Contents"]] == [
+        "330106/a"
+    ]
     assert is_kept_out(other, bucket, "330106/")
 
     # The twin: a policy that names no prefix must be caught by the same check.
-    known = site.known("Policy", "yw-330112")
-    site.cloud.policies.update(known.id, PolicySpec("yw-330112", policy(bucket, "")))
+    record = site.known("Policy", "yw-330112")
+    site.cloud.policies.update(record.id, PolicySpec("yw-330112", policy(bucket, "")))
     assert not is_kept_out(other, bucket, "330106/")
-    site.cloud.policies.update(known.id, known.spec)
+    site.cloud.policies.update(record.id, record.spec)
     assert is_kept_out(other, bucket, "330106/")
 
 
