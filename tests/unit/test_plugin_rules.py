@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from infra.local.plugin import services
+from infra.local.plugin import class_rules
 from infra.local.plugin.classes import Property, resource_class
-from infra.local.plugin.rds import strong_password
+from infra.local.plugin.products.rds import strong_password
 from infra.local.plugin.rules import ClassRules, Rule
 
-EVERY = services.every_rule()
+EVERY = class_rules.every_rule()
 BAD_VALUES: list[Any] = [
     *("no such thing", "", "x" * 40_000, -7, 10**9, [], ["x"] * 2_000, "public-read", "{"),
     *('{"Statement": [{}]}', "10.0.0.0/30", "10.0.0.1/8", {f"k{n}": "v" for n in range(21)}, "99/1", "1h"),
@@ -79,7 +79,7 @@ def fits(rule: Rule, bad: Any) -> bool:
 
 
 def of(token: str) -> ClassRules:
-    return services.rules_of(token)
+    return class_rules.rules_of(token)
 
 
 SG_RULE = "alicloud:ecs/securityGroupRule:SecurityGroupRule"

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from infra.folder import EnvironmentFolder
-from infra.local.plugin import services
+from infra.local.plugin import class_rules
 from infra.local.plugin.binding import Binding, environment_of
 from infra.local.plugin.declared import DeclaredStore
 from infra.local.plugin.realised import RealClass
@@ -43,10 +43,10 @@ class Environments:
         from infra.local.plugin.kept import Kept
         from infra.local.plugin.realthing import RealThing
 
-        shape, store = services.shape_of(token), self.store(environment)
+        shape, store = class_rules.shape_of(token), self.store(environment)
         if isinstance(shape, RealClass):
             return RealThing(token, shape, self._cloud(environment), store)
-        return Kept(token, shape, self._cloud(environment), store, services.secrets_of(token))
+        return Kept(token, shape, self._cloud(environment), store, class_rules.secrets_of(token))
 
     def _cloud(self, environment: str) -> Cloud:
         if environment not in self._clouds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.local.plugin import services
+from infra.local.plugin import class_rules
 from infra.local.plugin.realised import RealClass
 from infra.local.plugin.rules import ClassRules
 
@@ -15,7 +15,7 @@ BEGIN, END = "<!-- rules: begin -->\n", "<!-- rules: end -->\n"
 
 def rule_list() -> str:
     """Every class with rules of its own, a line a rule."""
-    return "\n".join(line for rules in services.every_rule() for line in _lines(rules)) + "\n"
+    return "\n".join(line for rules in class_rules.every_rule() for line in _lines(rules)) + "\n"
 
 
 def renewed(page: str) -> str:
@@ -29,7 +29,7 @@ def _lines(rules: ClassRules) -> Iterator[str]:
     if rules.refused:
         yield f"- **{module}.{leaf}** {rules.refused}"
         return
-    real = isinstance(services.shape_of(rules.token), RealClass)
+    real = isinstance(class_rules.shape_of(rules.token), RealClass)
     yield f"- **{module}.{leaf}** ({'really made' if real else 'kept'})"
     for rule in rules.rules:
         yield f"  - {f'`{rule.property}`: ' if rule.property else ''}{rule.says} — {rule.source}"

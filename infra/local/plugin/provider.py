@@ -11,7 +11,7 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from infra.local.plugin import VERSION, invokes, references, schema, services
+from infra.local.plugin import VERSION, class_rules, invokes, references, schema
 from infra.local.plugin.binding import Binding, Realised, Refused, environment_of, name_of, token_of
 from infra.local.plugin.check import Failure, check_object
 from infra.local.plugin.classes import ResourceClass, UnknownClass, provider_inputs, resource_class
@@ -100,17 +100,17 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             failure = Failure("", str(error))
             return provider_pb2.CheckResponse(inputs=request.news, failures=_failures([failure]))
         with self._answering(context, request.urn):
-            rules = services.rules_of(token)
+            rules = class_rules.rules_of(token)
             failures = list(check_object(news, definition.inputs)) or list(rules.failures(news))
             self._warn_of_old(request.urn, definition, news)
-            inputs = wrap(news, services.secrets_of(token))
+            inputs = wrap(news, class_rules.secrets_of(token))
             return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
 
     def Diff(self, request: Any, context: Any) -> Any:
         token, ignored = token_of(request.urn), set(request.ignoreChanges)
         with self._answering(context, request.urn):
             self._store(request.urn).settle(token, request.id, request.urn)
-            replace = services.rules_of(token).replace
+            replace = class_rules.rules_of(token).replace
             differing = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
         return _diff_response(
             [difference for difference in differing if difference.path not in ignored and difference.top not in ignored]
@@ -175,7 +175,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         declared = store.made_by(creation)
         if declared is not None:
             self._log.info(f"adopts {declared.id}, made by an update that was interrupted", urn)
-            changes = differences(declared.inputs, inputs, services.rules_of(token).replace)
+            changes = differences(declared.inputs, inputs, class_rules.rules_of(token).replace)
             if any(change.replaces for change in changes):
                 binding.delete(declared.id)
                 creation = store.begin(urn)
@@ -253,16 +253,16 @@ def _foreseen(definition: ResourceClass, inputs: Values) -> Values:
 
 def _outputs(token: str, made: Realised, inputs: Values) -> Values:
     """What the state keeps: inputs as they were wrapped, and the computed values, the secret ones wrapped."""
-    return wrap({**inputs, **made.computed}, services.secrets_of(token))
+    return wrap({**inputs, **made.computed}, class_rules.secrets_of(token))
 
 
 def _seen_inputs(token: str, old: Values, inputs: Values) -> Values:
     """The inputs as they are now: what has not changed as the engine gave it, so that its secrets stay wrapped."""
     if not old:
-        return wrap(inputs, services.secrets_of(token))
+        return wrap(inputs, class_rules.secrets_of(token))
     seen: Values = {}
     for name, value in inputs.items():
         before = old.get(name)
         unchanged = before is not None and plain(before) == value
         seen[name] = before if unchanged else wrap_like(value, before)
-    return wrap(seen, services.secrets_of(token))
+    return wrap(seen, class_rules.secrets_of(token))

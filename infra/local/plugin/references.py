@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.local.plugin import services
+from infra.local.plugin import class_rules
 from infra.local.plugin.binding import Refused
 from infra.local.plugin.declared import DeclaredStore
 from infra.local.plugin.values import Values
@@ -42,13 +42,13 @@ def refuse_held(store: DeclaredStore, token: str, id: str) -> None:
 
 
 def _possible_holders(store: DeclaredStore, token: str) -> Iterator[Any]:
-    for rules in services.every_rule():
+    for rules in class_rules.every_rule():
         if token in rules.refers.values():
             yield from store.of_class(rules.token)
 
 
 def _references(token: str) -> Mapping[str, str]:
-    return {**EVERYWHERE, **services.rules_of(token).refers}
+    return {**EVERYWHERE, **class_rules.rules_of(token).refers}
 
 
 def _ids(value: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which service's module knows a class; a module is imported when the first of its classes is asked for."""
+"""Which product's module knows a class; a module is imported when the first of its classes is asked for."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ MODULES = (
 
 @cache
 def _module(name: str) -> Any:
-    return importlib.import_module(f"infra.local.plugin.{name}")
+    return importlib.import_module(f"infra.local.plugin.products.{name}")
 
 
-def service_of(token: str) -> str:
+def product_of(token: str) -> str:
     """`alicloud:rds/instance:Instance` → `rds`."""
     return token.split(":")[1].partition("/")[0]
 
 
 def rules_of(token: str) -> ClassRules:
-    service = service_of(token)
-    rules: Mapping[str, ClassRules] = _module(service).RULES if service in MODULES else {}
+    product = product_of(token)
+    rules: Mapping[str, ClassRules] = _module(product).RULES if product in MODULES else {}
     return rules.get(token) or ClassRules(token)
 
 
@@ -54,8 +54,8 @@ def secrets_of(token: str) -> frozenset[str]:
 
 
 def shape_of(token: str) -> KeptClass | RealClass:
-    service = service_of(token)
-    classes: Mapping[str, KeptClass | RealClass] = _module(service).CLASSES if service in MODULES else {}
+    product = product_of(token)
+    classes: Mapping[str, KeptClass | RealClass] = _module(product).CLASSES if product in MODULES else {}
     return classes.get(token) or KeptClass()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.rds import strong_password
+from infra.local.plugin.products.rds import strong_password
 from infra.local.plugin.realised import AnyRecord, RealClass, listed, with_commas
 from infra.local.plugin.rules import ClassRules, on, one_of, tags, text
 from infra.local.plugin.values import Values

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.cas import CERTIFICATE
+from infra.local.plugin.products.cas import CERTIFICATE
 from infra.local.plugin.realised import AnyRecord, Field, RealClass, Resolve
 from infra.local.plugin.rules import ClassRules, Failure, items, known, needs, number, on, one_of, tags, text, whole
 from infra.local.plugin.values import Values
