@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from infra.engine import Engine
 from infra.folder import ENVIRONMENT_NAME, EnvironmentFolder, home
-from infra.local.cloud import Cloud
+from infra.local.cloud.cloud import Cloud
 from tools.authority import Authority
 from tools.stages import StageError
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from infra import plan as plans
 from infra.engine import Engine, EngineError, changed_resources
 from infra.folder import EnvironmentFolder, cache
-from infra.local.cloud import Cloud
+from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.settings import CloudSettings
 from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin

@@ -9,7 +9,7 @@ import traceback
 import httpx
 
 from infra.engine import EngineError
-from infra.local.cloud import CloudError
+from infra.local.cloud.errors import CloudError
 from infra.name_lookup import NameLookupError
 from infra.plan import PlanError
 from infra.registry import RegistryError

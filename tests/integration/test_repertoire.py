@@ -16,7 +16,7 @@ from io import StringIO
 import pytest
 
 from infra.engine import CHANGE
-from infra.local.cloud import Cloud
+from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.kept import KeptSpec
 from infra.local.plugin.inventory import Thing, things
 from infra.recovery import compare, read_state, recover

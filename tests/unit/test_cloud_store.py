@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.cloud import Cloud, CloudError, Owner
+from infra.local.cloud.cloud import Cloud
+from infra.local.cloud.errors import CloudError
 from infra.local.cloud.kept import KeptSpec
-from infra.local.cloud.records import identity
+from infra.local.cloud.records import Owner, identity
 
 OWNER = Owner("test-unit.foundation", "secret")
 SECRET = "canary-8d1f"

@@ -23,7 +23,7 @@ import typer.main
 from infra import stacks as stack_settings
 from infra.engine import Engine, EngineError
 from infra.folder import EnvironmentFolder
-from infra.local.cloud import CloudError
+from infra.local.cloud.errors import CloudError
 from tests import provisioned
 from tests.registered import read_once
 from tools import cli
@@ -171,8 +171,8 @@ def _keep_off(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise CloudError("ServiceUnavailable", "podman does not answer")
 
     for name in ("start", "stop", "destroy"):
-        monkeypatch.setattr(f"infra.local.cloud.Cloud.{name}", refuse)
-    monkeypatch.setattr("infra.local.cloud.Cloud.is_up", lambda _: True)
+        monkeypatch.setattr(f"infra.local.cloud.cloud.Cloud.{name}", refuse)
+    monkeypatch.setattr("infra.local.cloud.cloud.Cloud.is_up", lambda _: True)
     monkeypatch.setattr("tools.machine.prepare", lambda log: [])
     monkeypatch.setattr("tools.lifecycle.images_are_current", lambda cache: True)
     monkeypatch.setattr("tools.lifecycle.install_plugin", lambda *_: False)

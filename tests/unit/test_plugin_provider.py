@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2 as wire
 
-from infra.local.cloud import Cloud, CloudSettings, Owner
+from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.databases import DatabaseInstanceSpec, Grants
 from infra.local.cloud.firewall import SecurityGroupSpec, SecurityRules
 from infra.local.cloud.kept import KeptSpec
 from infra.local.cloud.networks import NetworkSpec
-from infra.local.cloud.records import Record
+from infra.local.cloud.records import Owner, Record
+from infra.local.cloud.settings import CloudSettings
 from infra.local.plugin.binding import environment_of, name_of, stack_of
 from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.inventory import Thing, things

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from infra.engine import Engine
 from infra.folder import cache
-from infra.local.cloud import Cloud
+from infra.local.cloud.cloud import Cloud
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
 from tools.commands import invitations

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.local.cloud import Cloud
+from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.containers import Seen
 
 LOOK_SECONDS = 10.0

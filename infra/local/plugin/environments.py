@@ -12,7 +12,7 @@ from infra.local.plugin.declared import DeclaredStore
 from infra.local.plugin.realised import RealClass
 
 if TYPE_CHECKING:
-    from infra.local.cloud import Cloud
+    from infra.local.cloud.cloud import Cloud
 
 
 class Environments:
@@ -50,7 +50,7 @@ class Environments:
 
     def _cloud(self, environment: str) -> Cloud:
         if environment not in self._clouds:
-            from infra.local.cloud import Cloud
+            from infra.local.cloud.cloud import Cloud
 
             self._clouds[environment] = Cloud(EnvironmentFolder(environment).cloud, environment)
         return self._clouds[environment]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from infra.folder import EnvironmentFolder
-from infra.local.cloud import Cloud
+from infra.local.cloud.cloud import Cloud
 from infra.local.plugin import class_rules
 from infra.local.plugin.binding import name_of, stack_of
 from infra.local.plugin.declared import DeclaredStore

@@ -11,7 +11,7 @@ from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.values import Values
 
 if TYPE_CHECKING:
-    from infra.local.cloud import Cloud
+    from infra.local.cloud.cloud import Cloud
 
 
 class Kept:

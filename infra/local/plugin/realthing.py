@@ -13,7 +13,7 @@ from infra.local.plugin.realised import RealClass
 from infra.local.plugin.values import Values
 
 if TYPE_CHECKING:
-    from infra.local.cloud import Cloud
+    from infra.local.cloud.cloud import Cloud
     from infra.local.cloud.kind import Kind
 
 THING = "thing"

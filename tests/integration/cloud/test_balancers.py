@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud import CloudError, Record, haproxy
+from infra.local.cloud import haproxy
 from infra.local.cloud.containers import Containers
+from infra.local.cloud.errors import CloudError
 from infra.local.cloud.front_door import FrontDoor
+from infra.local.cloud.records import Record
 from infra.local.cloud.zones import (
     PrivateZoneSpec,
     PublicRecordSpec,

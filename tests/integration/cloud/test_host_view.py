@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud import Record
+from infra.local.cloud.records import Record
 from infra.local.images import BASE_IMAGE
 from tests.integration.cloud.site import ENVIRONMENT, Site
 from tests.waiting import wait_until

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from jinja2 import Template
 
-from infra.local.cloud import CloudError, Record
+from infra.local.cloud.errors import CloudError
 from infra.local.cloud.firewall import SecurityRuleSpec
 from infra.local.cloud.hosts import HostSpec
 from infra.local.cloud.networks import NetworkSpec, SwitchSpec
+from infra.local.cloud.records import Record
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
 from tests.waiting import wait_until
 
@@ -96,7 +97,8 @@ def test_a_change_of_type_applies_without_a_restart(site: Site, stranger: Record
 CREATE = """
 import sys
 from pathlib import Path
-from infra.local.cloud import Cloud, Owner
+from infra.local.cloud.cloud import Cloud
+from infra.local.cloud.records import Owner
 from infra.local.cloud.hosts import HostSpec
 cloud = Cloud(Path(sys.argv[1]), sys.argv[2])
 spec = HostSpec("twin", "ecs.c7.large", sys.argv[3], (sys.argv[4],), "key")
@@ -138,7 +140,7 @@ def test_a_refused_host_leaves_nothing(site: Site, change: dict[str, Any], code:
 
 
 def test_overlaps_and_dependants_are_refused(site: Site, tmp_path: Path) -> None:
-    from infra.local.cloud import Cloud
+    from infra.local.cloud.cloud import Cloud
 
     other = Cloud(tmp_path / "cloud", "test-overlap")
     with pytest.raises(CloudError, match=f"overlaps .*yw-{ENVIRONMENT}") as refusal:

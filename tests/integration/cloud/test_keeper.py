@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud import Cloud, Record, keeper, keeping
+from infra.local.cloud import keeper, keeping
+from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.keeping import Patience, keep, keep_once
+from infra.local.cloud.records import Record
 from tests.integration.cloud.site import ENVIRONMENT, Site
 from tests.waiting import wait_until
 
