@@ -1,7 +1,7 @@
 """`make test`: every suite. What runs on hosts waits more than it computes, so the suites run side by side.
 
 The hosts of the living environment have a fraction of a core each; the other suites use what is left of the machine.
-Tests that judge an environment under load come last and wait until the other suites are through (`tests/quiet.py`).
+Tests that judge an environment under load come last and wait until the other suites are through (`support/quiet.py`).
 What needs no hosts begins while the machine is still being prepared for those that do.
 """
 
@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import quiet
+from tests.support import quiet
 
 FAST = ["tests/unit", "tests/contract"]
 LIVING = "living"

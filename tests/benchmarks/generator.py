@@ -30,7 +30,7 @@ from loadtests.visit import Token, Visit  # noqa: E402
 from services.affairs.schema import Item  # noqa: E402
 from tests.integration.backends import free_port, listening, start, stop  # noqa: E402
 from tests.integration.load_province import ITEM, PLACES, an_item, kit  # noqa: E402
-from tests.waiting import wait_until  # noqa: E402
+from tests.support.waiting import wait_until  # noqa: E402
 
 REQUESTS = 2000
 CONFIGURATION = """

@@ -38,7 +38,7 @@ from tests.benchmarks.load import SUMMARY, cpu_of, wrk
 from tests.integration.backends import POSTGRES_BINARIES, Postgres, free_port, listening, start, stop
 from tests.integration.identity_site import PASSWORD, IdentitySite
 from tests.integration.network import REPOSITORY
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PEOPLE = 64
 CLIENT = "330106"

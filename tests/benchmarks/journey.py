@@ -27,7 +27,7 @@ from tests.integration.backends import Postgres, Redis
 from tests.integration.filings import filing, fresh_key, publish
 from tests.integration.issuer import Issuer
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, Network, client
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 READY_EVERY = 1.0  # two gateways, each every two seconds
 METRICS_EVERY = 5.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from tests.integration.backends import free_port, listening, start, stop
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SUMMARY = """
 done = function(summary, latency, requests)

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 
 from tests.integration.backends import free_port, listening, start, stop
-from tests.unit.test_kernel import TENANT, network
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
+from tests.unit.services.test_kernel import TENANT, network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CELLS = {"affairs": "cell-a", "portal": "cell-a", "identity": "cell-core", "query": "cell-core"}

@@ -19,8 +19,8 @@ from monitoring.objectives import load
 from monitoring.rules.model import yaml
 from tests.contract.fresh import FIRST, NEW, SECOND, Fresh, Sample, fresh
 from tests.contract.test_monitoring_rules import lay, promtool
-from tests.waiting import wait_until
-from tests.watched import watched
+from tests.support.waiting import wait_until
+from tests.support.watched import watched
 
 BURST = 60
 AFFAIRS = 'service="affairs", objective="latency"'

@@ -20,8 +20,8 @@ from infra.ports import EXPORTERS, exporters_of
 from monitoring.exporters.pgbouncer import PgBouncerSettings
 from monitoring.exporters.tenants import TenantsSettings
 from monitoring.jobs import JOBS
-from tests import provisioned
-from tests.playbook_plugins import load
+from tests.support import provisioned
+from tests.support.playbook_plugins import load
 
 filters = load("filter", "yiwang")
 EXPORTERS_ROLE = REPOSITORY / "playbooks/roles/exporters"

@@ -28,7 +28,7 @@ from monitoring.rules.model import Alert
 from services.identity import passwords
 from services.identity.sessions import log_in
 from services.kernel import telemetry
-from tests.watched import watched
+from tests.support.watched import watched
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"

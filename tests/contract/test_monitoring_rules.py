@@ -16,7 +16,7 @@ from monitoring.objectives import Objectives, load
 from monitoring.render import files
 from monitoring.rules.model import Group, Recording, rule_file, yaml
 from tests.contract.test_monitoring_metrics import of_dashboards, of_runbooks
-from tests.watched import watched
+from tests.support.watched import watched
 
 TESTS = Path(__file__).resolve().parents[2] / "monitoring" / "tests"
 NAMES = sorted(path.name for path in TESTS.glob("*.yml"))

@@ -15,7 +15,7 @@ from infra.registry import load_registry
 from infra.render import Rendering, render
 from infra.schemas import FOLDER, TYPES, schema_of
 from infra.secret_outputs import CellSecrets, TenantSecrets
-from tests.finished import Finished
+from tests.support.finished import Finished
 
 SCOPES = ["foundation", "cell-core", "cell-a", "zhejiang", "hangzhou"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repertoire import BEGIN, END, lines
+from tests.support.repertoire import BEGIN, END, lines
 
 TESTS = Path(__file__).resolve().parents[1] / "integration" / "test_repertoire.py"
 

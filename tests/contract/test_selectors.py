@@ -16,8 +16,8 @@ import yaml
 from ansible.errors import AnsibleParserError
 
 from infra.engine import REPOSITORY
-from tests import provisioned
-from tests.playbook_plugins import load
+from tests.support import provisioned
+from tests.support.playbook_plugins import load
 
 PLAYBOOKS = REPOSITORY / "playbooks"
 inventory = load("inventory", "yiwang")

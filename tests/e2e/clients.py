@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from tests.browsing import as_a_browser
 from tests.integration.identity_site import log_in
-from tests.living import Living
+from tests.support.browsing import as_a_browser
+from tests.support.living import Living
 
 ITEM = "XK-SPJY"
 BODY = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.living import OVERLAY, Living, fresh_environment
-from tests.quiet import await_quiet
+from tests.support.living import OVERLAY, Living, fresh_environment
+from tests.support.quiet import await_quiet
 from tools.lifecycle import BURST, Lifecycle
 
 FIRST, LAST = ("test_monitoring.py", "test_playbooks.py"), ("test_gate.py", "test_loop.py")

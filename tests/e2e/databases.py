@@ -10,7 +10,7 @@ import pg8000.native
 
 from infra.name_lookup import address_of
 from infra.outputs import CellOutputs
-from tests.living import Living
+from tests.support.living import Living
 
 
 def cell_of(living: Living, name: str) -> CellOutputs:

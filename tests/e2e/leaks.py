@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.living import Living
+from tests.support.living import Living
 from tools.lifecycle import FOUNDATION, scopes_of
 
 

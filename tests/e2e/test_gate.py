@@ -20,8 +20,8 @@ from loadtests.scenario import load as load_scenario
 from monitoring import objectives
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
-from tests.living import Living
-from tests.waiting import wait_until
+from tests.support.living import Living
+from tests.support.waiting import wait_until
 from tools import rehearsals
 from tools.gate import Judged, run_gate
 from tools.watch import await_sight

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from infra.outputs import HostOutputs
 from tests.e2e.databases import cell_of
-from tests.living import CITY, XIHU, Living
-from tests.waiting import wait_until
+from tests.support.living import CITY, XIHU, Living
+from tests.support.waiting import wait_until
 from tools import cli
 
 PORT, METRICS_PORT, PORTAL_PORT = 8080, 8405, 8002

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from infra.name_lookup import address_of
 from tests.e2e.databases import cell_of, connected
 from tests.e2e.leaks import leaked
-from tests.living import CITY, LINAN, PROVINCE, XIHU, Living
+from tests.support.living import CITY, LINAN, PROVINCE, XIHU, Living
 
 NO_RIGHT = "42501"
 REACH = "import socket; socket.create_connection(('{address}', {port}), 1)"

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browser import Camera, Visitor, chromium, on_a_steady_network, part
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PROVINCE, CITY, XIHU, LINAN = "330000", "330100", "330106", "330112"
 NAMES = {PROVINCE: "浙江省", CITY: "杭州市", XIHU: "西湖区", LINAN: "临安区"}

@@ -18,8 +18,8 @@ import pytest
 from tests.e2e.clients import Applicant, citizen_token, clerk_token, trust
 from tests.e2e.databases import index_rows, tenant_rows
 from tests.e2e.units import main_pids
-from tests.living import CITY, LINAN, XIHU, Living
-from tests.waiting import wait_until
+from tests.support.living import CITY, LINAN, XIHU, Living
+from tests.support.waiting import wait_until
 
 FILINGS = 2000
 KEYS = "SELECT idempotency_key, number FROM affairs.cases WHERE idempotency_key = ANY(:keys)"

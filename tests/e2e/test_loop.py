@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from infra import plan as plans
-from tests.living import Living
+from tests.support.living import Living
 from tools.demo_loop import CELL, FACTOR, SHORT, Demonstration, Story, Unsure
 
 pytestmark = pytest.mark.timeout(1500, func_only=True)

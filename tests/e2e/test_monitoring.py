@@ -17,8 +17,8 @@ from monitoring.prometheus import Alert, Prometheus
 from tests.e2e.browser import launched, on_a_steady_network, part
 from tests.e2e.clients import Applicant, citizen_token, trust
 from tests.e2e.databases import cell_of, connected
-from tests.living import LINAN, XIHU, Living
-from tests.waiting import wait_until
+from tests.support.living import LINAN, XIHU, Living
+from tests.support.waiting import wait_until
 from tools.watch import await_sight, firing, unseen
 
 ALERT_SECONDS = 120.0

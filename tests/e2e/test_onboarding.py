@@ -17,7 +17,7 @@ from infra.engine import EngineError
 from infra.recovery import recover
 from tests.e2e.clients import trust
 from tests.e2e.units import main_pids
-from tests.living import CHUNAN, Living, preview, touched
+from tests.support.living import CHUNAN, Living, preview, touched
 from tools import cli
 from tools.lifecycle import operator_of, scopes_of
 from tools.stages import StageError

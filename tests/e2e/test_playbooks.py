@@ -18,7 +18,7 @@ from monitoring import objectives, render
 from tests.e2e.databases import cell_of, connected
 from tests.e2e.leaks import leaked, secrets_of
 from tests.e2e.test_isolation import enters, may_connect
-from tests.living import CITY, LINAN, XIHU, Living
+from tests.support.living import CITY, LINAN, XIHU, Living
 from tools.deployment import play, variables
 from tools.stages import StageError
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from tests.e2e.clients import Applicant, citizen_token, trust
 from tests.e2e.databases import tenant_rows
 from tests.e2e.test_kills import KEYS, check_ledger
-from tests.living import XIHU, Living
+from tests.support.living import XIHU, Living
 
 
 @pytest.mark.timeout(500)

@@ -13,8 +13,8 @@ import pytest
 from tests.e2e.clients import Applicant, citizen_token, trust
 from tests.e2e.databases import tenant_rows
 from tests.e2e.units import Unit, releases
-from tests.living import LINAN, Living
-from tests.shipped import copy_sources
+from tests.support.living import LINAN, Living
+from tests.support.shipped import copy_sources
 from tools import release
 from tools.deployment import play
 from tools.stages import StageError

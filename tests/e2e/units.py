@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.living import Living
+from tests.support.living import Living
 
 TELL = """
 for unit in $(systemctl list-units --type service --state running --plain --no-legend \\

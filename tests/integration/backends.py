@@ -23,7 +23,7 @@ import psutil
 from botocore.config import Config
 
 from infra.folder import cache
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 POSTGRES_BINARIES = Path("/usr/lib/postgresql/15/bin")
 SUPERUSER = "postgres"

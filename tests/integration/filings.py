@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from tests.integration.network import PLACES, PROVINCE, Network, Place
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ITEM = "000101"
 STANDARD = {

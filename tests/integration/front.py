@@ -22,7 +22,7 @@ from infra.local.cloud.balancers import HealthCheck, ListenerSpec, Parts, Server
 from infra.local.cloud.records import Owner, Record
 from tests.integration.backends import free_port, listening, start, stop
 from tests.integration.network import REPOSITORY
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 GATEWAY = REPOSITORY / "playbooks/roles/gateway"
 

@@ -19,11 +19,11 @@ import httpx
 
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Directory, Doors
-from tests.browsing import as_a_browser
 from tests.integration.backends import Pooler, Postgres, free_port, listening, start, stop
 from tests.integration.front import certificate
 from tests.integration.network import REPOSITORY, migrate
-from tests.waiting import wait_until
+from tests.support.browsing import as_a_browser
+from tests.support.waiting import wait_until
 
 TENANTS = (
     ("330000", "浙江省", "province", None),

@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from tests.integration.backends import free_port, listening
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 class Issuer:

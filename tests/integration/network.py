@@ -19,7 +19,7 @@ import httpx
 from services.kernel.settings import ServiceSettings
 from tests.integration.backends import Pooler, Postgres, Redis, free_port, listening, start, stop
 from tests.integration.issuer import Issuer
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -24,9 +24,9 @@ from joserfc.jwk import ECKey
 
 from services.kernel.runtime import Kernel
 from services.portal.app import PortalSettings, create
-from tests.browsing import as_a_browser
 from tests.integration.backends import Postgres
 from tests.integration.network import migrate
+from tests.support.browsing import as_a_browser
 
 HERE, THERE = "330108", "330110"
 PLACES = {HERE: ("滨江区", "binjiang"), THERE: ("余杭区", "yuhang")}

@@ -23,7 +23,7 @@ from monitoring.prometheus import Prometheus, PrometheusError
 from monitoring.render import files
 from services.kernel.telemetry import BUCKETS
 from tests.integration.backends import free_port, start, stop
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 INTERVAL = "1s"
 GIB = 1024**3

@@ -18,7 +18,7 @@ from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres, free_port, listening
 from tests.integration.front import Front
 from tests.integration.portal_site import CITIZEN, ISSUER, PLACES, SUFFIX, Person, Sites, running
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 DOMAIN = SUFFIX.partition(":")[0]
 

@@ -24,7 +24,7 @@ from tests.integration.filings import (
     status_at,
 )
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, PROVINCE, Network, Place
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_a_case_goes_up_to_the_province_and_its_outcome_comes_back_down(catalogue: Network) -> None:

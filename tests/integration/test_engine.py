@@ -15,7 +15,7 @@ from infra.local.cloud.records import Owner
 from infra.local.plugin.inventory import things
 from infra.recovery import cancel_stale_lock, compare, read_state, recover, take_down
 from tests.integration.small_project import SmallProject
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PROJECT = "alicloud:log/project:Project"
 TWO = """

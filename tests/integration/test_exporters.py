@@ -26,7 +26,7 @@ from services.kernel.tenancy import Directory, Doors
 from tests.integration.backends import SUPERUSER, Postgres, free_port, start, stop, unprivileged
 from tests.integration.network import REPOSITORY
 from tests.integration.watched_cell import CELL, FIRST, SECOND, WatchedCell, scraped
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ROUND_SECONDS = 2.0
 

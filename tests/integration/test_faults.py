@@ -12,7 +12,7 @@ import httpx
 from tests.integration.backends import Postgres, listening
 from tests.integration.filings import file, fresh_key
 from tests.integration.network import COUNTY, NEIGHBOUR, Network, client
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 FILINGS = 300
 KILL_EVERY = 30

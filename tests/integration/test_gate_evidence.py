@@ -16,8 +16,8 @@ from monitoring.jobs import targets
 from monitoring.prometheus import Prometheus
 from tests.integration.backends import free_port
 from tests.integration.scraped import Scraped, scraped
-from tests.unit.gate_cases import OBJECTIVES, SCENARIO, healthy_load
-from tests.watched import watched
+from tests.support.watched import watched
+from tests.unit.loadtests.gate_cases import OBJECTIVES, SCENARIO, healthy_load
 
 SHAPE = {
     "cell-a": {"gateway": 1, "application": 2},

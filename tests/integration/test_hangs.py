@@ -19,7 +19,7 @@ from tests.integration.backends import Postgres, Redis
 from tests.integration.filings import accepted_case, act, publish, status_at
 from tests.integration.issuer import Issuer
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, Network
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 HANG_SECONDS = float(os.environ.get("YIWANG_HANG_SECONDS", "0"))
 SHORT_HANG_SECONDS = 4.0

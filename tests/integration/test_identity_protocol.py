@@ -20,7 +20,7 @@ from authlib.oidc import discovery, rpinitiated
 from services.identity.application import create
 from services.kernel.settings import ServiceSettings
 from tests.integration.identity_site import IdentitySite, RelyingParty, log_in, submit
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 # An ID token read with nothing but the standard library and openssl's library: no code of the provider takes part.
 READ_ID_TOKEN = """

@@ -23,7 +23,7 @@ from tests.integration.network import COUNTY, Network
 from tests.integration.portal_site import HERE, site
 from tests.integration.served_portal import DOMAIN, ServedPortal
 from tests.integration.test_portal import ITEM, NUMBER
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 NAME = f"binjiang.{DOMAIN}"
 HOST = f"{NAME}:8443"

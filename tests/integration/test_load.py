@@ -25,7 +25,7 @@ from loadtests.scenario import Scenario, ScenarioError
 from tests.integration import load_province
 from tests.integration.backends import free_port, listening, start, stop
 from tests.integration.network import REPOSITORY
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from tools import deployment
 
 ENVIRONMENT = "test-load"

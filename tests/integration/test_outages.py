@@ -18,7 +18,7 @@ from tests.integration.filings import filing, fresh_key
 from tests.integration.identity_site import IdentitySite
 from tests.integration.network import COUNTY, Network, client
 from tests.integration.test_faults import kill_cache, kill_pooler, kill_postgres
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ASKING = 4
 pytestmark = pytest.mark.usefixtures("recovered")

@@ -22,7 +22,7 @@ from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, holders, status_at
 from tests.integration.network import CITY, COUNTY, Network
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 KILLS = 4
 

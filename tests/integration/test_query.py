@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.filings import accepted_case, act, file, hand_over
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, Network
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 WRONG = "22222222AAAA"
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.backends import free_port, listening, start, stop
 from tests.integration.network import REPOSITORY
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 KILLS = 6
 SEED = 9

@@ -15,7 +15,7 @@ from services.kernel.forgetting import NAME_MARK
 from tests.integration.filings import FORM, ITEM, fresh_key, hand_over
 from tests.integration.identity_site import IdentitySite, log_in
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, REPOSITORY, Network, Place
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PLACES = (COUNTY, NEIGHBOUR, CITY)
 

@@ -21,7 +21,7 @@ from infra.local.cloud.kept import KeptSpec
 from infra.local.plugin.inventory import Thing, things
 from infra.recovery import compare, read_state, recover
 from tests.integration.small_project import PRELUDE, SmallProject
-from tests.repertoire import lines
+from tests.support.repertoire import lines
 
 KEY = "alicloud:kms/key:Key"
 ALIAS = "alicloud:kms/alias:Alias"

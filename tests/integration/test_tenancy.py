@@ -18,7 +18,7 @@ from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, file
 from tests.integration.network import CITY, COUNTY, NEIGHBOUR, PROVINCE, Network, client
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def doors_of(network: Network) -> Doors:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.living import Living, fresh_environment
+from tests.support.living import Living, fresh_environment
 
 
 @pytest.fixture(scope="session")

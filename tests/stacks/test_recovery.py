@@ -15,8 +15,8 @@ import pytest
 from infra.engine import REPOSITORY
 from infra.folder import cache
 from infra.recovery import cancel_stale_lock, compare, read_state, recover
-from tests.living import Living, preview, temporary_stack
-from tests.waiting import wait_until
+from tests.support.living import Living, preview, temporary_stack
+from tests.support.waiting import wait_until
 
 WENZHOU = "330300"
 STEPS = range(1, 11)

@@ -9,7 +9,7 @@ import pytest
 from infra.local.cloud.containers import Containers
 from infra.local.cloud.instance_types import host_type
 from infra.local.cloud.settings import CloudSettings
-from tests.living import Living
+from tests.support.living import Living
 from tools.lifecycle import BURST, judging
 
 Times = Callable[[], set[float]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.registry import ROOT
-from tests.living import LINAN, XIHU, Living, preview, temporary_stack, touched
+from tests.support.living import LINAN, XIHU, Living, preview, temporary_stack, touched
 from tools.lifecycle import scopes_of
 
 NINGBO = "330200"

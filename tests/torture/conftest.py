@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import living, own_speed
-from tests.neighbours import neighbour
+from tests.support.neighbours import neighbour
 
 __all__ = ["living", "own_speed"]
 

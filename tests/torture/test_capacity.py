@@ -12,7 +12,7 @@ from rich.console import Console
 
 from loadtests import run as load_run
 from loadtests import scenario as scenarios
-from tests.living import Living
+from tests.support.living import Living
 from tools import rehearsals
 from tools.demo_loop import SCENARIO, SHORT, Demonstration, Unsure
 

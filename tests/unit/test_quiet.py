@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import quiet
+from tests.support import quiet
 
 
 @pytest.mark.parametrize("end", ["kill", "close"])

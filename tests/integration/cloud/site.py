@@ -23,7 +23,7 @@ from infra.local.cloud.hosts import HostSpec, KeyPairSpec
 from infra.local.cloud.networks import NetworkSpec, SwitchSpec
 from infra.local.cloud.records import Owner, Record
 from infra.local.cloud.settings import CloudSettings
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ENVIRONMENT = "test-cloud"
 CIDR = "10.213.0.0/16"

@@ -21,7 +21,7 @@ from infra.local.cloud.zones import (
     ZoneRecordSpec,
 )
 from tests.integration.cloud.site import SITE_PORT, SUFFIX, Site, owner
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def get(site: Site, name: str, path: str = "/", address: str = "127.0.0.1") -> tuple[int, str]:

@@ -12,7 +12,7 @@ import pytest
 from infra.local.cloud.records import Record
 from infra.local.images import BASE_IMAGE
 from tests.integration.cloud.site import ENVIRONMENT, Site
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 BLIND = "without-view"
 ENOUGH_JIFFIES = 40

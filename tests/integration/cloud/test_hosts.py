@@ -17,7 +17,7 @@ from infra.local.cloud.hosts import HostSpec
 from infra.local.cloud.networks import NetworkSpec, SwitchSpec
 from infra.local.cloud.records import Record
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def allow_gateway(site: Site) -> Record[Any]:

@@ -15,7 +15,7 @@ from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.keeping import Patience, keep, keep_once
 from infra.local.cloud.records import Record
 from tests.integration.cloud.site import ENVIRONMENT, Site
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SECONDS = 30
 """Within which the cloud has a managed instance, a balancer or a host back."""

@@ -16,7 +16,7 @@ from infra.local.cloud.containers import mount_overlay, unmount
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.records import Record
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def processes(site: Site) -> list[int]:
