@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.engine import REPOSITORY
 
-NO_NAMES = frozenset({"one", "ones", "found", "known", "foo", "bar", "obj", "tmp", "stuff"})
+NO_NAMES = frozenset({"one", "ones", "found", "known", "foo", "bar", "obj", "stuff"})
 FOLDERS = ("infra", "loadtests", "monitoring", "playbooks", "services", "tests", "tools")
 
 
