@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
+from infra.errors import ExpectedError
+
 ZONES = 2
 SMALLEST_PREFIX = 24
 """A /24 still leaves each balancer's vSwitch a /28: 16 addresses, of which the cloud keeps four."""
@@ -19,7 +21,7 @@ BALANCER_PREFIXES = (24, 28)
 PRIVATE_RANGES = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
-class AddressError(ValueError):
+class AddressError(ExpectedError, ValueError):
     """A range that cannot be this network's; the message names the range and what it hurts."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from infra import stacks
+from infra.errors import ExpectedError
 from infra.folder import EnvironmentFolder, cache
 from infra.names import PROJECT, StackName
 from infra.outputs import EnvironmentOutputs, merge
@@ -33,7 +34,7 @@ NO_BACKEND = (
 CHANGE = re.compile(r"^\s+[+~\-±]+ ?(\d+) (?:to )?(create|update|delete|replace|import)d?", re.MULTILINE)
 
 
-class EngineError(Exception):
+class EngineError(ExpectedError):
     """The engine refused or failed; the message holds what it printed last."""
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from dnslib import QTYPE, DNSRecord
 
+from infra.errors import ExpectedError
+
 TIMEOUT_SECONDS = 3.0
 
 
-class NameLookupError(Exception):
+class NameLookupError(ExpectedError):
     """No name server knows the name, or none answers."""
 
 

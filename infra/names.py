@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from infra.errors import ExpectedError
+
 PROJECT = "yiwang"
 STACK_NAME = re.compile(r"^(?P<environment>local|prod|test-[a-z0-9]{1,12})\.(?P<scope>[a-z][a-z0-9-]{0,30})$")
 
 
-class StackNameError(ValueError):
+class StackNameError(ExpectedError, ValueError):
     """A stack that is none of ours."""
 
 

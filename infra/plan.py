@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from infra.database_classes import DATABASE_CLASSES
+from infra.errors import ExpectedError
 from infra.folder import EnvironmentFolder
 from infra.registry import Registry
 from infra.scalability import MOST_HOSTS, NAME, OutOfReach, ScalabilityLaw
@@ -41,7 +42,7 @@ TenantCode = Annotated[str, Field(pattern=r"^[1-9][0-9]{5}$")]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class PlanError(Exception):
+class PlanError(ExpectedError):
     """The plan does not hold together; the message names the file, each fault and the way out."""
 
 

@@ -25,6 +25,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from infra.errors import ExpectedError
 from infra.outputs import TenantSettings
 from infra.services import SERVICES
 from infra.unread import is_left_over, is_meant, mistaken_for
@@ -143,7 +144,7 @@ class Problem:
         return f"{place}: {self.field}: {self.value!r}: {self.rule}" if self.field else f"{place}: {self.rule}"
 
 
-class RegistryError(Exception):
+class RegistryError(ExpectedError):
     """The registry does not hold together; `problems` has every reason, not the first alone."""
 
     def __init__(self, problems: list[Problem]) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from infra import addresses
+from infra.errors import ExpectedError
 from infra.names import PROJECT, StackName
 from infra.passwords import SEED_DIGITS
 
@@ -38,7 +39,7 @@ NumberByName = Annotated[dict[str, int], BeforeValidator(_structured)]
 Seed = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{SEED_DIGITS}}}$", repr=False, json_schema_extra=SECRET)]
 
 
-class SettingsError(Exception):
+class SettingsError(ExpectedError):
     """A stack's settings do not hold; the message names each key, the stack, the reason and the command."""
 
 

@@ -17,6 +17,7 @@ from locust import FastHttpUser, LoadTestShape, events, task
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
+from infra.errors import ExpectedError
 from loadtests.conductor import Conductor, Player
 from loadtests.rehearsal import RehearsalError, load_kit
 from loadtests.scenario import ScenarioError, load
@@ -40,7 +41,7 @@ try:
         rate=_number("YIWANG_RATE"), hold_seconds=_number("YIWANG_HOLD")
     )
     kit.tenants_of(scenario)
-except (RehearsalError, ScenarioError) as error:
+except ExpectedError as error:
     sys.exit(f"locustfile: {error}")
 
 players: list[Player] = []

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from infra.errors import ExpectedError
 from infra.outputs import EnvironmentOutputs, TenantOutputs
 from loadtests.scenario import Scenario
 from services.kernel.forgetting import NAME_MARK, USERNAME_MARK
@@ -24,7 +25,7 @@ DEPARTMENT = "政务服务中心"
 PROGRESS_EVERY = 25
 
 
-class RehearsalError(Exception):
+class RehearsalError(ExpectedError):
     """There is no kit, or it does not do; the message says the way out."""
 
 

@@ -22,12 +22,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from infra.errors import ExpectedError
 from infra.folder import EnvironmentFolder
 from loadtests import machine
 from loadtests.protocol import FAILURE, PROGRESS, RUN_END_SECONDS, RUN_READY_SECONDS
-from loadtests.rehearsal import RehearsalError, load_kit
+from loadtests.rehearsal import load_kit
 from loadtests.result import LoadResult, Machine
-from loadtests.scenario import Scenario, ScenarioError, load
+from loadtests.scenario import Scenario, load
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 REPOSITORY = LOCUSTFILE.parent.parent
@@ -35,7 +36,7 @@ GRACE_SECONDS = 10.0
 MOST_WORKERS = 64
 
 
-class LoadError(Exception):
+class LoadError(ExpectedError):
     """The run did not come to a result; the message says why and what to do."""
 
 
@@ -179,7 +180,7 @@ def main() -> int:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario.name}"
         folder = given.folder or EnvironmentFolder(given.environment).root / "load" / stamp
         result = run(scenario, given.environment, folder, workers=given.workers, rate=given.rate)
-    except (ScenarioError, RehearsalError, LoadError, ValueError, OSError) as error:
+    except (ExpectedError, ValueError, OSError) as error:
         print(f"loadtests.run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from infra.errors import ExpectedError
 from infra.unread import mistaken_for
 
 FOLDER = Path(__file__).parent / "scenarios"
@@ -19,7 +20,7 @@ JOURNEYS: dict[str, tuple[str, ...]] = {
 """Journey → its steps after the log-in, in order."""
 
 
-class ScenarioError(Exception):
+class ScenarioError(ExpectedError):
     """The scenario does not hold; the message names the file, each fault and the way out."""
 
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from infra.errors import ExpectedError
+
 FILE = Path(__file__).parent / "slo.yaml"
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -17,7 +19,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Window = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mhd]$", description="as Prometheus writes durations")]
 
 
-class ObjectivesError(Exception):
+class ObjectivesError(ExpectedError):
     """The file does not hold; the message names it and each fault."""
 
 

@@ -8,42 +8,18 @@ import traceback
 
 import httpx
 
-from infra.engine import EngineError
+from infra.errors import ExpectedError
 from infra.local.cloud.errors import CloudError
-from infra.name_lookup import NameLookupError
-from infra.plan import PlanError
-from infra.registry import RegistryError
-from infra.settings import SettingsError
-from loadtests.rehearsal import RehearsalError
-from loadtests.run import LoadError
-from loadtests.scenario import ScenarioError
-from monitoring.objectives import ObjectivesError
 from monitoring.prometheus import PrometheusError
-from tools.stages import StageError
 
-EXPECTED = (
-    EngineError,
-    PlanError,
-    RegistryError,
-    SettingsError,
-    NameLookupError,
-    CloudError,
-    ScenarioError,
-    RehearsalError,
-    LoadError,
-    ObjectivesError,
-    PrometheusError,
-    httpx.HTTPError,
-    OSError,
-    subprocess.SubprocessError,
-)
-"""What a wrong word, a malformed file or a host out of reach ends in; each says by itself what is wrong."""
+EXPECTED = (ExpectedError, CloudError, PrometheusError, httpx.HTTPError, OSError, subprocess.SubprocessError)
+"""What a command may end in without a fault of ours; each says by itself what is wrong."""
 OWN_FAULT = "a fault of yiwang's own"
 
 
 def explain(error: Exception) -> str:
     """What a command says before it ends. An error that nobody foresaw leaves its traceback in a file."""
-    if isinstance(error, StageError):
+    if isinstance(error, ExpectedError) and error.way_out:
         return f"{error.cause}\n        {error.way_out}"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"

@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 
 from infra.engine import Engine
+from infra.errors import ExpectedError
 from infra.name_lookup import NameLookupError, address_of
 from infra.outputs import CellOutputs, EnvironmentOutputs
 from infra.secret_outputs import OwnDatabaseSecrets, TenantSecrets
 from infra.services import IDENTITY
 from loadtests import rehearsal
-from loadtests.rehearsal import Kit, RehearsalError, load_kit
+from loadtests.rehearsal import Kit, load_kit
 from loadtests.scenario import Scenario
 from services.rehearsals import MODULES
 from tools.counts import counted
@@ -46,7 +47,7 @@ def people(engine: Engine, scenario: Scenario, say: Callable[[str], None]) -> It
         if ours:
             try:
                 rows = remove(engine, say)
-            except (StageError, RehearsalError) as error:
+            except ExpectedError as error:
                 say(f"{error}; yiwang rehearsal remove {engine.environment} tries again")
             else:
                 say(f"removed {counted(sum(rows.values()), 'row')} of this run and of those before it")

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from infra.errors import ExpectedError
 from infra.folder import cache
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -43,7 +44,7 @@ BOTOCORE_KEPT = {"s3", "sts", "sso", "sso-oidc", "signin"}
 KEPT_ARCHIVES = 5
 
 
-class ReleaseError(Exception):
+class ReleaseError(ExpectedError):
     """The release could not be built; the message names the step and its last lines."""
 
 

@@ -15,17 +15,17 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from infra.errors import ExpectedError
+
 HEARTBEAT_SECONDS = 20.0
 TAIL_LINES = 40
 
 
-class StageError(Exception):
-    """A stage cannot go on: says what is wrong, and the way out."""
+class StageError(ExpectedError):
+    """A stage cannot go on: says what is wrong, and always the way out."""
 
     def __init__(self, cause: str, way_out: str) -> None:
-        super().__init__(f"{cause}\n{way_out}")
-        self.cause = cause
-        self.way_out = way_out
+        super().__init__(cause, way_out)
 
 
 @dataclass

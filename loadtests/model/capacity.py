@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, nnls
 
+from infra.errors import ExpectedError
 from infra.scalability import ScalabilityLaw
 
 LEAST_STEPS = 6
@@ -45,7 +46,7 @@ NEAR = 0.25
 Numbers = NDArray[np.float64]
 
 
-class CapacityError(Exception):
+class CapacityError(ExpectedError):
     """What was measured says nothing about capacity; the message says why and what to do."""
 
 

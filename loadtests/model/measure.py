@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from infra.errors import ExpectedError
 from infra.outputs import EnvironmentOutputs
 from infra.scalability import ScalabilityLaw
 from loadtests.gate.of_load import GENERATOR
@@ -42,7 +43,7 @@ Look = Callable[[Scenario, LoadResult], Seen]
 """What the gate says of such a run."""
 
 
-class MeasurementError(Exception):
+class MeasurementError(ExpectedError):
     """There is no such measurement, or it does not hold; the message names the file."""
 
 

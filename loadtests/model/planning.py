@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from infra.database_classes import DATABASE_CLASSES
+from infra.errors import ExpectedError
 from infra.plan import CellCapacity, CellPlan, Plan, inconsistencies
 from infra.registry import Registry
 from infra.scalability import OutOfReach, ScalabilityLaw
@@ -21,13 +22,8 @@ LEAST_HOSTS = 2
 DIGITS = 6
 
 
-class PlanningError(Exception):
+class PlanningError(ExpectedError):
     """No plan follows from what was measured: what is missing, and the way out."""
-
-    def __init__(self, cause: str, way_out: str) -> None:
-        super().__init__(f"{cause}\n{way_out}")
-        self.cause = cause
-        self.way_out = way_out
 
 
 @dataclass(frozen=True)

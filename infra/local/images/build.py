@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.errors import ExpectedError
 from infra.local.images.sources import Source, debian_sources
 
 DEBIAN_IMAGE = "localhost/yiwang-debian"
@@ -26,7 +27,7 @@ _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 Log = Callable[[str], None]
 
 
-class ImageError(Exception):
+class ImageError(ExpectedError):
     """An image could not be built; the message names the step, its last lines and the way out."""
 
 

@@ -7,12 +7,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from infra.errors import ExpectedError
 from infra.local.plugin import PACKAGE, VERSION, schema
 
 BINARY = f"pulumi-resource-{PACKAGE}"
 
 
-class InstallError(Exception):
+class InstallError(ExpectedError):
     """The engine did not take the plugin."""
 
 
