@@ -18,7 +18,8 @@ from services.identity.protocol import api as protocol
 from services.identity.runtime import Identity
 from services.identity.sessions import pages as sessions_pages
 from services.identity.settings import IdentitySettings
-from services.kernel.http import Check, Service, as_problem, create_app, problem_response
+from services.kernel.http import Service, as_problem, create_app, problem_response
+from services.kernel.readiness import own_database
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 
@@ -50,7 +51,7 @@ def create(service_settings: ServiceSettings, settings: IdentitySettings | None 
         routers=ROUTERS,
         lean={("POST", "/token"): protocol.lean_token(identity)},
         lifespan=run,
-        checks={"database": _database_answers},
+        checks={"database": own_database},
         kernel=identity.kernel,
     )
     service.api.state.identity = identity
@@ -58,14 +59,6 @@ def create(service_settings: ServiceSettings, settings: IdentitySettings | None 
     for status in (404, 405):
         service.api.add_exception_handler(status, _no_such_page)
     return service
-
-
-def _database_answers(kernel: Kernel) -> Check:
-    async def database() -> bool:
-        async with kernel.doors.own_connection() as connection:
-            return bool(await connection.fetchval("SELECT 1"))
-
-    return database
 
 
 async def _no_such_page(request: Request, error: Exception) -> Response:

@@ -47,7 +47,7 @@ class Identity:
         return identity
 
     def browser(self, request: Request) -> Browser:
-        return browser_of(request, self.settings.trusted_proxies)
+        return browser_of(request)
 
     async def session(self, request: Request) -> Session | None:
         """The session of the browser that asks, if it has one that lasts."""

@@ -28,6 +28,3 @@ class IdentitySettings(BaseSettings):
 
     hashing_threads: int = Field(default=2, ge=1, le=2, description="more threads delay the event loop")
     hashing_queue: int = Field(default=200, description="hashes that may wait; beyond it the answer is 503")
-    trusted_proxies: int = Field(
-        default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
-    )

@@ -1,4 +1,4 @@
-"""What a service on a tenants' cell requires to be ready."""
+"""What a service requires of its databases to be ready."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Awaitable, Callable
 from services.kernel.runtime import Kernel
 
 ASKED = 3
+
+
+def own_database(kernel: Kernel) -> Callable[[], Awaitable[bool]]:
+    """Ready when the service's own database answers."""
+
+    async def check() -> bool:
+        async with kernel.doors.own_connection() as connection:
+            return bool(await connection.fetchval("SELECT true"))
+
+    return check
 
 
 def tenant_databases(kernel: Kernel) -> Callable[[], Awaitable[bool]]:

@@ -21,4 +21,7 @@ class ServiceSettings(BaseSettings):
     database_port: int = 6432
     cache_url: str | None = Field(default=None, description="redis:// URL without password; absent means no cache")
     log_level: str = "INFO"
+    trusted_proxies: int = Field(
+        default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
+    )
     drain_seconds: int = Field(default=30, description="after SIGTERM, how long requests in flight may take")

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 
-def visitor_address(request: Request, trusted_proxies: int) -> str:
+def visitor_address(request: Request) -> str:
     """The address that limits count by. Proxies may write their entries as headers of their own or into one."""
+    trusted: int = request.app.state.kernel.settings.trusted_proxies
     forwarded = [part.strip() for value in request.headers.getlist("x-forwarded-for") for part in value.split(",")]
-    return client_address(forwarded, request.client.host if request.client else "", trusted_proxies)
+    return client_address(forwarded, request.client.host if request.client else "", trusted)
 
 
 def client_address(forwarded: Sequence[str], peer: str, trusted_proxies: int) -> str:

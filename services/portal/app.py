@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from services.kernel.http import UNKEEPABLE, Service, create_app
@@ -40,13 +39,7 @@ SHOWN_AS_PAGES = (
 )
 
 
-class PortalSettings(ServiceSettings):
-    trusted_proxies: int = Field(
-        default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
-    )
-
-
-def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
+def create(settings: ServiceSettings, kernel: Kernel | None = None) -> Service:
     kernel = kernel or Kernel(settings)
     pages = Pages(HERE / "templates", Assets(HERE / "static"))
     sessions, relying_party = Sessions(kernel.doors), RelyingParty(kernel)
@@ -69,7 +62,6 @@ def create(settings: PortalSettings, kernel: Kernel | None = None) -> Service:
         renewals=renewals,
         affairs=Affairs(kernel.http),
         query=Query(kernel),
-        trusted_proxies=settings.trusted_proxies,
     )
     for error in SHOWN_AS_PAGES:
         service.api.add_exception_handler(error, errors.show)

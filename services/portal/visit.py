@@ -46,7 +46,6 @@ class Portal:
     renewals: Renewals
     affairs: Affairs
     query: Query
-    trusted_proxies: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Visit:
 
     @property
     def address(self) -> str:
-        return visitor_address(self.request, self.portal.trusted_proxies)
+        return visitor_address(self.request)
 
     async def read_form(self) -> dict[str, str]:
         """What was typed into a form that acts for this person; see `services.pages.forms.read_form`."""

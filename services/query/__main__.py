@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.kernel.server import serve
-from services.query.app import QuerySettings, create
+from services.kernel.settings import ServiceSettings
+from services.query.app import create
 
 if __name__ == "__main__":
-    serve(create(QuerySettings()))
+    serve(create(ServiceSettings()))

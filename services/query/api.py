@@ -36,8 +36,7 @@ async def caller_address(request: Request, caller: OptionalCaller) -> str:
     """
     if caller is not None and "relay" in caller.scope and (told := request.headers.get("x-visitor-address")):
         return told[:64]
-    trusted: int = request.app.state.trusted_proxies
-    return visitor_address(request, trusted)
+    return visitor_address(request)
 
 
 @router.post("/inbox", tags=["between services"])

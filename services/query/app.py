@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pydantic import Field
-
 from services.kernel.http import Service, create_app
+from services.kernel.readiness import own_database
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.query.api import my_cases_lean, router
 from services.query.index import Index
 
-PREFIX = "/api/query"
 
-
-class QuerySettings(ServiceSettings):
-    trusted_proxies: int = Field(
-        default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
-    )
-
-
-def create(settings: QuerySettings) -> Service:
+def create(settings: ServiceSettings) -> Service:
     kernel = Kernel(settings)
     index = Index(kernel)
 
@@ -38,18 +29,9 @@ def create(settings: QuerySettings) -> Service:
         title="Query",
         kernel=kernel,
         routers=[router],
-        lean={("GET", f"{PREFIX}/cases"): my_cases_lean(index)},
+        lean={("GET", f"{router.prefix}/cases"): my_cases_lean(index)},
         lifespan=run,
-        checks={"database": database_check},
+        checks={"database": own_database},
     )
     service.api.state.index = index
-    service.api.state.trusted_proxies = settings.trusted_proxies
     return service
-
-
-def database_check(kernel: Kernel) -> Callable[[], Awaitable[bool]]:
-    async def check() -> bool:
-        async with kernel.doors.own_connection() as connection:
-            return bool(await connection.fetchval("SELECT true"))
-
-    return check

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Doors
-from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres, Redis
 from tests.integration.filings import publish
 from tests.integration.identity_site import IdentitySite
@@ -81,13 +81,13 @@ def identity_site(backend_folder: Path, postgres: Postgres) -> Iterator[Identity
 
 
 @pytest.fixture(scope="session")
-def portal_settings(backend_folder: Path, postgres: Postgres) -> PortalSettings:
+def portal_settings(backend_folder: Path, postgres: Postgres) -> ServiceSettings:
     """Databases of two sites with the portal's schema."""
     return prepare(backend_folder, postgres)
 
 
 @pytest.fixture(scope="session")
-def served_portal(portal_settings: PortalSettings, postgres: Postgres) -> Iterator[ServedPortal]:
+def served_portal(portal_settings: ServiceSettings, postgres: Postgres) -> Iterator[ServedPortal]:
     """The portal's sites behind balancer and gateway."""
     served = ServedPortal(portal_settings, postgres)
     served.start()

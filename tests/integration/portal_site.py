@@ -23,7 +23,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from services.kernel.runtime import Kernel
-from services.portal.app import PortalSettings, create
+from services.kernel.settings import ServiceSettings
+from services.portal.app import create
 from tests.integration.backends import Postgres
 from tests.integration.network import migrate
 from tests.support.browsing import as_a_browser
@@ -195,7 +196,7 @@ def prepare(
     postgres: Postgres,
     network: dict[str, Any] | None = None,
     client_secrets: Mapping[str, str] | None = None,
-) -> PortalSettings:
+) -> ServiceSettings:
     """Databases with the portal's schema, and the files of a host; for the tenants of `network`, or our own two."""
     network = network or _network()
     passwords = {tenant["database"]: secrets.token_hex(8) for tenant in network["tenants"]}
@@ -224,7 +225,7 @@ def prepare(
     }
     (folder / "portal-tenants.json").write_text(json.dumps(network))
     (folder / "portal-secrets.json").write_text(json.dumps({"tenants": secret}))
-    return PortalSettings(
+    return ServiceSettings(
         service="portal",
         cell="cell-a",
         port=1,
@@ -237,7 +238,7 @@ def prepare(
 
 
 @asynccontextmanager
-async def running(settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+async def running(settings: ServiceSettings, postgres: Postgres) -> AsyncIterator[Sites]:
     world = World()
     http = httpx.AsyncClient(transport=httpx.MockTransport(world))
     kernel = Kernel(settings, http)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from services.kernel.server import GatheringProtocol
-from services.portal.app import PortalSettings
+from services.kernel.settings import ServiceSettings
 from tests.integration.backends import Postgres, free_port, listening
 from tests.integration.front import Front
 from tests.integration.portal_site import CITIZEN, ISSUER, PLACES, SUFFIX, Person, Sites, running
@@ -27,7 +27,7 @@ DOMAIN = SUFFIX.partition(":")[0]
 class ServedPortal:
     """`person` is who logs in next; `sites.world` says what the other services answer."""
 
-    settings: PortalSettings
+    settings: ServiceSettings
     postgres: Postgres
     front: Front = field(init=False)
     sites: Sites = field(init=False)

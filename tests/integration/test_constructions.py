@@ -14,8 +14,6 @@ from services.affairs.app import create as create_affairs
 from services.identity.application import create as create_identity
 from services.kernel.http import Service
 from services.kernel.settings import ServiceSettings
-from services.portal.app import PortalSettings
-from services.query.app import QuerySettings
 from services.query.app import create as create_query
 from tests.integration.backends import Objects, Postgres
 from tests.integration.constructions import constructions
@@ -103,7 +101,7 @@ async def test_query_builds_nothing_for_a_request(catalogue: Network) -> None:
         assert mine.status_code == 200
         assert (await client.get("/api/query/progress", params=progress)).status_code in (200, 404)
 
-    settings = QuerySettings(**catalogue.settings("query", "cell-core").model_dump())
+    settings = catalogue.settings("query", "cell-core")
     assert await built_over(create_query(settings), catalogue.query_url, visit) == {}
 
 
@@ -124,7 +122,7 @@ async def test_identity_builds_nothing_for_a_request(identity_site: IdentitySite
 
 
 @pytest.fixture
-async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+async def sites(portal_settings: ServiceSettings, postgres: Postgres) -> AsyncIterator[Sites]:
     async with running(portal_settings, postgres) as portal:
         yield portal
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from services.kernel.settings import ServiceSettings
 from services.portal import drafts
-from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres
 from tests.integration.portal_site import CITIZEN, CLERK, HERE, ISSUER, PLACES, Person, Sites, running
 from tests.integration.test_portal import CASE, ITEM, NUMBER, RECEIPT
@@ -23,7 +23,7 @@ ADMINISTRATOR = Person("administrator-1", "周主任", [{"tenant": HERE, "depart
 
 
 @pytest.fixture
-async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+async def sites(portal_settings: ServiceSettings, postgres: Postgres) -> AsyncIterator[Sites]:
     for code in PLACES:
         postgres.run("TRUNCATE portal.session, portal.draft", f"t{code}")
     async with running(portal_settings, postgres) as started:

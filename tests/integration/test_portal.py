@@ -18,8 +18,8 @@ import structlog
 from services.identity.settings import IdentitySettings
 from services.kernel.calendar import today
 from services.kernel.http import UNKEEPABLE
+from services.kernel.settings import ServiceSettings
 from services.portal import renewal, sessions
-from services.portal.app import PortalSettings
 from tests.integration.backends import Postgres
 from tests.integration.network import COUNTY, NEIGHBOUR, Network
 from tests.integration.portal_site import (
@@ -98,7 +98,7 @@ def step(version: int, tenant: str, status: str, reason: str = "") -> dict[str, 
 
 
 @pytest.fixture
-async def sites(portal_settings: PortalSettings, postgres: Postgres) -> AsyncIterator[Sites]:
+async def sites(portal_settings: ServiceSettings, postgres: Postgres) -> AsyncIterator[Sites]:
     for code in PLACES:
         postgres.run("TRUNCATE portal.session", f"t{code}")
     async with running(portal_settings, postgres) as started:

@@ -17,8 +17,9 @@ from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixe
 from services.kernel.machine import http_client
 from services.kernel.problems import Unavailable
 from services.kernel.runtime import Kernel
+from services.kernel.settings import ServiceSettings
 from services.portal import renewal
-from services.portal.app import PortalSettings, create
+from services.portal.app import create
 from services.portal.visit import Portal
 from tests.integration.backends import Postgres
 from tests.integration.identity_site import IdentitySite, log_in
@@ -42,7 +43,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def settings(backend_folder: Path, postgres: Postgres, identity_site: IdentitySite) -> PortalSettings:
+def settings(backend_folder: Path, postgres: Postgres, identity_site: IdentitySite) -> ServiceSettings:
     """A site of a tenant that this identity knows."""
     folder = backend_folder / "hang"
     folder.mkdir()
@@ -53,7 +54,7 @@ def settings(backend_folder: Path, postgres: Postgres, identity_site: IdentitySi
 
 
 @asynccontextmanager
-async def running(settings: PortalSettings) -> AsyncIterator[Any]:
+async def running(settings: ServiceSettings) -> AsyncIterator[Any]:
     directory = json.loads(settings.tenants_file.read_text())
     kernel = Kernel(settings, http_client(directory["ca_file"], timeout=1.0))
     service = create(settings, kernel)
@@ -74,7 +75,7 @@ async def visitor(service: Any, identity: IdentitySite, username: str) -> httpx.
 
 
 async def test_portal_sessions_outlive_a_hang(
-    settings: PortalSettings, identity_site: IdentitySite, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    settings: ServiceSettings, identity_site: IdentitySite, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"hanging-{number}" for number in range(PEOPLE)]
     for name in names:

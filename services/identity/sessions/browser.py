@@ -19,10 +19,10 @@ LONGEST_WAY = 8000
 4 KiB of `Referer`."""
 
 
-def browser_of(request: Request, trusted_proxies: int) -> Browser:
+def browser_of(request: Request) -> Browser:
     device = request.cookies.get(DEVICE, "")
     return Browser(
-        address=visitor_address(request, trusted_proxies),
+        address=visitor_address(request),
         name=browser_name(request.headers.get("user-agent", "")),
         device=device if len(device) == 43 else secrets.token_urlsafe(32),
     )
