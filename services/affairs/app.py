@@ -12,9 +12,10 @@ from services.affairs.cases import Cases
 from services.affairs.catalogue import Catalogue
 from services.affairs.filing import Filing
 from services.affairs.materials import Materials
-from services.affairs.messages import Courier, Inbox
+from services.affairs.messages import Inbox, Links
 from services.affairs.schema import LARGEST_MATERIAL
 from services.kernel import telemetry
+from services.kernel.courier import Courier
 from services.kernel.http import Service, create_app
 from services.kernel.outbox import Relay
 from services.kernel.readiness import tenant_databases
@@ -40,8 +41,8 @@ class Affairs:
 
 def assemble(kernel: Kernel) -> Affairs:
     materials = Materials(kernel)
-    courier = Courier(kernel, materials)
     directory, doors = kernel.directory, kernel.doors
+    courier = Courier(kernel, Links(directory, materials).sign)
     name = f"{gethostname()}:{kernel.settings.port}"
     relay = Relay(store.SCHEMA, doors, lambda: [tenant.code for tenant in directory.own_cell()], courier.post, name)
     catalogue = Catalogue(directory, doors, relay)

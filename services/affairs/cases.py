@@ -32,14 +32,13 @@ from services.affairs.schema import (
 )
 from services.kernel.calendar import after_working_days, today
 from services.kernel.database import Connection
-from services.kernel.outbox import Rejected, Relay, add_message
+from services.kernel.outbox import INDEX, Rejected, Relay, add_message
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tenancy import Directory, Doors, Tenant
 from services.kernel.tokens import Principal
 
 Action = Literal["acceptance", "hand-over", "outcome"]
 WAITS_FOR: dict[Action, Status] = {"acceptance": "filed", "hand-over": "accepted", "outcome": "accepted"}
-INDEX = "query"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from services.affairs.schema import FilingReceipt, FilingRequest, Item
 from services.kernel.calendar import SHANGHAI, after_working_days
 from services.kernel.database import Batches, CommitSlots, Row
 from services.kernel.http import answer_json, bearer, invalid
-from services.kernel.outbox import Relay
+from services.kernel.outbox import INDEX, Relay
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Doors, Tenant
@@ -84,7 +84,7 @@ class Filing:
                 raise Problem(409, "idempotency-conflict", detail, existing=row["number"])
             return self._receipt(earlier_case)
         if row["fresh"]:
-            self._relay.wake(tenant.code, "query")
+            self._relay.wake(tenant.code, INDEX)
         return self._receipt(row, code if row["fresh"] else "")
 
     def _receipt(self, row: Row, fresh_code: str = "") -> FilingReceipt:

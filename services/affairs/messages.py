@@ -5,117 +5,45 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from services.affairs import store
-from services.affairs.cases import INDEX, Cases
+from services.affairs.cases import Cases
 from services.affairs.catalogue import Catalogue
 from services.affairs.materials import Materials
 from services.affairs.schema import Case, MaterialOffer, Snapshot, Standard
 from services.kernel.database import Connection
-from services.kernel.machine import trust
 from services.kernel.outbox import (
     Answer,
     Envelope,
     OutboxMessage,
-    Postponed,
     Receiver,
     Rejected,
-    Relay,
 )
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
-from services.kernel.tenancy import Tenant
+from services.kernel.tenancy import Directory, Tenant
 from services.kernel.tokens import Principal
 from services.kernel.typed import KEPT
 
 Content = TypeVar("Content", bound=BaseModel)
 
 
-class Undelivered(Exception):
-    """The receiver did not take the messages; they stay in the outbox."""
+class Links:
+    """Those to the materials of cases handed over, signed when they are sent, for they soon expire."""
 
-
-class Courier:
-    """Hands messages to other tenants' sites and to the index, in the name of their senders.
-
-    Over connections of its own, which are kept: people's calls never wait for one. A post costs a third of what it
-    does with the client for everything else, and most of what a relay does is posts.
-    """
-
-    CONNECT_SECONDS = 2.0
-    KEEP_SECONDS = 30.0
-    CONNECTIONS = 64
-
-    def __init__(self, kernel: Kernel, materials: Materials) -> None:
-        self._kernel = kernel
+    def __init__(self, directory: Directory, materials: Materials) -> None:
+        self._directory = directory
         self._materials = materials
-        self._opened: aiohttp.ClientSession | None = None
 
-    async def post(self, sender: str, destination: str, envelope: Envelope) -> Answer:
-        """Hand over an envelope.
-
-        Raises:
-            Undelivered, Unavailable: they stay in the outbox; nothing is known of what the receiver did.
-            Postponed: the receiver took none of them, since others' messages come first.
-        """
-        tokens = self._kernel.machine(sender)
-        await self._sign_links(sender, envelope)
-        status, content = await self._send(
-            _inbox_url(self._kernel, destination), await tokens.token(), envelope.model_dump_json().encode()
-        )
-        if status == 401:
-            tokens.forget()
-        if status == 503 and b"urn:yiwang:messages-busy" in content:
-            raise Postponed()
-        if status != 200:
-            raise Undelivered(f"{status} from {destination}")
-        return Answer.model_validate_json(content)
-
-    async def _send(self, url: str, token: str, content: bytes) -> tuple[int, bytes]:
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        try:
-            async with self._session().post(url, data=content, headers=headers, allow_redirects=False) as answer:
-                return answer.status, await answer.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise Undelivered(repr(error)) from error
-
-    def _session(self) -> aiohttp.ClientSession:
-        if self._opened is None:
-            connections = aiohttp.TCPConnector(
-                ssl=trust(self._kernel.directory.network.ca_file),
-                limit=self.CONNECTIONS,
-                keepalive_timeout=self.KEEP_SECONDS,
-            )
-            limits = aiohttp.ClientTimeout(total=Relay.POST_SECONDS, sock_connect=self.CONNECT_SECONDS)
-            self._opened = aiohttp.ClientSession(
-                connector=connections, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._opened
-
-    async def close(self) -> None:
-        if self._opened:
-            await self._opened.close()
-
-    async def _sign_links(self, sender: str, envelope: Envelope) -> None:
-        """Links to the materials of cases handed over are signed when they are sent, for they soon expire."""
-        tenant = self._kernel.directory.by_code(sender)
+    async def sign(self, sender: str, envelope: Envelope) -> None:
+        tenant = self._directory.by_code(sender)
         assert tenant is not None, "a relay sends for tenants of its cell alone"
         for message in envelope.messages:
             if message.kind == "hand-over" and message.body.get("materials"):
                 offers = [MaterialOffer.model_validate(offer) for offer in message.body["materials"]]
                 await self._materials.sign(tenant, message.key, offers)
                 message.body["materials"] = [offer.model_dump() for offer in offers]
-
-
-def _inbox_url(kernel: Kernel, destination: str) -> str:
-    if destination == INDEX:
-        return f"{kernel.directory.network.query}/api/query/inbox"
-    tenant = kernel.directory.by_code(destination)
-    if tenant is None:
-        raise Undelivered(f"no tenant {destination} on the network")
-    return f"{tenant.url}/api/affairs/inbox"
 
 
 class Inbox:

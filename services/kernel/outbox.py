@@ -35,6 +35,8 @@ from services.kernel.tenancy import Doors
 
 log = structlog.get_logger(__name__)
 
+INDEX = "query"
+"""The destination of what the index of all tenants is to know; any other is a tenant, by its code."""
 BATCH = 200
 LARGEST_SEQUENCE = 2**63 - 1
 QUICK_ATTEMPTS = 5

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from services.affairs.messages import Courier, Undelivered
+from services.kernel.courier import Courier, Undelivered
 from tests.integration.identity_site import IdentitySite
 
 
 def courier(authority: Path | None) -> Courier:
     network = SimpleNamespace(ca_file=str(authority) if authority else None)
     kernel: Any = SimpleNamespace(directory=SimpleNamespace(network=network))
-    return Courier(kernel, materials=SimpleNamespace())  # type: ignore[arg-type]
+    return Courier(kernel)
 
 
 async def test_a_site_of_the_environment_is_trusted_and_a_stranger_is_not(identity_site: IdentitySite) -> None:
