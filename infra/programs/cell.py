@@ -32,168 +32,209 @@ ACCESS_LOG = "alb_access"
 
 
 def declare(stack: Stack[CellSettings], plan: CellPlan) -> None:
-    settings, cell = stack.settings, stack.name.scope
-    services = services_of(kind_of(cell))
     require_instance_types(stack, plan)
     stack.shape_all()
-    shared = read(FoundationLinks, stack.name.sibling("foundation"))
-    opts = pulumi.ResourceOptions(provider=stack.provider(shared.region))
-    physical_name = names.scoped(stack.environment, cell)
-    passwords = Passwords(settings.seed, settings.password_versions)
-    privileged_password = pulumi.Output.secret(passwords.password("database-privileged"))
-    cache_passwords = passwords_of_cache(passwords, services)
+    cell = Cell(stack, plan)
+    logs = cell.logs()
+    firewall = cell.firewall()
+    groups = cell.hosts(firewall)
+    database = cell.database(firewall)
+    cache = cell.cache(firewall)
+    gateway = cell.gateway(groups[GATEWAY], logs)
+    name_hosts(groups.values(), cell.shared, cell.opts)
+    own_databases(cell.services, database, cell.passwords, cell.opts)
+    name_sites(cell.services, gateway, cell.shared, cell.opts)
+    publish(CellLinks, database_instance_id=database.instance.id, balancer_name=gateway.name)
+    cell.export(groups.values(), database, cache, gateway)
 
-    logs = LogProject(
-        "logs",
-        LogProjectArgs(
-            project_name=shared.account_suffix.apply(lambda suffix: names.log_project(stack.environment, cell, suffix)),
-            stores=[ACCESS_LOG, "services"],
-            retention_days=shared.log_retention_days,
-            resource_group_id=shared.resource_group_id,
-            description=f"balancer and services of {cell}",
-        ),
-        opts,
-    )
-    firewall = Firewall(
-        "firewall",
-        FirewallArgs(
-            physical_name=physical_name,
-            vpc_id=shared.vpc_id,
-            resource_group_id=shared.resource_group_id,
-            roles=list(plan.hosts),
-            balancer_cidrs=shared.balancer_cidrs,
-            management_cidr=settings.management_cidr,
-            management_group_id=shared.management_group_id,
-            monitoring_group_id=shared.monitoring_group_id,
-        ),
-        opts,
-    )
-    groups = {
-        role: HostGroup(
+
+class Cell:
+    """The parts of one cell, and what they have in common."""
+
+    def __init__(self, stack: Stack[CellSettings], plan: CellPlan) -> None:
+        self.environment, self.name = stack.environment, stack.name.scope
+        self.settings, self.plan = stack.settings, plan
+        self.services = services_of(kind_of(self.name))
+        self.shared = read(FoundationLinks, stack.name.sibling("foundation"))
+        self.opts = pulumi.ResourceOptions(provider=stack.provider(self.shared.region))
+        self.physical_name = names.scoped(self.environment, self.name)
+        self.passwords = Passwords(self.settings.seed, self.settings.password_versions)
+        self.privileged_password = pulumi.Output.secret(self.passwords.password("database-privileged"))
+        self.cache_passwords = passwords_of_cache(self.passwords, self.services)
+
+    def logs(self) -> LogProject:
+        project_name = self.shared.account_suffix.apply(
+            lambda suffix: names.log_project(self.environment, self.name, suffix)
+        )
+        return LogProject(
+            "logs",
+            LogProjectArgs(
+                project_name=project_name,
+                stores=[ACCESS_LOG, "services"],
+                retention_days=self.shared.log_retention_days,
+                resource_group_id=self.shared.resource_group_id,
+                description=f"balancer and services of {self.name}",
+            ),
+            self.opts,
+        )
+
+    def firewall(self) -> Firewall:
+        return Firewall(
+            "firewall",
+            FirewallArgs(
+                physical_name=self.physical_name,
+                vpc_id=self.shared.vpc_id,
+                resource_group_id=self.shared.resource_group_id,
+                roles=list(self.plan.hosts),
+                balancer_cidrs=self.shared.balancer_cidrs,
+                management_cidr=self.settings.management_cidr,
+                management_group_id=self.shared.management_group_id,
+                monitoring_group_id=self.shared.monitoring_group_id,
+            ),
+            self.opts,
+        )
+
+    def hosts(self, firewall: Firewall) -> dict[str, HostGroup]:
+        """By role."""
+        return {role: self._host_group(firewall, role, count) for role, count in self.plan.hosts.items()}
+
+    def _host_group(self, firewall: Firewall, role: str, count: int) -> HostGroup:
+        watching = [self.shared.monitoring_group_id] if role == MONITORING else []
+        return HostGroup(
             role,
             HostGroupArgs(
-                physical_name=f"{physical_name}-{role}",
-                cell=cell,
+                physical_name=f"{self.physical_name}-{role}",
+                cell=self.name,
                 role=role,
                 count=count,
-                instance_type=settings.instance_types[role],
-                image_id=settings.image_id,
-                zones=shared.zones,
-                vswitch_ids=shared.service_vswitch_ids,
-                security_group_ids=[
-                    firewall.groups[role].id,
-                    *([shared.monitoring_group_id] if role == MONITORING else []),
-                ],
-                key_pair_name=shared.key_pair_name,
-                key_id=shared.key_id,
-                snapshot_policy_id=shared.snapshot_policy_id,
-                resource_group_id=shared.resource_group_id,
-                system_disk_gib=settings.system_disk_gib,
-                deletion_protection=settings.protect,
+                instance_type=self.settings.instance_types[role],
+                image_id=self.settings.image_id,
+                zones=self.shared.zones,
+                vswitch_ids=self.shared.service_vswitch_ids,
+                security_group_ids=[firewall.groups[role].id, *watching],
+                key_pair_name=self.shared.key_pair_name,
+                key_id=self.shared.key_id,
+                snapshot_policy_id=self.shared.snapshot_policy_id,
+                resource_group_id=self.shared.resource_group_id,
+                system_disk_gib=self.settings.system_disk_gib,
+                deletion_protection=self.settings.protect,
             ),
-            opts,
+            self.opts,
         )
-        for role, count in plan.hosts.items()
-    }
-    serving_groups = [group.id for role, group in firewall.groups.items() if role != GATEWAY]
-    database = Database(
-        "database",
-        DatabaseArgs(
-            physical_name=physical_name,
-            instance_class=plan.database.instance_class,
-            storage_gib=plan.database.storage_gib,
-            zones=shared.zones,
-            vswitch_ids=shared.service_vswitch_ids,
-            security_group_ids=serving_groups,
-            resource_group_id=shared.resource_group_id,
-            key_id=shared.key_id,
-            account_id=shared.account_id,
-            backup_retention_days=settings.backup_retention_days,
-            backup_region=settings.backup_region,
-            privileged_password=privileged_password,
-            deletion_protection=settings.protect,
-        ),
-        opts,
-    )
-    KeptSecret(
-        "privileged-password",
-        KeptSecretArgs(
-            physical_name=f"{physical_name}-database-privileged",
-            description=f"password of {PRIVILEGED_ACCOUNT} on {physical_name}",
-            value=privileged_password,
-            version=passwords.version("database-privileged"),
-            key_id=shared.key_id,
-            instance_id=shared.kms_instance_id.apply(lambda instance: instance or None),
-            recoverable=settings.protect,
-        ),
-        opts,
-    )
-    cache = Cache(
-        "cache",
-        CacheArgs(
-            physical_name=physical_name,
-            instance_class=plan.cache.instance_class,
-            zones=shared.zones,
-            vswitch_ids=shared.service_vswitch_ids,
-            security_group_ids=serving_groups,
-            resource_group_id=shared.resource_group_id,
-            passwords={service.name: pulumi.Output.secret(cache_passwords[service.name]) for service in services},
-            monitoring_password=pulumi.Output.secret(cache_passwords[MONITORING_ACCOUNT]),
-            release_protection=settings.protect,
-        ),
-        opts,
-    )
-    gateway = Gateway(
-        "gateway-front",
-        GatewayArgs(
-            physical_name=physical_name,
-            vpc_id=shared.vpc_id,
-            zones=shared.zones,
-            vswitch_ids=shared.balancer_vswitch_ids,
-            resource_group_id=shared.resource_group_id,
-            certificate_id=shared.certificate_id,
-            site_port=shared.site_port,
-            hosts=groups[GATEWAY].instances,
-            address_type=settings.balancer_address_type,
-            edition=settings.balancer_edition,
-            log_project=logs.project_name,
-            log_store=logs.store(ACCESS_LOG),
-            deletion_protection=settings.protect,
-        ),
-        opts,
-    )
-    name_hosts(groups.values(), shared, opts)
-    own_databases(services, database, passwords, opts)
-    name_sites(services, gateway, shared, opts)
-    publish(CellLinks, database_instance_id=database.instance.id, balancer_name=gateway.name)
-    export_contract(
-        CellOutputs,
-        {
-            "environment": stack.environment,
-            "cell": cell,
-            "hosts": [host for group in groups.values() for host in group.outputs()],
-            "database": {
-                "host": database.instance.connection_string,
-                "port": database.instance.port.apply(int),
-                "instance_class": plan.database.instance_class,
-                "max_connections": DATABASE_CLASSES[plan.database.instance_class].max_connections,
-                "storage_gib": plan.database.storage_gib,
-                "privileged_account": PRIVILEGED_ACCOUNT,
-                "databases": {name: names.owner_account(name) for name in with_own_database(services)},
+
+    def database(self, firewall: Firewall) -> Database:
+        """The instance, and where its privileged password is kept."""
+        KeptSecret(
+            "privileged-password",
+            KeptSecretArgs(
+                physical_name=f"{self.physical_name}-database-privileged",
+                description=f"password of {PRIVILEGED_ACCOUNT} on {self.physical_name}",
+                value=self.privileged_password,
+                version=self.passwords.version("database-privileged"),
+                key_id=self.shared.key_id,
+                instance_id=self.shared.kms_instance_id.apply(lambda instance: instance or None),
+                recoverable=self.settings.protect,
+            ),
+            self.opts,
+        )
+        return Database(
+            "database",
+            DatabaseArgs(
+                physical_name=self.physical_name,
+                instance_class=self.plan.database.instance_class,
+                storage_gib=self.plan.database.storage_gib,
+                zones=self.shared.zones,
+                vswitch_ids=self.shared.service_vswitch_ids,
+                security_group_ids=serving_groups(firewall),
+                resource_group_id=self.shared.resource_group_id,
+                key_id=self.shared.key_id,
+                account_id=self.shared.account_id,
+                backup_retention_days=self.settings.backup_retention_days,
+                backup_region=self.settings.backup_region,
+                privileged_password=self.privileged_password,
+                deletion_protection=self.settings.protect,
+            ),
+            self.opts,
+        )
+
+    def cache(self, firewall: Firewall) -> Cache:
+        passwords = {account: pulumi.Output.secret(password) for account, password in self.cache_passwords.items()}
+        return Cache(
+            "cache",
+            CacheArgs(
+                physical_name=self.physical_name,
+                instance_class=self.plan.cache.instance_class,
+                zones=self.shared.zones,
+                vswitch_ids=self.shared.service_vswitch_ids,
+                security_group_ids=serving_groups(firewall),
+                resource_group_id=self.shared.resource_group_id,
+                passwords={service.name: passwords[service.name] for service in self.services},
+                monitoring_password=passwords[MONITORING_ACCOUNT],
+                release_protection=self.settings.protect,
+            ),
+            self.opts,
+        )
+
+    def gateway(self, hosts: HostGroup, logs: LogProject) -> Gateway:
+        return Gateway(
+            "gateway-front",
+            GatewayArgs(
+                physical_name=self.physical_name,
+                vpc_id=self.shared.vpc_id,
+                zones=self.shared.zones,
+                vswitch_ids=self.shared.balancer_vswitch_ids,
+                resource_group_id=self.shared.resource_group_id,
+                certificate_id=self.shared.certificate_id,
+                site_port=self.shared.site_port,
+                hosts=hosts.instances,
+                address_type=self.settings.balancer_address_type,
+                edition=self.settings.balancer_edition,
+                log_project=logs.project_name,
+                log_store=logs.store(ACCESS_LOG),
+                deletion_protection=self.settings.protect,
+            ),
+            self.opts,
+        )
+
+    def export(self, groups: Iterable[HostGroup], database: Database, cache: Cache, gateway: Gateway) -> None:
+        instance_class = self.plan.database.instance_class
+        export_contract(
+            CellOutputs,
+            {
+                "environment": self.environment,
+                "cell": self.name,
+                "hosts": [host for group in groups for host in group.outputs()],
+                "database": {
+                    "host": database.instance.connection_string,
+                    "port": database.instance.port.apply(int),
+                    "instance_class": instance_class,
+                    "max_connections": DATABASE_CLASSES[instance_class].max_connections,
+                    "storage_gib": self.plan.database.storage_gib,
+                    "privileged_account": PRIVILEGED_ACCOUNT,
+                    "databases": {name: names.owner_account(name) for name in with_own_database(self.services)},
+                },
+                "cache": {
+                    "host": cache.host,
+                    "port": CACHE_PORT,
+                    "accounts": {name: name for name in self.cache_passwords},
+                },
+                "gateway": {
+                    "name": gateway.name,
+                    "address": gateway.address,
+                    "port": self.shared.site_port,
+                    "server_group_id": gateway.server_group.id,
+                },
+                "database_instance_id": database.instance.id,
+                "services": told(self.services),
             },
-            "cache": {"host": cache.host, "port": CACHE_PORT, "accounts": {name: name for name in cache_passwords}},
-            "gateway": {
-                "name": gateway.name,
-                "address": gateway.address,
-                "port": shared.site_port,
-                "server_group_id": gateway.server_group.id,
-            },
-            "database_instance_id": database.instance.id,
-            "services": told(services),
-        },
-    )
-    secrets = secrets_of(passwords, services)
-    pulumi.export("secrets", pulumi.Output.secret(secrets.model_dump(exclude_none=True)))
+        )
+        secrets = secrets_of(self.passwords, self.services)
+        pulumi.export("secrets", pulumi.Output.secret(secrets.model_dump(exclude_none=True)))
+
+
+def serving_groups(firewall: Firewall) -> list[pulumi.Output[str]]:
+    """Of all roles but the gateways: who may reach the cell's database and cache."""
+    return [group.id for role, group in firewall.groups.items() if role != GATEWAY]
 
 
 def require_instance_types(stack: Stack[CellSettings], plan: CellPlan) -> None:
