@@ -79,7 +79,7 @@ class Engine:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PATH": os.pathsep.join([str(cache() / "bin"), str(interpreter), os.environ.get("PATH", os.defpath)]),
         }
-        if self.environment != "prod":
+        if self.folder.made_here:
             variables |= {
                 "PULUMI_HOME": str(self.folder.pulumi_home),
                 # Without side files of metadata, which are not written atomically: a killed engine leaves them torn.
@@ -124,7 +124,7 @@ class Engine:
 
     def link_settings(self, scope: str) -> None:
         """Links the stack's settings, which lie in the environment's folder, to where the engine looks for them."""
-        if self.environment == "prod":
+        if not self.folder.made_here:
             return
         name = f"Pulumi.{self.stack(scope)}.yaml"
         target, link = self.folder.stacks / name, stacks.FOLDER / name

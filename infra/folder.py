@@ -1,4 +1,7 @@
-"""Where an environment's state lives: one folder for each, outside any clone."""
+"""An environment as a value: its name, its kind, and where its state lives, one folder for each, outside any clone.
+
+Nothing else compares an environment's name: what may be done to it follows from its kind.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,26 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-ENVIRONMENT_NAME = re.compile(r"^(local|prod|test-[a-z0-9]{1,12})$")
+MADE_HERE = r"local|test-[a-z0-9]{1,12}"
+NAME = rf"{MADE_HERE}|[a-z][a-z0-9]{{1,11}}"
+SETTINGS = Path(__file__).parent / "stacks"
+
+Kind = Literal["local", "test", "production"]
+
+
+def kind_of(name: str) -> Kind:
+    """`local` and `test-…` are made by our tools; any other name is a production environment's."""
+    if name == "local":
+        return "local"
+    return "test" if name.startswith("test-") else "production"
+
+
+def production_environments() -> list[str]:
+    """Those whose foundation has settings in `infra/stacks`."""
+    names = {path.name.split(".")[1] for path in SETTINGS.glob("Pulumi.*.foundation.yaml")}
+    return sorted(name for name in names if kind_of(name) == "production")
 
 
 def home() -> Path:
@@ -32,14 +53,27 @@ class EnvironmentFolder:
     """All paths of one environment.
 
     Raises:
-        ValueError: the name is neither `local`, `prod` nor `test-…` (lower-case letters and digits, 12 at most).
+        ValueError: the name is neither `local` nor `test-…` (lower-case letters and digits, 12 at most), nor that of a
+            production environment.
     """
 
     environment: str
 
     def __post_init__(self) -> None:
-        if not ENVIRONMENT_NAME.match(self.environment):
-            raise ValueError(f"environment {self.environment!r}: expected local, prod or test-<letters and digits>")
+        if re.fullmatch(NAME, self.environment) and (self.made_here or self.environment in production_environments()):
+            return
+        names = ", ".join(["local", *production_environments()])
+        raise ValueError(f"environment {self.environment!r}: expected {names} or test-<letters and digits>")
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.environment)
+
+    @property
+    def made_here(self) -> bool:
+        """Whether our tools make, heal and remove it on this machine, with its state and keys in this folder. What is
+        production's is done by its operators, and its state is where they logged in to."""
+        return self.kind != "production"
 
     @property
     def root(self) -> Path:

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 
 from infra.errors import ExpectedError
+from infra.folder import NAME as ENVIRONMENT
 
 PROJECT = "yiwang"
-STACK_NAME = re.compile(r"^(?P<environment>local|prod|test-[a-z0-9]{1,12})\.(?P<scope>[a-z][a-z0-9-]{0,30})$")
+STACK_NAME = re.compile(rf"^(?P<environment>{ENVIRONMENT})\.(?P<scope>[a-z][a-z0-9-]{{0,30}})$")
 
 
 class StackNameError(ExpectedError, ValueError):

@@ -191,13 +191,14 @@ def path_of(environment: str) -> Path:
     Raises:
         PlanError: a file lies there that was meant to be the environment's plan and is not called so.
     """
-    own, tracked = EnvironmentFolder(environment).plan, TRACKED / f"{environment}.json"
+    folder = EnvironmentFolder(environment)
+    own, tracked = folder.plan, TRACKED / f"{environment}.json"
     for path in (own, tracked):
         for other in mistaken_for(path):
             raise PlanError(f"{other}: is not read: the plan's name is {path.name}; rename it or take it away")
     if own.exists():
         return own
-    return TRACKED / "local.json" if not tracked.exists() and environment.startswith("test-") else tracked
+    return TRACKED / "local.json" if not tracked.exists() and folder.kind == "test" else tracked
 
 
 def read(path: Path) -> Plan:

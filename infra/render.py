@@ -199,7 +199,7 @@ def configuration(stack: StackName) -> tuple[dict[str, str], list[str]]:
     path = stacks.path_of(stack)
     if path.exists():
         own = stacks.read(path)
-    elif stack.environment == "prod":
+    elif not EnvironmentFolder(stack.environment).made_here:
         raise FileNotFoundError(f"stack {stack} has no settings: {path.name} is missing in infra/stacks")
     else:
         made = stacks.stack_settings(stack.environment, stack.scope, STAND_INS)

@@ -167,7 +167,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("environment", help="local, prod or test-…")
+    parser.add_argument("environment", help="local, test-… or a production environment, as prod")
     parser.add_argument("--scenario", default="launch", help="a name in loadtests/scenarios, or a file")
     parser.add_argument("--rate", type=float, help="journeys a second, instead of the scenario's")
     parser.add_argument("--hold", type=float, help="seconds, instead of the scenario's")

@@ -47,7 +47,7 @@ def variables(engine: Engine) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "YIWANG_REHEARSAL": str(folder.rehearsal),
     }
-    if engine.environment != "prod":
+    if folder.made_here:
         needed |= {
             "ANSIBLE_PRIVATE_KEY_FILE": str(folder.ssh_key),
             "YIWANG_KNOWN_HOSTS": str(folder.root / "ssh" / "known_hosts"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from infra.engine import Engine
-from infra.folder import ENVIRONMENT_NAME, EnvironmentFolder, home
+from infra.folder import MADE_HERE, EnvironmentFolder, home
 from infra.local.cloud.cloud import Cloud
 from tools.authority import Authority
 from tools.stages import StageError
@@ -65,7 +66,7 @@ def must_run(engine: Engine) -> None:
     Raises:
         StageError: it was ended, or its machine was.
     """
-    if engine.environment != "prod" and not Cloud(engine.folder.cloud, engine.environment).is_up():
+    if engine.folder.made_here and not Cloud(engine.folder.cloud, engine.environment).is_up():
         raise StageError(f"environment {engine.environment} does not run", f"make up ENVIRONMENT={engine.environment}")
 
 
@@ -101,10 +102,11 @@ def load_choice(folder: EnvironmentFolder) -> MachineChoice:
 
 def refuse_production(environment: str) -> None:
     """These commands make and remove everything; production is changed by the native commands alone."""
-    if environment == "prod":
+    if not EnvironmentFolder(environment).made_here:
         raise StageError(
-            "make works on local and test environments only, not on prod",
-            'use the native commands: eval "$(yiwang env prod)"; pulumi up -s prod.foundation (docs/production.md)',
+            f"make works on local and test environments only, not on {environment}",
+            f'use the native commands: eval "$(yiwang env {environment})"; pulumi up -s {environment}.foundation '
+            "(docs/production.md)",
         )
 
 
@@ -148,7 +150,7 @@ def _withdraw_copied_plan(folder: EnvironmentFolder) -> bool:
 
 def _choose(folder: EnvironmentFolder) -> MachineChoice:
     environment = folder.environment
-    if environment == "local":
+    if folder.kind == "local":
         network = os.environ.get("YIWANG_NETWORK") or LOCAL_NETWORK
         return MachineChoice(network, _chosen_port() or LOCAL_PORT, "zj.localhost", "local.yiwang.internal")
     taken = [IPv4Network(other.network) for other in _other_choices(environment)] + machine_networks()
@@ -172,7 +174,7 @@ def _chosen_port() -> int | None:
 
 
 def _other_choices(environment: str) -> list[MachineChoice]:
-    others = [other for other in environments_here() if other != environment and ENVIRONMENT_NAME.match(other)]
+    others = [other for other in environments_here() if other != environment and re.fullmatch(MADE_HERE, other)]
     return [load_choice(EnvironmentFolder(other)) for other in others]
 
 

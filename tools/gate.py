@@ -82,7 +82,7 @@ def outputs_of(engine: Engine) -> EnvironmentOutputs:
     Raises:
         StageError: there is no such environment.
     """
-    if engine.environment != "prod":
+    if engine.folder.made_here:
         load_choice(engine.folder)
     return engine.merged_outputs()
 

@@ -22,7 +22,10 @@ def known_name(environment: str | None) -> str | None:
     return environment
 
 
-Environment = Annotated[str, typer.Argument(help="local, prod or test-…", callback=known_name)]
+ANY_ENVIRONMENT = "local, test-… or a production environment, as prod"
+Environment = Annotated[
+    str, typer.Argument(help="local, test-… or a production environment, as prod", callback=known_name)
+]
 OwnEnvironment = Annotated[str, typer.Argument(help="local or test-…", callback=known_name)]
 """For what is done to environments of this machine alone."""
 
@@ -34,7 +37,7 @@ def engine_of(environment: str) -> Engine:
         StageError: there is no such environment on this machine.
     """
     engine = Engine(EnvironmentFolder(environment))
-    if environment != "prod":
+    if engine.folder.made_here:
         load_choice(engine.folder)
     return engine
 

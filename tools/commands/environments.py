@@ -146,7 +146,7 @@ def ssh(environment: Environment, host: Annotated[str, typer.Argument(help="the 
 def env(environment: Environment = "local") -> None:
     """Prints what pulumi, ansible-playbook and ansible-inventory need: eval "$(yiwang env local)"."""
     engine = engine_of(environment)
-    if environment != "prod":
+    if engine.folder.made_here:
         for scope in engine.stacks():
             engine.link_settings(scope)
     for name, value in deployment.variables(engine).items():

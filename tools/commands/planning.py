@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.folder import EnvironmentFolder
 from loadtests.scenario import ScenarioError, load
 from tools.commands.arguments import Environment, engine_of
 from tools.stages import StageError
@@ -107,7 +108,7 @@ def _say_next(proposal: Proposal, environment: str, console: Console) -> None:
     console.print(f'    eval "$(.venv/bin/yiwang env {environment})"', markup=False)
     for cell in changed:
         console.print(f"    pulumi preview -s {environment}.{cell}", markup=False)
-    if environment == "prod":
+    if not EnvironmentFolder(environment).made_here:
         console.print("    (docs/production.md: pulumi up and the playbook)", markup=False)
     else:
         console.print(f"    make up{'' if environment == 'local' else f' ENVIRONMENT={environment}'}", markup=False)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from infra import names
+from infra import folder, names
+from infra.folder import EnvironmentFolder
 from infra.names import StackName, StackNameError
 from infra.registry import Registry, load_registry
 
@@ -46,7 +48,10 @@ def test_a_stack_name_tells_its_kind() -> None:
     assert StackName.parse("test-x1.cell-a").reference == "organization/yiwang/test-x1.cell-a"
 
 
-@pytest.mark.parametrize("text", ["prod", "prod.", "staging.foundation", "prod.Hangzhou", "test-.foundation", "a.b.c"])
+@pytest.mark.parametrize(
+    "text",
+    ["prod", "prod.", "Staging.foundation", "two-words.foundation", "prod.Hangzhou", "test-.foundation", "a.b.c"],
+)
 def test_a_foreign_stack_is_refused(text: str) -> None:
     with pytest.raises(StackNameError, match=r"expected <environment>\.<scope>"):
         StackName.parse(text)
@@ -55,3 +60,20 @@ def test_a_foreign_stack_is_refused(text: str) -> None:
 def test_https_own_port_is_left_out_of_a_url() -> None:
     assert names.site_url("xihu", "zj.example.gov.cn", 443) == "https://xihu.zj.example.gov.cn"
     assert names.site_url("xihu", "zj.localhost", 8443) == "https://xihu.zj.localhost:8443"
+
+
+def test_a_production_environment_is_any_whose_foundation_has_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("prod", "jiangsu", "local", "test-x"):
+        (tmp_path / f"Pulumi.{name}.foundation.yaml").touch()
+    monkeypatch.setattr(folder, "SETTINGS", tmp_path)
+    assert folder.production_environments() == ["jiangsu", "prod"]
+    assert not EnvironmentFolder("jiangsu").made_here and EnvironmentFolder("jiangsu").kind == "production"
+    with pytest.raises(ValueError, match="expected local, jiangsu, prod or test-"):
+        EnvironmentFolder("hebei")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("local", "local"), ("test-x1", "test")])
+def test_an_environment_of_ours_is_told_by_its_name(name: str, kind: str) -> None:
+    assert EnvironmentFolder(name).kind == kind and EnvironmentFolder(name).made_here
