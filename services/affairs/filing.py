@@ -123,7 +123,7 @@ class Filing:
 
     def check_code(self, number: str) -> str:
         """The check code of a case of this cell: its number begins with its tenant's code."""
-        key = self._kernel.directory.secrets_of(number[:6]).check_code_key.get_secret_value()
+        key = self._kernel.directory.secret(number[:6], "check_code_key")
         return numbers.check_code(key.encode(), number)
 
     async def _new_number(self, tenant: Tenant, now: datetime) -> str:

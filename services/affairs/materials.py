@@ -165,13 +165,13 @@ class Materials:
         The store out means Unavailable here; filing and everything else goes on without it.
         """
         library, clients = await self._loaded()
-        network = self._kernel.directory.network
-        secrets = self._kernel.directory.secrets_of(tenant.code)
+        directory = self._kernel.directory
+        network = directory.network
         access = library.Access(
             endpoint=network.object_endpoint,
             region=network.object_region,
-            key_id=secrets.object_access_key_id,
-            key_secret=secrets.object_access_key_secret.get_secret_value(),
+            key_id=directory.secret(tenant.code, "object_access_key_id"),
+            key_secret=directory.secret(tenant.code, "object_access_key_secret"),
             ca_file=network.ca_file,
         )
         try:

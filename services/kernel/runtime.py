@@ -41,7 +41,7 @@ class Kernel:
                 self.http,
                 lambda: self.directory.issuer,
                 code,
-                lambda: self.directory.secrets_of(code).client_secret.get_secret_value(),
+                lambda: self.directory.secret(code, "client_secret"),
                 "relay",
             )
         return self._machines[code]

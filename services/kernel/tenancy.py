@@ -69,18 +69,10 @@ class TenantsFile(Entry):
     tenants: list[Tenant]
 
 
-class TenantSecrets(Entry):
-    database_password: SecretStr
-    client_secret: SecretStr
-    check_code_key: SecretStr
-    object_access_key_id: str
-    object_access_key_secret: SecretStr
-
-
 class ServiceSecrets(Entry):
-    """One service's secrets file. Which fields are there depends on the service."""
+    """One service's secrets file. What is there, and of a tenant's secrets, depends on the service."""
 
-    tenants: dict[str, TenantSecrets] = Field(default_factory=dict)
+    tenants: dict[str, dict[str, SecretStr]] = Field(default_factory=dict, description="code → name → secret")
     database_password: SecretStr | None = None
     cache_password: SecretStr | None = None
     signing_key: SecretStr | None = None
@@ -127,8 +119,13 @@ class Directory:
         """The tenant of this cell whose site the `Host` header names, with or without a port."""
         return self._by_host.get(host) or self._by_host.get(host.partition(":")[0].lower())
 
-    def secrets_of(self, code: str) -> TenantSecrets:
-        return self.secrets.tenants[code]
+    def secret(self, code: str, name: str) -> str:
+        """One of a tenant's secrets, as long as it is this service's to know.
+
+        Raises:
+            KeyError: it is not, or the tenant is not of this cell.
+        """
+        return self.secrets.tenants[code][name].get_secret_value()
 
     def reload(self) -> None:
         """Read both files; on a broken file this raises and what was known before stays."""
@@ -207,7 +204,7 @@ class Doors:
         async with self._acquire(
             tenant.database,
             f"{tenant.database}_app",
-            lambda: self._directory.secrets_of(code).database_password.get_secret_value(),
+            lambda: self._directory.secret(code, "database_password"),
         ) as connection:
             yield connection
 

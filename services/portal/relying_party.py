@@ -158,7 +158,7 @@ class RelyingParty:
         return f"{self._kernel.directory.issuer}/end-session?{urlencode(parameters)}"
 
     async def _token(self, tenant: Tenant, **form: str) -> httpx.Response:
-        secret = self._kernel.directory.secrets_of(tenant.code).client_secret.get_secret_value()
+        secret = self._kernel.directory.secret(tenant.code, "client_secret")
         try:
             answer = await self._kernel.http.post(
                 f"{self._kernel.directory.issuer}/token", data=form, auth=(tenant.code, secret)
@@ -189,7 +189,7 @@ class RelyingParty:
         return claims
 
     def _key(self, tenant: Tenant) -> bytes:
-        secret = self._kernel.directory.secrets_of(tenant.code).client_secret.get_secret_value()
+        secret = self._kernel.directory.secret(tenant.code, "client_secret")
         return derive_key(secret.encode(), "log-in attempt")
 
 
