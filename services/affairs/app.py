@@ -12,11 +12,12 @@ from services.affairs.cases import Cases
 from services.affairs.catalogue import Catalogue
 from services.affairs.filing import Filing
 from services.affairs.materials import Materials
-from services.affairs.messages import Inbox, Links
+from services.affairs.messages import Links, handlers
 from services.affairs.schema import LARGEST_MATERIAL
 from services.kernel import telemetry
 from services.kernel.courier import Courier
 from services.kernel.http import Service, create_app
+from services.kernel.inbox import Inbox
 from services.kernel.outbox import Relay
 from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
@@ -54,7 +55,7 @@ def assemble(kernel: Kernel) -> Affairs:
         catalogue=catalogue,
         filing=Filing(kernel, catalogue, relay),
         cases=cases,
-        inbox=Inbox(kernel, catalogue, cases, materials),
+        inbox=Inbox(store.SCHEMA, doors, handlers(directory, catalogue, cases, materials)),
         materials=materials,
     )
 
