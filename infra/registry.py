@@ -119,9 +119,7 @@ class DivisionFile(RegistryModel):
     )
     status: Status = Field(description="production's status; a local environment's lies in its overlay")
     residents: Residents
-    settings: SettingOverrides = Field(  # type: ignore[valid-type]
-        default=SettingOverrides(), description="overrides of the division above"
-    )
+    settings: SettingOverrides = Field(default=SettingOverrides(), description="overrides of the division above")
 
 
 class Overlay(RegistryModel):
@@ -543,10 +541,10 @@ class _Loader:
 
     def _check_promise(self, entry: _Entry, entries: dict[Path, _Entry]) -> None:
         """What is promised to people above may be shortened below, never lengthened."""
-        own = entry.content.settings.acceptance_working_days
+        own = entry.content.settings.given().get("acceptance_working_days")
         above = entries.get(entry.parent_file) if entry.parent_file else None
         while own is not None and above is not None:
-            promised = above.content.settings.acceptance_working_days
+            promised = above.content.settings.given().get("acceptance_working_days")
             if promised is not None and own > promised:
                 rule = f"may only shorten the {promised} working days of {above.content.name}"
                 entry.document.refuse(("settings", "acceptance_working_days"), rule)

@@ -42,7 +42,7 @@ def play(folder: Path, words: str) -> tuple[int, str]:
         ),
         ("playbooks/deploy.yml --tags nosuch", "nothing has the tag nosuch; there is tenants"),
         ("playbooks/rollback.yml --skip-tags tenant", "nothing has the tag tenant; there is tenants"),
-        ("playbooks/deploy.yml --limit gateway", "that this playbook is about; there are cell-a-application-1"),
+        ("playbooks/deploy.yml --limit gateway", "that this playbook is about; there are cell-core-identity-1"),
         ("playbooks/site.yml --limit gateway,nowhere", "--limit nowhere: no such host or group; there are"),
         ("playbooks/site.yml --limit nowhere", "--limit nowhere: no such host or group; there are"),
     ],

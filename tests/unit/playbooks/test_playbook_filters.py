@@ -126,17 +126,17 @@ def test_pools_follow_the_tenants_settings(outputs: dict[str, Any]) -> None:
     assert filters.pgbouncer_pools(outputs, "cell-core", "gateway", 8) == []
 
 
-@pytest.mark.parametrize(("connections", "fits"), [(146, True), (147, False)])
+@pytest.mark.parametrize(("connections", "fits"), [(96, True), (97, False)])
 def test_pools_of_all_hosts_stay_within_what_the_instance_spares(
     outputs: dict[str, Any], connections: int, fits: bool
 ) -> None:
-    """13 tenants with 2 connections and one with more, on two hosts: 2 × (26 + n) of 0.8 × 430 = 344."""
-    outputs["cells"][1]["database"]["max_connections"] = 430
+    """13 tenants with 2 connections and one with more, on two hosts: 2 × (26 + n) of 0.8 × 305 = 244."""
+    outputs["cells"][1]["database"]["max_connections"] = 305
     tenant(outputs, "330106")["settings"]["database_connections"] = connections
     if fits:
         filters.pgbouncer_pools(outputs, "cell-a", "application", 8)
         return
-    with pytest.raises(AnsibleError, match=r"cell-a: .* may open 346 connections, .* spares 344"):
+    with pytest.raises(AnsibleError, match=r"cell-a: .* may open 246 connections, .* spares 244"):
         filters.pgbouncer_pools(outputs, "cell-a", "application", 8)
 
 

@@ -100,7 +100,7 @@ def test_changed_files_are_read_again_and_broken_ones_leave_what_was_known(files
 def test_secrets_are_in_no_text_of_the_directory(files: Path) -> None:
     tenant_directory = directory(files)
     assert "hidden-word" not in repr(tenant_directory.secrets) + str(tenant_directory.secrets.model_dump())
-    (files / "secrets.json").write_text('{"tenants": {"330106": {"database_password": "hidden-word"}}}')
+    (files / "secrets.json").write_text('{"tenants": {"330106": ["hidden-word"]}}')
     with pytest.raises(ValueError, match=r"secrets\.json") as error:
         tenant_directory.reload()
     assert "hidden-word" not in str(error.value)
