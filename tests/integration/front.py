@@ -20,6 +20,7 @@ from jinja2 import Environment, StrictUndefined
 
 from infra.local.cloud.balancers import HealthCheck, ListenerSpec, Parts, Server, ServerGroupSpec, render
 from infra.local.cloud.records import Owner, Record
+from infra.services import named
 from tests.integration.backends import free_port, listening, start, stop
 from tests.integration.network import REPOSITORY
 from tests.support.waiting import wait_until
@@ -86,8 +87,14 @@ class Front:
         template = (GATEWAY / "templates/haproxy.cfg.j2").read_text(encoding="utf-8")
         environment = Environment(trim_blocks=True, undefined=StrictUndefined)  # noqa: S701  as Ansible renders it
         backends = [
-            {"name": name, "port": port, "servers": [{"name": "one", "address": "127.0.0.1"}]}
-            for name, port in self.services.items()
+            {
+                "name": name,
+                "port": port,
+                "prefix": named(name).prefix,
+                "pages": bool(named(name).prefix and named(name).pages),
+                "servers": [{"name": "one", "address": "127.0.0.1"}],
+            }
+            for name, port in sorted(self.services.items(), key=lambda service: -len(named(service[0]).prefix))
         ]
         values: dict[str, Any] = yaml.safe_load((GATEWAY / "defaults/main.yml").read_text(encoding="utf-8"))
         values |= {"gateway_port": self.gateway_port, "gateway_metrics_port": free_port(), "gateway_connections": 500}
