@@ -1,7 +1,7 @@
 """Stack settings of environments that are made by our tools, and where all stack settings lie.
 
-`stacks/Pulumi.prod.<scope>.yaml` are tracked and written by people. A local or test stack's settings are a template
-(`stacks/template.<kind>.yaml`) and what only the machine can say: `MACHINE_MADE`.
+`stacks/Pulumi.<environment>.<scope>.yaml` of production environments are tracked and written by people. A local or test
+stack's settings are a template (`stacks/template.<kind>.yaml`) and what only the machine can say: `MACHINE_MADE`.
 """
 
 from __future__ import annotations
