@@ -49,6 +49,7 @@ def loop(living: Living) -> End:
     else:
         assert (story.before["verdict"], story.after["verdict"]) == ("NO-GO", "GO")
         said = f"right: {story.carried:.1f} carried, {story.target:.1f} refused, {story.hosts_after} hosts"
+        said += "".join(f"; set aside: {cause}" for cause in story.set_aside)
     end = End(said, story.carried or None, story.cost)
     print(f"{time.monotonic() - began:.0f} s", end)
     return end

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from loadtests import scenario as scenarios
 from loadtests.gate.verdict import Verdict
-from loadtests.model.measure import MeasuredCapacity
+from loadtests.model.measure import MeasuredCapacity, Measurement
 from loadtests.result import Generator
 from loadtests.scenario import Scenario
 from tests.unit.loadtests.gate_cases import healthy_evidence, healthy_load, verdict
@@ -170,3 +170,54 @@ def test_a_target_within_the_interval_of_what_was_measured_is_not_tried(
         with pytest.raises(Unsure, match=r"may carry 24\.5 journeys a second, more than the target of 24\.0"):
             story._measured_and_refused(LAUNCH)
     assert asked == ([24.0] if sure else [])
+
+
+# a contradiction is one when new evidence gives it again
+
+
+def acting(monkeypatch: pytest.MonkeyPatch, gates: list[StageError | str], rates: list[float]) -> Demonstration:
+    """A demonstration whose gate and measurements give these, one after another."""
+    story = demonstration(io.StringIO())
+    gate = ending(*gates)
+    left = list(rates)
+    monkeypatch.setattr(story, "_gate", lambda launch, expected: {"verdict": gate(), "limiting": HOSTS})
+
+    def measured(scenario: Scenario) -> Measurement:
+        rate = left.pop(0)
+        return evidence(rate=rate, capacity=MeasuredCapacity(rate=rate, low=0.95 * rate, high=1.05 * rate))
+
+    monkeypatch.setattr(story, "_measure", measured)
+    story.story.target = 24.0
+    return story
+
+
+AGAINST = Contradiction("the gate says GO where NO-GO was due", "")
+
+
+def test_a_go_against_a_measurement_is_set_aside_where_the_next_measurement_is_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = acting(monkeypatch, [AGAINST, "NO-GO"], [20, 30])
+    assert story._refused_as_measured(LAUNCH).rate == 36.0
+    assert story.story.set_aside == [AGAINST.cause]
+
+
+def test_a_go_against_two_measurements_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Contradiction, match="GO where NO-GO"):
+        acting(monkeypatch, [AGAINST, AGAINST, "NO-GO"], [20, 20, 20])._refused_as_measured(LAUNCH)
+
+
+def test_a_no_go_against_the_model_is_asked_again_where_the_grown_cell_carries_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = acting(monkeypatch, [AGAINST, "GO"], [28])
+    assert story._let_through(LAUNCH, LAUNCH)["verdict"] == "GO"
+    assert (story.story.set_aside, story.story.measured_after) == ([AGAINST.cause], 28)
+
+
+@pytest.mark.parametrize(("gates", "rate"), [([AGAINST, "GO"], 22.0), ([AGAINST, AGAINST, "GO"], 28.0)])
+def test_a_no_go_against_the_model_ends_it_where_the_grown_cell_bears_it_out_or_it_comes_again(
+    monkeypatch: pytest.MonkeyPatch, gates: list[StageError | str], rate: float
+) -> None:
+    with pytest.raises(Contradiction):
+        acting(monkeypatch, gates, [rate])._let_through(LAUNCH, LAUNCH)
