@@ -78,6 +78,10 @@ def host(cell: str, role: str, number: int) -> str:
     return f"{cell}-{role}-{number}"
 
 
+MEASURES = "measures"
+"""Reads what the modules let be measured of a tenant's records, and nothing else."""
+
+
 def tenant_database(code: str) -> str:
     return f"t{code}"
 
@@ -96,8 +100,13 @@ def owner_account(database: str) -> str:
 
 
 def application_account(database: str) -> str:
-    """Made by the database role of the playbooks, not an account of the cloud."""
+    """Of the service whose database it is. Made by the database role of the playbooks, not an account of the cloud."""
     return f"{database}_app"
+
+
+def module_account(database: str, module: str) -> str:
+    """Of a module in a tenant's database, or of `MEASURES`; made like `application_account`."""
+    return f"{database}_{module}"
 
 
 def site(label: str, suffix: str) -> str:

@@ -86,6 +86,8 @@ class ServiceOutputs(Output):
     prefix: str
     tables: Tables
     secrets: list[Secret]
+    tenant_secrets: list[str]
+    own_secrets: list[str]
     pages: bool
     sends: bool
 
@@ -140,10 +142,12 @@ class TenantSettings(Output):
 
 
 class TenantDatabaseOutputs(Output):
+    """Beside the owner each module of the cell has an account there, `names.module_account`."""
+
     cell: str
     name: str
     owner: str
-    application: str
+    application: str = Field(description="the one account of all modules, before each had its own; may not log in")
 
 
 class TenantOutputs(Output):

@@ -15,7 +15,9 @@ IDENTITY = "identity"
 """The service that knows people and clients."""
 CellKind = Literal["core", "tenants"]
 Tables = Literal["own", "tenants", "none"]
-Secret = Literal["tenants", "signing-key", "clients"]
+Secret = Literal["signing-key", "clients"]
+GIVEN = ("client_secret", "check_code_key", "object_access_key_id", "object_access_key_secret")
+"""What each tenant has of secrets by itself; any other name in a row is a secret that is made because of it."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,10 @@ class Service:
     """`label`: of the core, the first label of its site. `prefix`: of a tenants' cell, where the paths begin that it
     answers on every tenant's site; the longest that fits wins, and `/` has what no other has.
 
-    `tables`: it has a database of its own, tables in every tenant's database, or none. `secrets`: what it may read
-    beside the password of its cache account and of its own database: what each tenant has of secrets, the key that
-    signs tokens, the hashes of all clients' secrets. `sends`: it hands messages to other databases.
+    `tables`: it has a database of its own, tables in every tenant's database, or none; its account there is its own.
+    `secrets`: what it may read of the network's beside the password of its cache account: the key that signs tokens,
+    the hashes of all clients' secrets. `tenant_secrets`: names of what it may read of each tenant's. `own_secrets`:
+    names of secrets of its own, each made for the cell. `sends`: it hands messages to other databases.
     """
 
     name: str
@@ -37,15 +40,18 @@ class Service:
     prefix: str = ""
     tables: Tables = "none"
     secrets: tuple[Secret, ...] = ()
+    tenant_secrets: tuple[str, ...] = ()
+    own_secrets: tuple[str, ...] = ()
     pages: bool = False
     """It serves people's browsers, and so the assets of pages."""
     sends: bool = False
 
 
 SERVICES = (
-    Service("affairs", "tenants", "application", 8001, prefix="/api/affairs/", tables="tenants", secrets=("tenants",),
-            sends=True),
-    Service("portal", "tenants", "application", 8002, prefix="/", tables="tenants", secrets=("tenants",), pages=True),
+    Service("affairs", "tenants", "application", 8001, prefix="/api/affairs/", tables="tenants",
+            tenant_secrets=GIVEN, sends=True),
+    Service("portal", "tenants", "application", 8002, prefix="/", tables="tenants", tenant_secrets=("client_secret",),
+            pages=True),
     Service(IDENTITY, "core", "identity", 8003, label="id", tables="own", secrets=("signing-key", "clients"),
             pages=True),
     Service("query", "core", "query", 8004, label="query", tables="own"),
@@ -59,6 +65,17 @@ def named(name: str) -> Service:
         KeyError: there is none of this name.
     """
     return {service.name: service for service in SERVICES}[name]
+
+
+def modules_with_tables() -> list[str]:
+    """Those with tables in every tenant's database."""
+    return [service.name for service in SERVICES if service.tables == "tenants"]
+
+
+def made_for_tenants() -> list[str]:
+    """Names of the secrets that each tenant has because a row names them."""
+    wanted = {name for service in SERVICES for name in service.tenant_secrets}
+    return sorted(wanted - set(GIVEN))
 
 
 def kind_of(cell: str) -> CellKind:

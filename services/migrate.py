@@ -1,21 +1,28 @@
 """Bring the schemas of databases up to date: `python -m services.migrate [--check] < databases.json`.
 
 Reads a JSON list on stdin, `[{"module": "affairs", "host": …, "port": …, "database": …, "user": …, "password": …,
-"application_role": …}]`, and writes one JSON line a database: `{"database", "module", "from", "to", "changed"}`, or
-`{"database", "module", "error"}`. Ends with 1 when any failed; the others are done all the same.
+"application_role": …, "measures_role": …}]`, and writes one JSON line a database: `{"database", "module", "from", "to",
+"granted", "changed"}`, or `{"database", "module", "error"}`. Ends with 1 when any failed; the others are done all the
+same.
 
 A module's revisions live in `services/<module>/migrations/versions`; its schema has the module's name and holds the
 version table. A revision only expands: the release before it must go on working. Revisions run as the owner, in one
-transaction a database, under an advisory lock, and grant `context.config.attributes["application_role"]` its rights.
-With `--check` nothing is written.
+transaction a database, under an advisory lock. With `--check` nothing is written.
+
+What the module's account may do with its tables is told whole in `services/<module>/migrations/rights.py`, as `RIGHTS`;
+what the account that measures may read of them, if anything, as `MEASURED`. Both are settled, in the same transaction,
+after a revision and wherever others stand: the schema's comment holds a digest of those that do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +36,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 MODULES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/migrations")))
+STANDING = """
+SELECT obj_description(oid, 'pg_namespace') AS comment,
+    (SELECT count(*) FROM pg_roles WHERE rolname = ANY(:holders)
+        AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')) AS enter
+FROM pg_namespace WHERE nspname = :schema
+UNION ALL SELECT NULL, 0 LIMIT 1"""
 LOCK = 0x7969_7761_6E67  # "yiwang"
 
 
@@ -40,6 +53,50 @@ class Target(BaseModel):
     user: str
     password: SecretStr
     application_role: str
+    measures_role: str | None = None
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What two accounts may do in a module's schema, and nothing else there."""
+
+    schema: str
+    by_role: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, target: Target) -> Rights:
+        module = importlib.import_module(f"services.{target.module}.migrations.rights")
+        told = {target.application_role: module.RIGHTS}
+        if target.measures_role:
+            told[target.measures_role] = getattr(module, "MEASURED", ())
+        return cls(target.module, told)
+
+    @property
+    def statements(self) -> list[str]:
+        """All that somebody else has given them there is taken first."""
+        lines = []
+        for role, grants in self.by_role.items():
+            quoted = '"' + role.replace('"', '""') + '"'
+            lines += [f"REVOKE ALL ON ALL {things} IN SCHEMA {self.schema} FROM {quoted}"
+                      for things in ("TABLES", "SEQUENCES", "FUNCTIONS")]  # fmt: skip
+            lines.append(f"{'GRANT USAGE' if grants else 'REVOKE ALL'} ON SCHEMA {self.schema} "
+                         f"{'TO' if grants else 'FROM'} {quoted}")  # fmt: skip
+            lines += [grant.format(schema=self.schema, role=quoted) for grant in grants]
+        return lines
+
+    @property
+    def mark(self) -> str:
+        return "rights " + hashlib.sha256("\n".join(self.statements).encode()).hexdigest()[:32]
+
+    def stand(self, connection: Connection) -> bool:
+        """Whether they were settled so, and no role of them was made anew since."""
+        holders = [role for role, grants in self.by_role.items() if grants]
+        told = connection.execute(text(STANDING), {"schema": self.schema, "holders": holders}).one()
+        return bool(told.comment == self.mark and told.enter == len(holders))
+
+    def settle(self, connection: Connection) -> None:
+        for statement in [*self.statements, f"COMMENT ON SCHEMA {self.schema} IS '{self.mark}'"]:
+            connection.exec_driver_sql(statement)
 
 
 def revisions(module: str) -> ScriptDirectory:
@@ -58,15 +115,20 @@ def upgrade(connection: Connection, target: Target, check: bool) -> dict[str, An
     script = revisions(target.module)
     newest = script.get_current_head()
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-    current = _current(connection, target.module)
-    if current != newest and not check:
-        _run(connection, script, target)
+    current, rights = _current(connection, target.module), Rights.of(target)
+    expands = current != newest
+    grants = expands or not rights.stand(connection)
+    if expands and not check:
+        _run(connection, script, target.module)
+    if grants and not check:
+        rights.settle(connection)
     return {
         "database": target.database,
         "module": target.module,
         "from": current,
         "to": newest,
-        "changed": current != newest,
+        "granted": grants,
+        "changed": grants,
     }
 
 
@@ -76,18 +138,15 @@ def _current(connection: Connection, module: str) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table_schema": module}).get_current_revision()
 
 
-def _run(connection: Connection, script: ScriptDirectory, target: Target) -> None:
+def _run(connection: Connection, script: ScriptDirectory, module: str) -> None:
     """Run the missing revisions in the connection's transaction."""
-    config = Config()
-    config.attributes["application_role"] = target.application_role
-    connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{target.module}"'))
+    connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{module}"'))
     environment = EnvironmentContext(
-        config, script, fn=lambda revision, _: script._upgrade_revs("head", revision), destination_rev="head"
+        Config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision), destination_rev="head"
     )
     with environment:
-        environment.configure(connection=connection, version_table_schema=target.module)
+        environment.configure(connection=connection, version_table_schema=module)
         environment.run_migrations()
-    connection.execute(text(f'GRANT USAGE ON SCHEMA "{target.module}" TO "{target.application_role}"'))
 
 
 async def migrate(target: Target, check: bool = False) -> dict[str, Any]:

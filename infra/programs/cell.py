@@ -322,6 +322,11 @@ def secrets_of(passwords: Passwords, services: Sequence[Service]) -> CellSecrets
         },
         monitoring_database_password=passwords.password("database-monitoring"),
         cache=passwords_of_cache(passwords, services),
+        services={
+            service.name: {name: passwords.token(f"service-{service.name}", name) for name in service.own_secrets}
+            for service in services
+            if service.own_secrets
+        },
         identity_signing_key=passwords.signing_key("identity-signing") if "signing-key" in wanted else None,
         operator_client_secret=passwords.token("client", "operator") if "clients" in wanted else None,
     )

@@ -17,6 +17,7 @@ from infra.plan import Placement, Plan
 from infra.programs.stack import Stack, export_contract
 from infra.registry import Division, Registry
 from infra.secret_outputs import TenantSecrets
+from infra.services import made_for_tenants, modules_with_tables
 from infra.settings import SettingsError, TenantsSettings
 
 
@@ -156,17 +157,22 @@ def descriptor(
     }
 
 
-def secrets_of(code: str, passwords: Passwords, tenant: Tenant) -> pulumi.Output[dict[str, str]]:
+def secrets_of(code: str, passwords: Passwords, tenant: Tenant) -> pulumi.Output[dict[str, object]]:
     """As `TenantSecrets` has them; the access key is the only one that the cloud makes."""
 
-    def checked(key: list[str]) -> dict[str, str]:
+    def checked(key: list[str]) -> dict[str, object]:
         return TenantSecrets(
             database_owner_password=passwords.password("database-owner", code),
             database_application_password=passwords.password("database-application", code),
+            database_passwords={
+                account: passwords.password(f"database-{account}", code)
+                for account in (*modules_with_tables(), names.MEASURES)
+            },
             object_access_key_id=key[0],
             object_access_key_secret=key[1],
             client_secret=passwords.token("client", code),
             check_code_key=passwords.token("check-code", code),
+            made={name: passwords.token(f"made-{name}", code) for name in made_for_tenants()},
         ).model_dump()
 
     return pulumi.Output.all(tenant.access_key.id, tenant.access_key.secret).apply(checked)

@@ -17,9 +17,9 @@ Filings count from the exporter's start. A tenant that cannot be read keeps what
 `reading_timestamp` says from when that is (0: never read). A single figure that is none (NULL, not a number) is missing
 alone, and the reading no success. At most ten thousand waiting messages are counted.
 `round_duration` is the time spent on reading, without the pauses: tenants are read one after another, spread evenly
-over half a minute, so that a small host is not jerked. Each is read through the service's own door, under the tenant's
-own account, with one statement. Between two readings PgBouncer closes the connection to the instance again, as long as
-its `server_idle_timeout` is shorter than the gaps that readings and the relay's sweeps leave.
+over half a minute, so that a small host is not jerked. Each is read through the services' doors, with one statement,
+by an account that may read what is measured and nothing else. Between two readings PgBouncer closes the connection to
+the instance again, as long as its `server_idle_timeout` is shorter than the gaps that readings leave.
 
 Variables: `YIWANG_EXPORTER_PORT` and those of `services/kernel/settings.py`.
 """
@@ -53,6 +53,7 @@ READING_SECONDS = 5.0
 
 class TenantsSettings(ServiceSettings):
     service: str = "tenants-exporter"
+    database_account: str = "measures"
     port: int = 0  # serves nobody but the scraper, on a port of its own
     exporter_port: int = 9128
 

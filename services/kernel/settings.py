@@ -12,6 +12,9 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="YIWANG_", extra="ignore", frozen=True)
 
     service: str = Field(description="name of the service; also its account in the cache and its log field")
+    database_account: str = Field(
+        default="", description="in tenants' databases, after the database's name; empty: the service's name"
+    )
     cell: str = Field(description="the cell of this host; databases of other cells are out of reach")
     port: int
     bind: str = "0.0.0.0"  # noqa: S104  (the gateway must reach it; security groups close the rest)

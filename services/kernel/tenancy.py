@@ -1,7 +1,7 @@
 """Who is on the network, and the only doors to a tenant's database.
 
 `Directory` reads the tenants file and the service's secrets and follows their changes without a restart.
-`Doors` opens databases: a tenant's under the tenant's own application account, and a core service's own.
+`Doors` opens databases: a tenant's under this service's account there, and a core service's own.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class ServiceSecrets(Entry):
     signing_key: SecretStr | None = None
     previous_signing_key: SecretStr | None = None
     clients: dict[str, str] = Field(default_factory=dict)
+    own: dict[str, SecretStr] = Field(default_factory=dict, description="secrets of this service alone, by name")
 
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -126,6 +127,13 @@ class Directory:
             KeyError: it is not, or the tenant is not of this cell.
         """
         return self.secrets.tenants[code][name].get_secret_value()
+
+    def own_secret(self, name: str) -> str:
+        """
+        Raises:
+            KeyError: the service has none of this name.
+        """
+        return self.secrets.own[name].get_secret_value()
 
     def reload(self) -> None:
         """Read both files; on a broken file this raises and what was known before stays."""
@@ -194,7 +202,7 @@ class Doors:
 
     @asynccontextmanager
     async def connection(self, code: str) -> AsyncIterator[Connection]:
-        """A connection to the database of the tenant `code` of this cell, under that tenant's account.
+        """A connection to the database of the tenant `code` of this cell, under the service's account there.
 
         Raises:
             KeyError: no such tenant in this cell.
@@ -203,7 +211,7 @@ class Doors:
         tenant = self._tenant(code)
         async with self._acquire(
             tenant.database,
-            f"{tenant.database}_app",
+            f"{tenant.database}_{self._settings.database_account or self._settings.service}",
             lambda: self._directory.secret(code, "database_password"),
         ) as connection:
             yield connection

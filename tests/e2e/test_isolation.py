@@ -31,14 +31,19 @@ def enters(living: Living, account: str, password: str, database: str) -> bool:
         return False
 
 
-def may_connect(living: Living, code: str, database: str, account: str = "application") -> bool:
-    """Whether an account of the county `code` can open `database`: its application's, or the `owner`."""
-    own = next(tenant for tenant in living.outputs.tenants if tenant.code == code).databases[0]
-    password = living.secrets("hangzhou")[code][f"database_{account}_password"]
-    return enters(living, getattr(own, account), password, database)
+def password_of(living: Living, code: str, account: str) -> str:
+    """Of a module's account in the county's database, of `measures`, or of the `owner`."""
+    kept = living.secrets("hangzhou")[code]
+    password: str = kept["database_owner_password"] if account == "owner" else kept["database_passwords"][account]
+    return password
 
 
-@pytest.mark.parametrize("account", ["application", "owner"])
+def may_connect(living: Living, code: str, database: str, account: str = "affairs") -> bool:
+    """Whether an account of the county `code` can open `database`."""
+    return enters(living, f"t{code}_{account}", password_of(living, code, account), database)
+
+
+@pytest.mark.parametrize("account", ["affairs", "portal", "measures", "owner"])
 def test_a_countys_account_opens_its_own_database_and_no_other(living: Living, account: str) -> None:
     assert may_connect(living, XIHU, f"t{XIHU}", account)
     for database in (f"t{LINAN}", "t330100", "t330000"):
@@ -72,39 +77,57 @@ def allowed(connection: pg8000.native.Connection, statements: tuple[str, ...]) -
     return able
 
 
-def test_an_applications_account_changes_data_and_no_schema(living: Living) -> None:
-    cell, secrets = cell_of(living, "cell-a"), living.secrets("hangzhou")[XIHU]
+def test_a_modules_account_changes_its_own_data_and_no_schema(living: Living) -> None:
+    cell = cell_of(living, "cell-a")
     data = ("SELECT number FROM affairs.cases LIMIT 1", "UPDATE affairs.cases SET number = number WHERE false")
     schema = ("CREATE TABLE public.x (a int)", "CREATE SCHEMA x", "DROP TABLE affairs.cases CASCADE")
-    with connected(living, cell, f"t{XIHU}_app", secrets["database_application_password"], f"t{XIHU}") as application:
-        assert allowed(application, data + schema) == list(data)
-    with connected(living, cell, f"t{XIHU}_owner", secrets["database_owner_password"], f"t{XIHU}") as owner:
+    others = ("SELECT id FROM portal.session LIMIT 1",)
+    with connected(living, cell, f"t{XIHU}_affairs", password_of(living, XIHU, "affairs"), f"t{XIHU}") as affairs:
+        assert allowed(affairs, data + schema + others) == list(data)
+    with connected(living, cell, f"t{XIHU}_portal", password_of(living, XIHU, "portal"), f"t{XIHU}") as portal:
+        assert allowed(portal, data + schema + others) == list(others)
+    with connected(living, cell, f"t{XIHU}_owner", password_of(living, XIHU, "owner"), f"t{XIHU}") as owner:
         assert allowed(owner, schema) == list(schema), "the twin: migrations may"
+
+
+def test_who_measures_reads_limits_and_no_person(living: Living) -> None:
+    measured = ("SELECT status, due FROM affairs.cases LIMIT 1", "SELECT created_at FROM affairs.outbox LIMIT 1")
+    more = (
+        "SELECT applicant_name FROM affairs.cases LIMIT 1",
+        "SELECT body FROM affairs.outbox LIMIT 1",
+        "UPDATE affairs.cases SET due = due WHERE false",
+        "SELECT id FROM portal.session LIMIT 1",
+    )
+    cell, password = cell_of(living, "cell-a"), password_of(living, XIHU, "measures")
+    with connected(living, cell, f"t{XIHU}_measures", password, f"t{XIHU}") as connection:
+        assert allowed(connection, measured + more) == list(measured)
 
 
 def test_monitorings_account_reads_figures_and_no_tenants_data(living: Living) -> None:
     cell, password = cell_of(living, "cell-a"), living.secrets("cell-a")["monitoring_database_password"]
     assert not any(enters(living, "monitoring", password, f"t{code}") for code in (XIHU, LINAN, CITY, PROVINCE))
     figures = (f"SELECT pg_database_size('t{XIHU}')", "SELECT query FROM pg_stat_activity")
-    more = ("CREATE ROLE x", "SELECT pg_read_file('PG_VERSION')", f"ALTER ROLE t{XIHU}_app PASSWORD 'x'")
+    more = ("CREATE ROLE x", "SELECT pg_read_file('PG_VERSION')", f"ALTER ROLE t{XIHU}_affairs PASSWORD 'x'")
     with connected(living, cell, "monitoring", password, "postgres") as connection:
         assert allowed(connection, figures + more) == list(figures)
         with pytest.raises(pg8000.exceptions.DatabaseError, match=NO_RIGHT):
             connection.run("CREATE DATABASE x")
 
 
-SECRET_FILES = """400 yiwang-affairs /etc/yiwang/secrets/affairs.json
-400 root /etc/yiwang/secrets/cache-exporter.env
+SECRET_FILES = """400 root /etc/yiwang/secrets/cache-exporter.env
 400 root /etc/yiwang/secrets/database-exporter.env
-400 yiwang-portal /etc/yiwang/secrets/portal.json
 400 yiwang-tenants-exporter /etc/yiwang/secrets/tenants-exporter.json
+400 yiwang-affairs /etc/yiwang/secrets/services/affairs.json
+400 yiwang-portal /etc/yiwang/secrets/services/portal.json
 600 postgres /etc/pgbouncer/userlist.txt
 """
 
 
 def test_secrets_are_for_their_service_alone(living: Living) -> None:
     """In files that no other account reads, and not among the arguments that every account can list."""
-    files = "stat --format '%a %U %n' /etc/yiwang/secrets/* /etc/pgbouncer/userlist.txt"
+    files = (
+        "stat --format '%a %U %n' /etc/yiwang/secrets/*.* /etc/yiwang/secrets/services/* /etc/pgbouncer/userlist.txt"
+    )
     assert living.on_host("cell-a-application-1", files).stdout == SECRET_FILES
     for host in ("cell-a-application-1", "cell-core-identity-1", "cell-core-monitoring-1"):
         arguments = living.on_host(host, "ps -eo args").stdout

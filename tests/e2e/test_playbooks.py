@@ -17,13 +17,13 @@ from infra.engine import REPOSITORY
 from monitoring import objectives, render
 from tests.e2e.databases import cell_of, connected
 from tests.e2e.leaks import leaked, secrets_of
-from tests.e2e.test_isolation import enters, may_connect
+from tests.e2e.test_isolation import enters, may_connect, password_of
 from tests.support.living import CITY, LINAN, XIHU, Living
 from tools.deployment import play, variables
 from tools.stages import StageError
 
 HOST = "cell-a-application-1"
-DRIFTED = "/etc/yiwang/secrets/affairs.json"
+DRIFTED = "/etc/yiwang/secrets/services/affairs.json"
 LOADED = re.compile("^prometheus_config_last_reload_success_timestamp_seconds .*", re.MULTILINE)
 
 
@@ -101,6 +101,7 @@ def open_by_hand(living: Living) -> None:
         (CITY, f"GRANT CONNECT ON DATABASE t{CITY} TO PUBLIC"),
         (XIHU, f"GRANT CONNECT ON DATABASE t{XIHU} TO monitoring"),
         (LINAN, "GRANT CREATE ON SCHEMA public TO PUBLIC"),
+        (LINAN, f"GRANT USAGE ON SCHEMA affairs TO t{LINAN}_portal"),
     ):
         password = living.secrets("hangzhou")[code]["database_owner_password"]
         with connected(living, cell, f"t{code}_owner", password, f"t{code}") as owner:
@@ -114,16 +115,19 @@ def opened(living: Living) -> set[str]:
     """Of what `open_by_hand` opens, what is open."""
     cell = cell_of(living, "cell-a")
     watcher = living.secrets("cell-a")["monitoring_database_password"]
-    application = living.secrets("hangzhou")[LINAN]["database_application_password"]
+    affairs, portal = (password_of(living, LINAN, module) for module in ("affairs", "portal"))
     with connected(living, cell, "monitoring", watcher, "postgres") as connection:
         reads_all = connection.run("SELECT pg_has_role('pg_read_all_data', 'MEMBER')")[0][0]
-    with connected(living, cell, f"t{LINAN}_app", application, f"t{LINAN}") as connection:
+    with connected(living, cell, f"t{LINAN}_affairs", affairs, f"t{LINAN}") as connection:
         makes = connection.run("SELECT has_schema_privilege('public', 'CREATE')")[0][0]
+    with connected(living, cell, f"t{LINAN}_portal", portal, f"t{LINAN}") as connection:
+        reaches = connection.run("SELECT has_schema_privilege('affairs', 'USAGE')")[0][0]
     openings = {
         "database": may_connect(living, XIHU, f"t{CITY}"),
         "database to monitoring": enters(living, "monitoring", watcher, f"t{XIHU}"),
         "data": reads_all,
         "schema": makes,
+        "another module's schema": reaches,
     }
     return {what for what, is_open in openings.items() if is_open}
 
@@ -133,7 +137,7 @@ def test_what_was_opened_in_a_database_by_hand_is_closed_again(living: Living) -
     """The known-bad twin of the isolation: the play finds it, says so and mends it."""
     assert opened(living) == set()
     open_by_hand(living)
-    assert opened(living) == {"database", "database to monitoring", "data", "schema"}
+    assert opened(living) == {"database", "database to monitoring", "data", "schema", "another module's schema"}
     database = "cell-a-database"
     recap = play(living.engine, "site.yml", io.StringIO(), "--tags", "tenants", "--limit", database)
     assert recap.changed == {database: 1}

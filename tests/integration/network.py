@@ -58,6 +58,11 @@ class Running:
         stop(self.process)
 
 
+def account_of(database: str) -> str:
+    """Under which affairs opens a tenant's database, and query its own."""
+    return f"{database}_affairs" if database.startswith("t") else f"{database}_app"
+
+
 @dataclass
 class Network:
     folder: Path
@@ -93,7 +98,7 @@ class Network:
 
     def _create_database(self, database: str) -> None:
         postgres = self.postgres_of(database)
-        owner, application = f"{database}_owner", f"{database}_app"
+        owner, application = f"{database}_owner", account_of(database)
         for role in (owner, application):
             self.passwords[role] = secrets.token_hex(12)
             postgres.run(f"CREATE ROLE {role} LOGIN PASSWORD '{self.passwords[role]}'")
@@ -111,7 +116,7 @@ class Network:
                 "database": database,
                 "user": f"{database}_owner",
                 "password": self.passwords[f"{database}_owner"],
-                "application_role": f"{database}_app",
+                "application_role": account_of(database),
             }
             for database, module in databases.items()
         ]
@@ -164,7 +169,7 @@ class Network:
 
     def _secrets(self, code: str) -> dict[str, str]:
         return {
-            "database_password": self.passwords[f"t{code}_app"],
+            "database_password": self.passwords[account_of(f"t{code}")],
             "client_secret": f"client-{code}",
             "check_code_key": f"check-{code}",
             "object_access_key_id": f"objects-{code}",

@@ -201,7 +201,7 @@ def prepare(
     network = network or _network()
     passwords = {tenant["database"]: secrets.token_hex(8) for tenant in network["tenants"]}
     for database, password in passwords.items():
-        for role in ("owner", "app"):
+        for role in ("owner", "portal"):
             postgres.run(f"CREATE ROLE {database}_{role} LOGIN PASSWORD '{password}'")
         postgres.run(f"CREATE DATABASE {database} OWNER {database}_owner")
     targets = [
@@ -212,7 +212,7 @@ def prepare(
             "database": database,
             "user": f"{database}_owner",
             "password": password,
-            "application_role": f"{database}_app",
+            "application_role": f"{database}_portal",
         }
         for database, password in passwords.items()
     ]
@@ -283,10 +283,4 @@ def _network() -> dict[str, Any]:
 
 
 def _secrets(client_secret: str, password: str) -> dict[str, str]:
-    return {
-        "database_password": password,
-        "client_secret": client_secret,
-        "check_code_key": "unused",
-        "object_access_key_id": "unused",
-        "object_access_key_secret": "unused",
-    }
+    return {"database_password": password, "client_secret": client_secret}

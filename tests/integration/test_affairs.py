@@ -151,7 +151,7 @@ def test_every_exercise_of_power_leaves_a_trace_that_the_service_cannot_change(c
     assert all(trace["basis"] == STANDARD["basis"] for trace in traces)
     for attempt in ("UPDATE affairs.traces SET actor = ''", "DELETE FROM affairs.traces", "TRUNCATE affairs.traces"):
         denied = f"""
-            SET ROLE t{COUNTY.code}_app;
+            SET ROLE t{COUNTY.code}_affairs;
             DO $$ BEGIN {attempt}; RAISE 'not denied'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"""
         catalogue.postgres.run(denied, f"t{COUNTY.code}")
 

@@ -226,7 +226,7 @@ async def test_a_database_that_hangs_stops_no_other_and_is_read_again_when_it_an
             return tuple(value(collector, "yiwang_tenant_reading_success", code) for code in (FIRST, SECOND))
 
         assert await read() == (1, 1)
-        backend = await superuser.fetchval("SELECT pid FROM pg_stat_activity WHERE usename = $1", f"t{FIRST}_app")
+        backend = await superuser.fetchval("SELECT pid FROM pg_stat_activity WHERE usename = $1", f"t{FIRST}_measures")
         os.kill(backend, signal.SIGSTOP)
         try:
             assert await read() == (0, 1)

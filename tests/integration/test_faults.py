@@ -126,7 +126,7 @@ def test_on_sigterm_what_was_begun_is_answered(catalogue: Network) -> None:
     lock = start_lock(catalogue.postgres)
     with ThreadPoolExecutor(1) as pool:
         filing = pool.submit(file, catalogue, COUNTY, citizen, key)
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 't330106_app'"
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 't330106_affairs'"
         wait_until(lambda: int(catalogue.postgres.run(waiting)) > 0, 10, "the filing waits")
         running.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not listening(running.port, COUNTY.address), 10, "it takes no more")

@@ -20,7 +20,7 @@ from tests.integration.network import migrate
 def target(postgres: Postgres) -> Iterator[dict[str, Any]]:
     """A tenant's database as it is before its first migration."""
     name = f"t{secrets.token_hex(6)}"
-    for role in ("owner", "app"):
+    for role in ("owner", "affairs", "portal", "measures"):
         postgres.run(f"CREATE ROLE {name}_{role} LOGIN PASSWORD 'secret-{role}'")
     postgres.run(f"CREATE DATABASE {name} OWNER {name}_owner")
     postgres.run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
@@ -31,7 +31,8 @@ def target(postgres: Postgres) -> Iterator[dict[str, Any]]:
         "database": name,
         "user": f"{name}_owner",
         "password": "secret-owner",
-        "application_role": f"{name}_app",
+        "application_role": f"{name}_affairs",
+        "measures_role": f"{name}_measures",
     }
     postgres.run(f"DROP DATABASE {name}")
 
@@ -91,6 +92,59 @@ def test_the_application_may_work_on_rows_and_on_nothing_else(target: dict[str, 
             SET ROLE {role};
             DO $$ BEGIN {attempt}; RAISE 'not denied'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"""
         postgres.run(denied, target["database"])
+
+
+def may(postgres: Postgres, target: dict[str, Any], role: str, statement: str) -> bool:
+    """Whether the role's rights let it run the statement, of which nothing stays done."""
+    tried = f"""
+        SET ROLE {role};
+        DO $$ BEGIN
+            BEGIN {statement}; EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING 'denied'; RETURN; END;
+            RAISE 'allowed';
+        END $$"""
+    try:
+        postgres.run(tried, target["database"])
+    except AssertionError as error:
+        assert "allowed" in str(error), error
+        return True
+    return False
+
+
+def test_each_module_works_on_its_own_tables_and_who_measures_reads_no_person(
+    target: dict[str, Any], postgres: Postgres
+) -> None:
+    name = target["database"]
+    of_portal = target | {"module": "portal", "application_role": f"{name}_portal"}
+    assert migrate([target, of_portal]).returncode == 0
+    statements = {
+        "affairs": "PERFORM applicant_name FROM affairs.cases",
+        "portal": "PERFORM 1 FROM portal.session",
+        "measures": "PERFORM status, due FROM affairs.cases",
+    }
+    for account in ("affairs", "portal", "measures"):
+        allowed = {
+            key for key, statement in statements.items() if may(postgres, target, f"{name}_{account}", statement)
+        }
+        assert allowed == ({"affairs", "measures"} if account == "affairs" else {account})
+    assert not may(postgres, target, f"{name}_measures", "PERFORM applicant_name FROM affairs.cases")
+    postgres.run(f"GRANT SELECT ON affairs.cases TO {name}_measures", name)
+    assert may(postgres, target, f"{name}_measures", "PERFORM applicant_name FROM affairs.cases"), "the twin"
+
+
+def test_a_database_whose_accounts_were_other_ones_gets_the_new_ones_rights_and_no_revision(
+    target: dict[str, Any], postgres: Postgres
+) -> None:
+    """As where one account was all modules', and where a role was dropped and made anew."""
+    before = target | {"application_role": f"{target['database']}_portal", "measures_role": None}
+    assert migrate([before]).returncode == 0
+    told, again = (results(migrate([target]).stdout)[0] for _ in range(2))
+    assert (told["from"], told["granted"], told["changed"]) == (told["to"], True, True)
+    assert again["changed"] is False
+    assert may(postgres, target, target["application_role"], "PERFORM 1 FROM affairs.cases")
+    postgres.run(f"REVOKE USAGE ON SCHEMA affairs FROM {target['application_role']}", target["database"])
+    assert results(migrate([target], "--check").stdout)[0]["granted"] is True
+    assert results(migrate([target]).stdout)[0]["granted"] is True
+    assert may(postgres, target, target["application_role"], "PERFORM 1 FROM affairs.cases")
 
 
 @pytest.mark.parametrize("module", MODULES)

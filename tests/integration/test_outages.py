@@ -77,7 +77,7 @@ def answers(network: Network) -> bool:
 
 def end_backends(network: Network) -> None:
     """What an operator's restart or a failover does to each connection."""
-    network.postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE '%\\_app'")
+    network.postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename ~ '_(affairs|app)$'")
 
 
 def hang_cache(network: Network) -> None:

@@ -21,7 +21,7 @@ from services.kernel.outbox import Answer, Apply, Envelope, OutboxMessage, Post,
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Directory, Doors
 from tests.integration.filings import accepted_case, act, holders, status_at
-from tests.integration.network import CITY, COUNTY, Network
+from tests.integration.network import CITY, COUNTY, Network, account_of
 from tests.support.waiting import wait_until
 
 KILLS = 4
@@ -340,7 +340,7 @@ async def test_nothing_is_held_while_a_receiver_is_awaited(doors: Doors, scratch
     await slow.asked.wait()
     database = f"t{COUNTY.code}"
     assert scratch.postgres.run("SELECT sequence FROM scratch.outbox FOR UPDATE NOWAIT", database)
-    busy = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{database}_app' AND state <> 'idle'"
+    busy = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{account_of(database)}' AND state <> 'idle'"
     assert scratch.postgres.run(busy) == "0"
     slow.go_on.set()
     assert await sending == 1

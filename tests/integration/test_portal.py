@@ -430,7 +430,7 @@ async def test_old_sessions_are_over_and_swept_at_the_next_log_in(sites: Sites, 
 async def test_the_migration_gives_the_application_what_it_needs_and_no_more(sites: Sites) -> None:
     granted = sites.rows(
         "SELECT privilege_type FROM information_schema.role_table_grants "
-        f"WHERE table_schema = 'portal' AND grantee = 't{HERE}_app'"
+        f"WHERE table_schema = 'portal' AND grantee = 't{HERE}_portal'"
     )
     assert {row["privilege_type"] for row in granted} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 

@@ -101,8 +101,8 @@ async def test_an_account_cannot_connect_to_another_tenants_database(catalogue: 
             await asyncpg.connect(
                 host="127.0.0.1",
                 port=port,
-                user=f"t{COUNTY.code}_app",
-                password=catalogue.passwords[f"t{COUNTY.code}_app"],
+                user=f"t{COUNTY.code}_affairs",
+                password=catalogue.passwords[f"t{COUNTY.code}_affairs"],
                 database=f"t{NEIGHBOUR.code}",
                 ssl=False,
                 timeout=10,
@@ -115,8 +115,8 @@ async def test_where_connect_is_left_to_everybody_the_same_attempt_succeeds(cata
         connection = await asyncpg.connect(
             host="127.0.0.1",
             port=catalogue.postgres.port,
-            user=f"t{COUNTY.code}_app",
-            password=catalogue.passwords[f"t{COUNTY.code}_app"],
+            user=f"t{COUNTY.code}_affairs",
+            password=catalogue.passwords[f"t{COUNTY.code}_affairs"],
             database=f"t{NEIGHBOUR.code}",
             ssl=False,
         )
@@ -143,7 +143,7 @@ class Asking:
         """What a new connection to one database and then one to another's give."""
         fetched = []
         for code in (COUNTY.code, NEIGHBOUR.code):
-            account = f"t{code}_app"
+            account = f"t{code}_affairs"
             connection = await asyncpg.connect(
                 host="127.0.0.1",
                 port=network.pooler.port,
@@ -230,7 +230,7 @@ async def wrong_tenants(doors: Doors, requests: int, seed: int) -> int:
                 with pytest.raises(asyncpg.PostgresError):
                     await connection.fetchval("SELECT 1 / 0")
             answer = await connection.fetchval("SELECT current_database() || current_user FROM pg_sleep($1)", 0.002)
-            wrong += answer != f"t{code}t{code}_app"
+            wrong += answer != f"t{code}t{code}_affairs"
 
     async def ask_or_give_up(code: str) -> None:
         try:

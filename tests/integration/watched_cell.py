@@ -47,7 +47,7 @@ class WatchedCell:
 
     def _create_database(self, code: str) -> None:
         database = f"t{code}"
-        for role in (f"{database}_owner", f"{database}_app"):
+        for role in (f"{database}_owner", f"{database}_affairs", f"{database}_measures"):
             self.passwords[role] = secrets.token_hex(12)
             self.postgres.run(f"CREATE ROLE {role} LOGIN PASSWORD '{self.passwords[role]}'")
         self.postgres.run(f"CREATE DATABASE {database} OWNER {database}_owner")
@@ -60,15 +60,15 @@ class WatchedCell:
                     "database": database,
                     "user": f"{database}_owner",
                     "password": self.passwords[f"{database}_owner"],
-                    "application_role": f"{database}_app",
+                    "application_role": f"{database}_affairs",
+                    "measures_role": f"{database}_measures",
                 }
             ]
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _secrets(self, code: str) -> dict[str, str]:
-        unused = ("client_secret", "check_code_key", "object_access_key_id", "object_access_key_secret")
-        return {"database_password": self.passwords[f"t{code}_app"], **dict.fromkeys(unused, "")}
+        return {"database_password": self.passwords[f"t{code}_measures"]}
 
     def live(self, *codes: str) -> None:
         """Write the tenants file: these are on the network."""
@@ -119,6 +119,7 @@ class WatchedCell:
     def settings(self) -> ServiceSettings:
         return ServiceSettings(
             service="tenants-exporter",
+            database_account="measures",
             cell=CELL,
             port=0,
             tenants_file=self.folder / "tenants.json",
@@ -163,7 +164,7 @@ class WatchedCell:
 
     def server_connections(self, what: str = "count(*)") -> str:
         """A query for how many connections of the tenants' accounts the instance has, or for something of each."""
-        return f"SELECT {what} FROM pg_stat_activity WHERE usename LIKE 't3399%_app'"
+        return f"SELECT {what} FROM pg_stat_activity WHERE usename LIKE 't3399%_measures'"
 
     def stop(self) -> None:
         self.pooler.stop()

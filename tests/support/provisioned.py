@@ -32,6 +32,7 @@ CODES = ["330000", "330100", "330102", "330105", "330106", "330108", "330109", "
          "330114", "330122", "330182"]  # fmt: skip
 TENANT_PURPOSES = ("database_owner_password", "database_application_password", "object_access_key_id",
                    "object_access_key_secret", "client_secret", "check_code_key")  # fmt: skip
+ACCOUNTS = ("affairs", "portal", "measures")
 
 
 def outputs(*more: str) -> EnvironmentOutputs:
@@ -48,7 +49,15 @@ def secrets() -> dict[str, Any]:
     """What the lookup `yiwang_secrets` would answer: the secrets of all its stacks."""
     return {
         "cells": {cell.cell: _cell_secrets(cell) for cell in outputs().cells},
-        "tenants": {code: {purpose: secret(f"{code} {purpose}") for purpose in TENANT_PURPOSES} for code in CODES},
+        "tenants": {code: _tenant_secrets(code) for code in CODES},
+    }
+
+
+def _tenant_secrets(code: str) -> dict[str, Any]:
+    return {
+        **{purpose: secret(f"{code} {purpose}") for purpose in TENANT_PURPOSES},
+        "database_passwords": {account: secret(f"{code} database {account}") for account in ACCOUNTS},
+        "made": {},
     }
 
 

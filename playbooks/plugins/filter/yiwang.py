@@ -12,22 +12,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from infra.name_lookup import NameLookupError, address_of
-from infra.names import application_account
-from infra.outputs import CellOutputs, EnvironmentOutputs, ServiceOutputs, TenantOutputs
+from infra.names import MEASURES, application_account, module_account
+from infra.outputs import CellOutputs, EnvironmentOutputs, ServiceOutputs, TenantDatabaseOutputs, TenantOutputs
 from infra.ports import OF_THE_CELL, OUTLOOK
 from infra.ports import exporters_of as exporters_of_role
 from infra.services import kind_of
 
 # A cell's instance keeps a fifth of its connections for migrations, the privileged account and people.
 POOLED_SHARE = 0.8
-TENANT_SECRETS = {
-    "database_application_password": "database_password",
-    "client_secret": "client_secret",
-    "check_code_key": "check_code_key",
-    "object_access_key_id": "object_access_key_id",
-    "object_access_key_secret": "object_access_key_secret",
-}
-
 Json = dict[str, Any]
 
 
@@ -56,7 +48,7 @@ def _tenant_entry(tenant: TenantOutputs) -> Json:
 
 
 def service_secrets(secrets: Json, outputs: Json, cell: str, role: str) -> dict[str, Json]:
-    """`/etc/yiwang/secrets/<service>.json` of each service on the role's hosts: what it may know, no more."""
+    """`/etc/yiwang/secrets/services/<service>.json` of each service on the role's hosts: what it may know, no more."""
     network = _parse(outputs)
     here = _cell(network, cell).services_on(role)
     return {service.name: _known_to(service, secrets, network, cell) for service in here}
@@ -74,26 +66,36 @@ def _known_to(service: ServiceOutputs, secrets: Json, network: EnvironmentOutput
             **{tenant.code: _hash(_of(secrets, tenant.code)["client_secret"]) for tenant in _live(network)},
             "operator": _hash(own["operator_client_secret"]),
         }
-    if "tenants" in service.secrets:
-        document["tenants"] = _tenants_secrets(secrets, network, cell)
+    if service.own_secrets:
+        document["own"] = {name: own["services"][service.name][name] for name in service.own_secrets}
+    account = service.name if service.tables == "tenants" else ""
+    if account or service.tenant_secrets:
+        document["tenants"] = _tenants_secrets(secrets, network, cell, account, service.tenant_secrets)
     return document
 
 
-def _tenants_secrets(secrets: Json, network: EnvironmentOutputs, cell: str) -> Json:
-    return {
-        tenant.code: {ours: _of(secrets, tenant.code)[theirs] for theirs, ours in TENANT_SECRETS.items()}
-        for tenant in _live(network)
-        if tenant.cell == cell
-    }
+def _tenants_secrets(
+    secrets: Json, network: EnvironmentOutputs, cell: str, account: str, names: Sequence[str] = ()
+) -> Json:
+    """Of each live tenant of the cell: the password of this account in its database, and its secrets of these names."""
+
+    def read(tenant: TenantOutputs) -> Json:
+        kept = _of(secrets, tenant.code)
+        made = kept.get("made", {})
+        password = {"database_password": _password(secrets, tenant, account)} if account else {}
+        return password | {name: made[name] if name in made else kept[name] for name in names}
+
+    return {tenant.code: read(tenant) for tenant in _live(network) if tenant.cell == cell}
 
 
 def tenants_exporter_secrets(secrets: Json, outputs: Json, cell: str) -> Json:
-    """The secrets file of the exporter that reads the records of the cell's tenants."""
-    return {"tenants": _tenants_secrets(secrets, _parse(outputs), cell)}
+    """The secrets file of the exporter that reads what is measured of the records of the cell's tenants."""
+    return {"tenants": _tenants_secrets(secrets, _parse(outputs), cell, MEASURES)}
 
 
 def pgbouncer_pools(outputs: Json, cell: str, role: str, core_size: int) -> list[Json]:
-    """Database, account and size of each pool on a host of this role. Empty: the role opens no database.
+    """The databases that a host of this role opens, and how many connections to each, whoever asks. Empty: it opens
+    none.
 
     Raises:
         AnsibleFilterError: all pools of all hosts together would take more than the instance can spare.
@@ -106,19 +108,12 @@ def pgbouncer_pools(outputs: Json, cell: str, role: str, core_size: int) -> list
 
 def _pools(network: EnvironmentOutputs, cell: CellOutputs, role: str, core_size: int) -> list[Json]:
     services = cell.services_on(role)
-    own = [
-        {"database": service.name, "account": application_account(service.name), "size": core_size}
-        for service in services
-        if service.tables == "own"
+    own = [{"database": service.name, "size": core_size} for service in services if service.tables == "own"]
+    tenants = [
+        {"database": database.name, "size": tenant.settings.database_connections}
+        for tenant, database in _databases_in(network, cell)
     ]
-    if not any(service.tables == "tenants" for service in services):
-        return own
-    return own + [
-        {"database": database.name, "account": database.application, "size": tenant.settings.database_connections}
-        for tenant in network.tenants
-        for database in tenant.databases
-        if database.cell == cell.cell
-    ]
+    return own + (tenants if any(service.tables == "tenants" for service in services) else [])
 
 
 def _check_pools(network: EnvironmentOutputs, cell: CellOutputs, core_size: int) -> None:
@@ -133,26 +128,51 @@ def _check_pools(network: EnvironmentOutputs, cell: CellOutputs, core_size: int)
 
 
 def pgbouncer_accounts(secrets: Json, outputs: Json, cell: str, role: str) -> dict[str, str]:
-    """Account and password of each pool of `pgbouncer_pools`."""
+    """Account and password of whoever opens a pool of `pgbouncer_pools`."""
     network = _parse(outputs)
-    services = _cell(network, cell).services_on(role)
-    own = {
+    here = _cell(network, cell)
+    services = here.services_on(role)
+    accounts = {
         application_account(service.name): secrets["cells"][cell]["databases"][service.name]["application"]
         for service in services
         if service.tables == "own"
     }
-    if not any(service.tables == "tenants" for service in services):
-        return own
-    return own | {
-        database.application: _of(secrets, tenant.code)["database_application_password"]
-        for tenant in network.tenants
-        for database in tenant.databases
-        if database.cell == cell
-    }
+    modules = [service.name for service in services if service.tables == "tenants"]
+    for tenant, database in _databases_in(network, here) if modules else ():
+        accounts |= _accounts(secrets, tenant, database, [*modules, MEASURES])
+        # services of the release before ask for it until they are rolled; then the instance lets it in no more
+        accounts[database.application] = _of(secrets, tenant.code)["database_application_password"]
+    return accounts
+
+
+def _databases_in(network: EnvironmentOutputs, cell: CellOutputs) -> list[tuple[TenantOutputs, TenantDatabaseOutputs]]:
+    return [
+        (tenant, database) for tenant in network.tenants for database in tenant.databases if database.cell == cell.cell
+    ]
+
+
+def _accounts(
+    secrets: Json, tenant: TenantOutputs, database: TenantDatabaseOutputs, modules: Iterable[str]
+) -> dict[str, str]:
+    return {module_account(database.name, module): _password(secrets, tenant, module) for module in modules}
+
+
+def _password(secrets: Json, tenant: TenantOutputs, module: str) -> str:
+    try:
+        password: str = _of(secrets, tenant.code)["database_passwords"][module]
+    except KeyError:
+        raise AnsibleFilterError(
+            f"no stack has a password of {module} for tenant {tenant.code}: pulumi up of its tenants stack"
+        ) from None
+    return password
 
 
 def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only: str = "") -> list[Json]:
-    """Every database of a cell with its two accounts: the core services' own, then the tenants' (or one tenant's)."""
+    """Every database of a cell with its accounts: the core services' own, then the tenants' (or one tenant's).
+
+    `accounts`: account → password; `modules`: module → its account; `measures`: the account that only reads what is
+    measured; `former`: accounts that releases before used.
+    """
     network = _parse(outputs)
     here = _cell(network, cell)
     own = secrets["cells"][cell]["databases"]
@@ -161,29 +181,30 @@ def cell_databases(outputs: Json, secrets: Json, cell: str, core_size: int, only
             "name": service.name,
             "owner": here.database.databases[service.name],
             "owner_password": own[service.name]["owner"],
-            "application": application_account(service.name),
-            "application_password": own[service.name]["application"],
+            "accounts": {application_account(service.name): own[service.name]["application"]},
+            "modules": {service.name: application_account(service.name)},
+            "measures": "",
+            "former": [],
             "connections": core_size * _hosts_of(here, [service]),
-            "modules": [service.name],
         }
         for service in here.services
         if service.tables == "own"
     ]
-    modules = [service for service in here.services if service.tables == "tenants"]
+    services = [service for service in here.services if service.tables == "tenants"]
+    modules = [service.name for service in services]
     tenants = [
         {
             "name": database.name,
             "owner": database.owner,
             "owner_password": _of(secrets, tenant.code)["database_owner_password"],
-            "application": database.application,
-            "application_password": _of(secrets, tenant.code)["database_application_password"],
-            "connections": tenant.settings.database_connections * _hosts_of(here, modules),
-            "modules": [service.name for service in modules],
+            "accounts": _accounts(secrets, tenant, database, [*modules, MEASURES]),
+            "modules": {module: module_account(database.name, module) for module in modules},
+            "measures": module_account(database.name, MEASURES),
+            "former": [database.application],
+            "connections": tenant.settings.database_connections * _hosts_of(here, services),
         }
-        for tenant in network.tenants
+        for tenant, database in _databases_in(network, here)
         if only in ("", tenant.code)
-        for database in tenant.databases
-        if database.cell == cell
     ]
     return tenants if only else core + tenants
 

@@ -2,10 +2,10 @@
 """Who may do what in the databases of a cell, and the proof that nobody may more. Runs on the controller.
 
 The cloud's grant makes a tenant's account the owner of its database and leaves everybody connected to everything.
-For each database this module takes `CONNECT`, `TEMPORARY` and `CREATE` from `PUBLIC`, makes the application's role
-beside the owner, and then tries: the application's account enters its own database and may not create in it, and
-neither account enters a neighbour's. The watcher, whose account monitoring uses, reads the instance's figures and
-enters no database of anybody.
+For each database this module takes `CONNECT`, `TEMPORARY` and `CREATE` from `PUBLIC`, makes beside the owner a role
+for each module and one that only reads what is measured, and then tries: each enters its own database, may not create
+in it and reaches no other module's schema, and none, nor the owner, enters a neighbour's. The watcher, whose account
+monitoring uses, reads the instance's figures and enters no database of anybody.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ DOCUMENTATION = r"""
 module: database_access
 short_description: Roles and rights of all databases of one instance, asserted by really trying
 description:
-  - Idempotent; C(changed_names) says which databases, or the watcher, were not as wanted.
+  - Idempotent; C(changed_names) says which databases, or the watcher, were not as wanted; C(former) which accounts of
+    releases before can still log in.
   - A role's comment holds a fingerprint of its password and limit, since no account of the cloud may read the hash.
 author: yiwang
 options:
@@ -37,6 +38,8 @@ options:
   encrypted: {description: Whether connections must be encrypted., type: bool, default: false}
   watcher: {description: The account that reads figures and no data., type: str, required: true}
   watcher_password: {description: Its password., type: str, required: true}
+  state: {description: C(retired) takes the log-in from accounts that releases before used and does nothing else.,
+          type: str, default: settled, choices: [settled, retired]}
   databases: {description: Databases with their accounts as filter C(cell_databases) gives them., type: list,
               elements: dict, required: true}
 """
@@ -50,24 +53,50 @@ WATCHER_CONNECTIONS = 3 * TRIES_AT_ONCE
 # beside the pools': for proving the role's rights while they are all in use
 SPARE_CONNECTIONS = 2
 
+SCHEMAS = """
+SELECT nspname FROM pg_namespace
+WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('public', 'information_schema')"""
+CREATES = """
+SELECT has_schema_privilege('public', 'CREATE') OR has_database_privilege(current_database(), 'CREATE')"""
+ENTERED = """
+SELECT nspname FROM pg_namespace
+WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('public', 'information_schema')
+    AND has_schema_privilege(oid, 'USAGE') ORDER BY nspname"""
+CHANGED = """
+SELECT format('%s.%s', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind IN ('r', 'p') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+    AND (has_table_privilege(pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+        OR has_any_column_privilege(pg_class.oid, 'INSERT, UPDATE')) ORDER BY 1"""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A role that logs in to one database. `schema`: the module whose tables it works on; none: it only reads, and of
+    each module what that lets be measured."""
+
+    name: str
+    password: str
+    schema: str | None
+
 
 @dataclass(frozen=True)
 class Database:
+    """`connections`: what all pools of all hosts together may open, whichever of the accounts asks."""
+
     name: str
     owner: str
     owner_password: str
-    application: str
-    application_password: str
     connections: int
+    accounts: tuple[Account, ...]
+    former: tuple[str, ...] = ()
 
     @property
     def limit(self) -> int:
         return self.connections + SPARE_CONNECTIONS
 
-    @property
-    def mark(self) -> str:
-        """The comment on the application's role once everything below has been done for it."""
-        wanted = f"1 {self.name} {self.application} {self.limit} {self.application_password}"
+    def mark(self, account: Account) -> str:
+        """The comment on an account's role once everything below has been done for it."""
+        wanted = f"2 {self.name} {account.name} {self.limit} {account.password}"
         return MARK + hashlib.sha256(wanted.encode()).hexdigest()[:32]
 
 
@@ -140,13 +169,13 @@ def closed(connection: Any) -> list[str]:
     return [row[0] for row in names if row[0] not in exposed]
 
 
-def make_role(connection: Any, database: Database, exists: bool) -> None:
-    """The application's role: it logs in, within its limit of connections, and owns nothing."""
-    role = _name(database.application)
+def make_role(connection: Any, account: Account, limit: int, exists: bool) -> None:
+    """A role that logs in, within its limit of connections, and owns nothing."""
+    role = _name(account.name)
     verb = "ALTER" if exists else "CREATE"
     connection.run(
         f"{verb} ROLE {role} LOGIN NOCREATEDB NOCREATEROLE NOINHERIT"
-        f" CONNECTION LIMIT {database.limit} PASSWORD {_text(database.application_password)}"
+        f" CONNECTION LIMIT {limit} PASSWORD {_text(account.password)}"
     )
     connection.run(f"ALTER ROLE {role} SET idle_in_transaction_session_timeout = '30s'")
     connection.run(f"ALTER ROLE {role} SET statement_timeout = '30s'")
@@ -183,13 +212,24 @@ def watches(connection: Any, watcher: Watcher) -> bool:
 
 
 def close_database(connection: Any, database: Database, watcher: Watcher) -> None:
-    """What the owner takes from everybody and gives to the application alone. Migrations grant what it may touch."""
-    name, role = _name(database.name), _name(database.application)
+    """What the owner takes from everybody and gives to its accounts alone. Migrations grant what each may touch; what
+    one has got in another's schema, or beyond reading, is taken."""
+    name = _name(database.name)
+    schemas = [row[0] for row in connection.run(SCHEMAS)]
     connection.run("BEGIN")
-    connection.run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-    connection.run(f"REVOKE ALL ON DATABASE {name} FROM {role}, {_name(watcher.name)}")
-    connection.run(f"GRANT CONNECT ON DATABASE {name} TO {role}")
+    connection.run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC, {_name(watcher.name)}")
     connection.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    for account in database.accounts:
+        role = _name(account.name)
+        connection.run(f"REVOKE ALL ON DATABASE {name} FROM {role}")
+        connection.run(f"REVOKE ALL ON SCHEMA public FROM {role}")
+        connection.run(f"GRANT CONNECT ON DATABASE {name} TO {role}")
+        for schema in schemas:
+            if account.schema is None:
+                rights = "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER"
+                connection.run(f"REVOKE {rights} ON ALL TABLES IN SCHEMA {_name(schema)} FROM {role}")
+            elif schema != account.schema:
+                connection.run(f"REVOKE ALL ON SCHEMA {_name(schema)} FROM {role}")
     connection.run("COMMIT")
 
 
@@ -209,29 +249,45 @@ def prove_watcher(instance: Instance, watcher: Watcher, databases: list[Database
 
 
 def prove(instance: Instance, database: Database, neighbour: str | None, watcher: Watcher | None) -> None:
-    """Try it with both accounts, and with the watcher's.
+    """Try it with each of its accounts, and with the watcher's.
 
     Raises:
-        Isolation: an account enters where it must not, or the application's account is not as wanted.
+        Isolation: an account enters where it must not, or is not as wanted.
     """
-    user, password = database.application, database.application_password
-    try:
-        with instance.connection(database.name, user, password) as connection:
-            rights = connection.run(
-                "SELECT has_schema_privilege('public', 'CREATE'), has_database_privilege(current_database(), 'CREATE')"
-            )[0]
-    except DatabaseError as error:
-        raise Isolation(f"{user} cannot enter its own database {database.name}: {error.args[0].get('M')}") from error
-    if any(rights):
-        raise Isolation(f"{user} may create objects in {database.name}; it is for data manipulation only")
+    for account in database.accounts:
+        prove_account(instance, database, account)
     tries = [(watcher.name, watcher.password, database.name)] if watcher else []
     if neighbour is not None:
-        tries += [(user, password, neighbour), (database.owner, database.owner_password, neighbour)]
-    for account, secret, target in tries:
-        refused = instance.refusal(target, account, secret)
+        tries += [(account.name, account.password, neighbour) for account in database.accounts]
+        tries += [(database.owner, database.owner_password, neighbour)]
+    for name, secret, target in tries:
+        refused = instance.refusal(target, name, secret)
         if refused != NO_RIGHT:
             how = "is let into" if refused is None else f"is refused with {refused}, not {NO_RIGHT}, by"
-            raise Isolation(f"{account} {how} {target}, another's database")
+            raise Isolation(f"{name} {how} {target}, another's database")
+
+
+def prove_account(instance: Instance, database: Database, account: Account) -> None:
+    """
+    Raises:
+        Isolation: it cannot enter, may create, reaches another module's schema, or may change what it only reads.
+    """
+    try:
+        with instance.connection(database.name, account.name, account.password) as connection:
+            creates = connection.run(CREATES)[0][0]
+            entered = [row[0] for row in connection.run(ENTERED)]
+            changed = [row[0] for row in connection.run(CHANGED)]
+    except DatabaseError as error:
+        raise Isolation(
+            f"{account.name} cannot enter its own database {database.name}: {error.args[0].get('M')}"
+        ) from error
+    if creates:
+        raise Isolation(f"{account.name} may create objects in {database.name}; it is for data manipulation only")
+    if account.schema is None and changed:
+        raise Isolation(f"{account.name} may change {', '.join(changed)}; it is for reading only")
+    strangers = [schema for schema in entered if account.schema is not None and schema != account.schema]
+    if strangers:
+        raise Isolation(f"{account.name} may enter schema {', '.join(strangers)} of {database.name}, another module's")
 
 
 def complaint(instance: Instance, database: Database, neighbour: str | None, watcher: Watcher | None) -> str | None:
@@ -263,10 +319,24 @@ def settle(instance: Instance, privileged: Any, databases: list[Database], watch
     """Make roles and rights of these databases as wanted."""
     roles = {row[0] for row in privileged.run("SELECT rolname FROM pg_roles")}
     for database in databases:
-        make_role(privileged, database, database.application in roles)
+        for account in database.accounts:
+            make_role(privileged, account, database.limit, account.name in roles)
         with instance.connection(database.name, database.owner, database.owner_password) as own:
             close_database(own, database, watcher)
-        privileged.run(f"COMMENT ON ROLE {_name(database.application)} IS {_text(database.mark)}")
+        for account in database.accounts:
+            privileged.run(f"COMMENT ON ROLE {_name(account.name)} IS {_text(database.mark(account))}")
+
+
+def unlike_marks(database: Database, done: dict[str, str]) -> bool:
+    """Whether an account was not finished as it is wanted now, or was changed since."""
+    return any(done.get(account.name) != f"{database.mark(account)} {database.limit}" for account in database.accounts)
+
+
+def former_accounts(connection: Any, databases: list[Database]) -> list[str]:
+    """Accounts that releases before used and that can still log in."""
+    named = [name for database in databases for name in database.former]
+    rows = connection.run("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname = ANY(:named)", named=named)
+    return sorted(row[0] for row in rows)
 
 
 def apply(instance: Instance, privileged: Any, databases: list[Database], watcher: Watcher, check: bool) -> list[str]:
@@ -282,11 +352,7 @@ def apply(instance: Instance, privileged: Any, databases: list[Database], watche
     if tried:
         prove_watcher(instance, tried, databases)
     done, exposed = finished(privileged), open_to_all(privileged)
-    wrong = [
-        database
-        for database in databases
-        if done.get(database.application) != f"{database.mark} {database.limit}" or database.name in exposed
-    ]
+    wrong = [database for database in databases if unlike_marks(database, done) or database.name in exposed]
     as_told = [database for database in databases if database not in wrong]
     drifted = complaints(instance, as_told, closed(privileged), tried)
     wrong += [database for database in as_told if database.name in drifted]
@@ -298,6 +364,13 @@ def apply(instance: Instance, privileged: Any, databases: list[Database], watche
     return unlike + [database.name for database in wrong]
 
 
+def retire(connection: Any, accounts: list[str]) -> None:
+    """They log in no more; what is open is ended. Their rights stay, which only a log-in makes use of."""
+    for account in accounts:
+        connection.run(f"ALTER ROLE {_name(account)} NOLOGIN")
+        connection.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :name", name=account)
+
+
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -306,16 +379,25 @@ def _text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-FIELDS = ("name", "owner", "owner_password", "application", "application_password", "connections")
 DATABASE_OPTIONS = {
     "name": {"type": "str", "required": True},
     "owner": {"type": "str", "required": True},
     "owner_password": {"type": "str", "required": True, "no_log": True},
-    "application": {"type": "str", "required": True},
-    "application_password": {"type": "str", "required": True, "no_log": True},
+    "accounts": {"type": "dict", "required": True, "no_log": True},
+    "modules": {"type": "dict", "required": True},
+    "measures": {"type": "str", "default": ""},
+    "former": {"type": "list", "elements": "str", "default": []},
     "connections": {"type": "int", "required": True},
-    "modules": {"type": "list", "elements": "str", "default": []},
 }
+
+
+def database_of(told: dict[str, Any]) -> Database:
+    """As the filter C(cell_databases) tells it."""
+    schemas = {account: module for module, account in told["modules"].items()}
+    accounts = tuple(Account(name, password, schemas.get(name)) for name, password in told["accounts"].items())
+    return Database(
+        told["name"], told["owner"], told["owner_password"], told["connections"], accounts, tuple(told["former"])
+    )
 
 
 def main() -> None:
@@ -329,14 +411,20 @@ def main() -> None:
             "watcher": {"type": "str", "required": True},
             "watcher_password": {"type": "str", "required": True, "no_log": True},
             "databases": {"type": "list", "elements": "dict", "required": True, "options": DATABASE_OPTIONS},
+            "state": {"type": "str", "choices": ["settled", "retired"], "default": "settled"},
         },
         supports_check_mode=True,
     )
     given = module.params
-    databases = [Database(**{field: database[field] for field in FIELDS}) for database in given["databases"]]
+    databases = [database_of(told) for told in given["databases"]]
     instance = Instance(given["host"], given["port"], given["encrypted"])
     try:
         with instance.connection("postgres", given["account"], given["password"]) as privileged:
+            former = former_accounts(privileged, databases)
+            if given["state"] == "retired":
+                if not module.check_mode:
+                    retire(privileged, former)
+                module.exit_json(changed=bool(former), changed_names=former, former=[], proved=0)
             watcher = Watcher(given["watcher"], given["watcher_password"])
             changed = apply(instance, privileged, databases, watcher, module.check_mode)
     except Isolation as error:
@@ -345,7 +433,7 @@ def main() -> None:
         module.fail_json(msg=f"{given['host']}: {error.args[0].get('M')} ({error.args[0].get('C')})")
     except (InterfaceError, OSError) as error:
         module.fail_json(msg=f"{given['host']}:{given['port']}: {error}")
-    module.exit_json(changed=bool(changed), changed_names=changed, proved=len(databases))
+    module.exit_json(changed=bool(changed), changed_names=changed, former=former, proved=len(databases))
 
 
 if __name__ == "__main__":

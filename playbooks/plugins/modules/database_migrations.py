@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: database_migrations
-short_description: Run a release's migrations, once for each database and module
+short_description: Run a release's migrations and settle who may touch what, once for each database and module
 description:
   - Calls C(python -m services.migrate) in the release's tree; passwords go through its standard input.
   - Migrations only expand, so the release that still runs goes on working.
@@ -37,10 +37,11 @@ def targets(host: str, port: int, databases: list[dict[str, Any]]) -> list[dict[
             "database": database["name"],
             "user": database["owner"],
             "password": database["owner_password"],
-            "application_role": database["application"],
+            "application_role": account,
+            "measures_role": database["measures"] or None,
         }
         for database in databases
-        for module in database["modules"]
+        for module, account in database["modules"].items()
     ]
 
 
@@ -59,10 +60,11 @@ DATABASE_OPTIONS = {
     "name": {"type": "str", "required": True},
     "owner": {"type": "str", "required": True},
     "owner_password": {"type": "str", "required": True, "no_log": True},
-    "application": {"type": "str", "required": True},
-    "application_password": {"type": "str", "no_log": True},
+    "accounts": {"type": "dict", "no_log": True},
+    "modules": {"type": "dict", "required": True},
+    "measures": {"type": "str", "default": ""},
+    "former": {"type": "list", "elements": "str"},
     "connections": {"type": "int"},
-    "modules": {"type": "list", "elements": "str", "required": True},
 }
 
 

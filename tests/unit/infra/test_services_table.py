@@ -18,7 +18,7 @@ SERVICES_FOLDER = Path(__file__).resolve().parents[3] / "services"
 TAKEN = {*EXPORTERS.values(), GATEWAY_PORT, GATEWAY_METRICS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, RECEIVER_PORT}
 # of an account, a unit, a schema and a backend; `tenant` is what the gateways call all tenants' sites
 PREFIX = re.compile(r"/([a-z0-9-]+/)*")
-NAME = re.compile(r"(?!tenant$|self$|metrics$|gateway$)[a-z][a-z0-9_]{1,30}")
+NAME = re.compile(r"(?!tenant$|self$|metrics$|gateway$|app$|owner$|measures$)[a-z][a-z0-9_]{1,30}")
 
 
 def faults(services: tuple[Service, ...]) -> list[str]:
@@ -53,6 +53,7 @@ def test_the_table_holds() -> None:
     ("fields", "told"),
     [
         ({"name": "tenant"}, "no name"),
+        ({"name": "measures"}, "no name"),
         ({"name": "portal"}, "portal: no name, or another's"),
         ({"port": 8002}, "port 8002 is taken"),
         ({"port": 9100}, "port 9100 is taken"),

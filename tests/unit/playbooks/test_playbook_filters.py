@@ -9,6 +9,7 @@ import pytest
 from ansible.errors import AnsibleError
 
 from infra.outputs import EnvironmentOutputs
+from infra.services import GIVEN
 from monitoring.jobs import targets
 from tests.support import provisioned
 from tests.support.playbook_plugins import load
@@ -60,7 +61,27 @@ def test_a_service_gets_the_secrets_of_its_own_cell_alone(outputs: dict[str, Any
     assert list(here) == ["affairs", "portal"]
     assert "330106" not in affairs["tenants"] and "330112" in affairs["tenants"]
     assert set(affairs) == {"tenants", "cache_password"}
-    assert "database_owner_password" not in affairs["tenants"]["330112"]
+    assert set(affairs["tenants"]["330112"]) == {"database_password", *GIVEN}
+
+
+def test_a_module_gets_its_own_account_and_the_secrets_that_its_row_names(outputs: dict[str, Any]) -> None:
+    secrets = provisioned.secrets()
+    here = filters.service_secrets(secrets, outputs, "cell-a", "application")
+    affairs, portal = (here[module]["tenants"]["330106"] for module in ("affairs", "portal"))
+    measures = filters.tenants_exporter_secrets(secrets, outputs, "cell-a")["tenants"]["330106"]
+    assert set(portal) == {"database_password", "client_secret"} and set(measures) == {"database_password"}
+    passwords = [entry["database_password"] for entry in (affairs, portal, measures)]
+    assert passwords == [provisioned.secret(f"330106 database {account}") for account in provisioned.ACCOUNTS]
+    outputs["cells"][1]["services"][1]["tenant_secrets"].append("check_code_key")
+    widened = filters.service_secrets(secrets, outputs, "cell-a", "application")["portal"]["tenants"]["330106"]
+    assert "check_code_key" in widened, "the twin: a row that names more gets more"
+
+
+def test_a_stack_that_was_brought_up_before_modules_had_accounts_is_named(outputs: dict[str, Any]) -> None:
+    secrets = provisioned.secrets()
+    del secrets["tenants"]["330106"]["database_passwords"]
+    with pytest.raises(AnsibleError, match="no stack has a password of affairs for tenant 330106: pulumi up"):
+        filters.cell_databases(outputs, secrets, "cell-a", 8)
 
 
 def test_the_tenants_exporter_gets_no_account_of_a_cache(outputs: dict[str, Any]) -> None:
@@ -71,13 +92,18 @@ def test_the_tenants_exporter_gets_no_account_of_a_cache(outputs: dict[str, Any]
 def test_a_service_that_the_table_gets_is_routed_pooled_migrated_and_told_its_secrets(outputs: dict[str, Any]) -> None:
     """Also where several of the core share a role's hosts."""
     [core, cell] = outputs["cells"]
-    licences = cell["services"][0] | {"name": "licences", "port": 8005, "prefix": "/api/affairs/licences/"}
-    notify = core["services"][1] | {"name": "notify", "port": 8006, "label": "notify"}
+    licences = cell["services"][0] | {
+        "name": "licences", "port": 8005, "prefix": "/api/affairs/licences/", "tenant_secrets": ["seal"]
+    }  # fmt: skip
+    notify = core["services"][1] | {"name": "notify", "port": 8006, "label": "notify", "own_secrets": ["carrier"]}
     cell["services"].append(licences)
     core["services"].append(notify)
     core["database"]["databases"]["notify"] = "notify_owner"
     secrets = provisioned.secrets()
     secrets["cells"]["cell-a"]["cache"]["licences"] = secrets["cells"]["cell-core"]["cache"]["notify"] = "cache"
+    secrets["cells"]["cell-core"]["services"] = {"notify": {"carrier": "own secret"}}
+    for code, kept in secrets["tenants"].items():
+        kept["database_passwords"]["licences"], kept["made"]["seal"] = "licences password", f"{code} seal"
     secrets["cells"]["cell-core"]["databases"]["notify"] = {"owner": "owner", "application": "application"}
     backends = filters.gateway_backends(outputs, "cell-a")
     assert [backend["name"] for backend in backends] == ["licences", "affairs", "portal"], "the longest prefix first"
@@ -86,12 +112,16 @@ def test_a_service_that_the_table_gets_is_routed_pooled_migrated_and_told_its_se
     pools = filters.pgbouncer_pools(outputs, "cell-core", "query", 8)
     assert [pool["database"] for pool in pools] == ["query", "notify"]
     assert filters.pgbouncer_accounts(secrets, outputs, "cell-core", "query")["notify_app"] == "application"
-    assert filters.cell_databases(outputs, secrets, "cell-core", 8)[-1]["modules"] == ["notify"]
-    assert filters.cell_databases(outputs, secrets, "cell-a", 8)[0]["modules"] == ["affairs", "portal", "licences"]
+    assert filters.cell_databases(outputs, secrets, "cell-core", 8)[-1]["modules"] == {"notify": "notify_app"}
+    database = filters.cell_databases(outputs, secrets, "cell-a", 8)[0]
+    assert list(database["modules"]) == ["affairs", "portal", "licences"]
+    assert database["accounts"]["t330000_licences"] == "licences password"
+    assert "t330000_licences" in filters.pgbouncer_accounts(secrets, outputs, "cell-a", "application")
     assert filters.service_secrets(secrets, outputs, "cell-core", "query")["notify"] == {
-        "cache_password": "cache", "database_password": "application"
+        "cache_password": "cache", "database_password": "application", "own": {"carrier": "own secret"}
     }  # fmt: skip
-    assert "check_code_key" in repr(filters.service_secrets(secrets, outputs, "cell-a", "application")["licences"])
+    told = filters.service_secrets(secrets, outputs, "cell-a", "application")["licences"]["tenants"]["330106"]
+    assert told == {"database_password": "licences password", "seal": "330106 seal"}
 
 
 def test_only_people_on_tenants_sites_get_a_page_for_what_is_out(outputs: dict[str, Any]) -> None:
@@ -120,9 +150,7 @@ def test_pools_follow_the_tenants_settings(outputs: dict[str, Any]) -> None:
     tenant(outputs, "330106")["settings"]["database_connections"] = 7
     sizes = {pool["database"]: pool["size"] for pool in filters.pgbouncer_pools(outputs, "cell-a", "application", 8)}
     assert sizes["t330106"] == 7 and sizes["t330112"] == 2
-    assert filters.pgbouncer_pools(outputs, "cell-core", "identity", 8) == [
-        {"database": "identity", "account": "identity_app", "size": 8}
-    ]
+    assert filters.pgbouncer_pools(outputs, "cell-core", "identity", 8) == [{"database": "identity", "size": 8}]
     assert filters.pgbouncer_pools(outputs, "cell-core", "gateway", 8) == []
 
 
@@ -171,7 +199,9 @@ def test_onboarding_looks_at_one_tenants_database(outputs: dict[str, Any]) -> No
         database["name"] for database in filters.cell_databases(outputs, provisioned.secrets(), "cell-a", 8, "330106")
     ] == ["t330106"]
     assert filters.cell_databases(outputs, provisioned.secrets(), "cell-core", 8, "330106") == []
-    assert everything[0]["connections"] == 4 and everything[0]["modules"] == ["affairs", "portal"]
+    assert everything[0]["connections"] == 4 and list(everything[0]["modules"]) == ["affairs", "portal"]
+    assert list(everything[0]["accounts"]) == ["t330000_affairs", "t330000_portal", "t330000_measures"]
+    assert (everything[0]["measures"], everything[0]["former"]) == ("t330000_measures", ["t330000_app"])
 
 
 def test_the_gateway_of_a_cell_knows_its_own_sites(outputs: dict[str, Any]) -> None:

@@ -213,19 +213,42 @@ def test_a_map_line_is_a_key_and_a_value() -> None:
 
 def test_a_migration_is_asked_for_each_module_as_the_owner() -> None:
     database = {
-        "name": "t330106", "owner": "t330106_owner", "owner_password": "secret", "application": "t330106_app",
-        "modules": ["affairs", "portal"],
+        "name": "t330106", "owner": "t330106_owner", "owner_password": "secret", "measures": "t330106_measures",
+        "modules": {"affairs": "t330106_affairs", "portal": "t330106_portal"},
     }  # fmt: skip
     first, second = migrations.targets("db", 5432, [database])
     assert (first["module"], second["module"]) == ("affairs", "portal")
-    assert first["user"] == "t330106_owner" and first["application_role"] == "t330106_app"
+    assert first["user"] == "t330106_owner" and first["application_role"] == "t330106_affairs"
+    assert second["application_role"] == "t330106_portal"
+    assert {first["measures_role"], second["measures_role"]} == {"t330106_measures"}
+
+
+def database(owners: str = "a", accounts: str = "b", connections: int = 4) -> Any:
+    account = access.Account("t1_affairs", accounts, "affairs")
+    return access.Database("t1", "t1_owner", owners, connections, (account,))
+
+
+def mark(made: Any) -> str:
+    told: str = made.mark(made.accounts[0])
+    return told
 
 
 def test_the_mark_of_a_role_follows_its_password_and_limit() -> None:
-    database = access.Database("t1", "t1_owner", "a", "t1_app", "b", 4)
-    assert database.mark == access.Database("t1", "t1_owner", "other", "t1_app", "b", 4).mark
-    assert database.mark != access.Database("t1", "t1_owner", "a", "t1_app", "c", 4).mark
-    assert database.mark != access.Database("t1", "t1_owner", "a", "t1_app", "b", 5).mark
+    assert mark(database()) == mark(database(owners="other"))
+    assert mark(database()) != mark(database(accounts="c"))
+    assert mark(database()) != mark(database(connections=5))
+
+
+def test_accounts_are_of_the_modules_that_were_told_and_the_rest_only_reads() -> None:
+    told = {
+        "name": "t1", "owner": "t1_owner", "owner_password": "a", "connections": 4, "former": ["t1_app"],
+        "accounts": {"t1_affairs": "b", "t1_measures": "c"}, "modules": {"affairs": "t1_affairs"},
+    }  # fmt: skip
+    made = access.database_of(told)
+    assert [(account.name, account.schema) for account in made.accounts] == [
+        ("t1_affairs", "affairs"), ("t1_measures", None)
+    ]  # fmt: skip
+    assert made.former == ("t1_app",)
 
 
 def test_the_mark_of_the_watcher_follows_its_password() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import context, op
+from alembic import op
 
 from services.kernel.schema import create_inbox, create_outbox
 
@@ -117,14 +117,8 @@ END $$"""
 
 
 def upgrade() -> None:
-    role = context.config.attributes["application_role"]
     for statement in TABLES:
         op.execute(statement)
-    create_outbox("affairs", role)
-    create_inbox("affairs", role)
+    create_outbox("affairs")
+    create_inbox("affairs")
     op.execute(FILE_CASES)
-    op.execute(f'GRANT SELECT, INSERT, UPDATE ON affairs.implementations, affairs.cases TO "{role}"')
-    # what was published and what was done stays as it is: no update, no delete
-    op.execute(f'GRANT SELECT, INSERT ON affairs.standards, affairs.traces, affairs.materials TO "{role}"')
-    op.execute(f'GRANT USAGE ON SEQUENCE affairs.serial_blocks TO "{role}"')
-    op.execute(f'GRANT EXECUTE ON FUNCTION affairs.file_cases TO "{role}"')

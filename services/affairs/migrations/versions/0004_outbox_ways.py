@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from alembic import context
-
 from services.kernel.schema import create_outbox_ways
 
 revision = "0004"
@@ -11,4 +9,4 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    create_outbox_ways("affairs", context.config.attributes["application_role"])
+    create_outbox_ways("affairs")

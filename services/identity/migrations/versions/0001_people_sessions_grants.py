@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from alembic import context, op
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -331,16 +331,8 @@ END $$;
 """
 
 
-ROLES = """
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity TO "{role}";
-REVOKE UPDATE, DELETE ON identity.audit FROM "{role}";
-REVOKE ALL ON identity.alembic_version FROM "{role}";
-"""
-
-
 def upgrade() -> None:
-    role = context.config.attributes["application_role"]
-    for script in (TABLES, PEOPLE, LOG_IN, GRANTS, ROLES.format(role=role)):
+    for script in (TABLES, PEOPLE, LOG_IN, GRANTS):
         for statement in statements(script):
             op.execute(statement)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from alembic import context, op
+from alembic import op
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    role = context.config.attributes["application_role"]
     op.execute(
         """
         CREATE TABLE portal.session (
@@ -21,4 +20,3 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX session_by_end ON portal.session (expires_at)")
     op.execute("CREATE INDEX session_by_sight ON portal.session (seen_at)")
-    op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON portal.session TO "{role}"')

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from alembic import context, op
+from alembic import op
 
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
-    role = context.config.attributes["application_role"]
     op.execute(
         """
         CREATE TABLE portal.draft (
@@ -18,4 +17,3 @@ def upgrade() -> None:
             kept_until timestamptz NOT NULL)"""
     )
     op.execute("CREATE INDEX draft_by_end ON portal.draft (kept_until)")
-    op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON portal.draft TO "{role}"')

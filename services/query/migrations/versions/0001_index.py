@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import context, op
+from alembic import op
 
 from services.kernel.schema import create_inbox
 
@@ -87,12 +87,8 @@ $$"""
 
 
 def upgrade() -> None:
-    role = context.config.attributes["application_role"]
     for statement in TABLES:
         op.execute(statement)
-    create_inbox("query", role)
+    create_inbox("query")
     op.execute(APPLY)
     op.execute(COUNT)
-    op.execute(f'GRANT SELECT, INSERT, UPDATE ON query.cases TO "{role}"')
-    op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON query.attempts TO "{role}"')
-    op.execute(f'GRANT EXECUTE ON FUNCTION query.apply_cases, query.count_attempt TO "{role}"')
