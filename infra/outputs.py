@@ -114,10 +114,16 @@ class CellOutputs(Output):
     @model_validator(mode="before")
     @classmethod
     def _as_they_were(cls, given: Any) -> Any:
-        """A stack that was last brought up before it told its services runs those of the table."""
-        if isinstance(given, dict) and "cell" in given and not given.get("services"):
-            return {**given, "services": told(services_of(kind_of(given["cell"])))}
-        return given
+        """A stack that was last brought up before it told its services runs those of the table; a row that was told
+        before rows had all their fields is the table's."""
+        if not (isinstance(given, dict) and "cell" in given):
+            return given
+        table = {row["name"]: row for row in told(services_of(kind_of(given["cell"])))}
+        rows = given.get("services") or list(table.values())
+        whole = [
+            table.get(row["name"], row) if row.keys() < ServiceOutputs.model_fields.keys() else row for row in rows
+        ]
+        return {**given, "services": whole}
 
     def services_on(self, role: str) -> list[ServiceOutputs]:
         return [service for service in self.services if service.role == role]

@@ -85,6 +85,17 @@ def test_a_stack_that_does_not_tell_its_services_yet_runs_those_of_the_table() -
     assert [service.role for service in watched().cells[1].services] == list(roles_of("core"))
 
 
+def test_a_row_of_fewer_fields_than_rows_have_by_now_is_the_tables() -> None:
+    told = watched().cells[0].model_dump(mode="json")
+    told["services"] = [
+        {key: value for key, value in row.items() if key != "own_secrets"} for row in told["services"][1:]
+    ]
+    assert CellOutputs.model_validate(told).services == watched().cells[0].services[1:]
+    told["services"][0]["name"] = "licences"
+    with pytest.raises(ValueError, match="own_secrets"):
+        CellOutputs.model_validate(told)
+
+
 def test_what_a_stack_tells_wins_over_the_table() -> None:
     told = watched().cells[0].model_dump(mode="json")
     told["services"] = told["services"][:1]
