@@ -245,7 +245,7 @@ class Conductor:
         expected = [
             f"{share.journey}.{step}"
             for share in scenario.journeys
-            for step in (*(("log-in",) if share.log_in == "each" else ()), *JOURNEYS[share.journey])
+            for step in (*(("log-in",) if share.log_in == "each" else ()), *JOURNEYS[share.journey].steps)
             if step not in share.without
         ]
         return LoadResult(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import random
 import ssl
@@ -24,8 +25,8 @@ from locust.contrib.fasthttp import FastHttpSession
 from locust.env import Environment
 
 from loadtests.arrivals import SEED, Draw, timetable
-from loadtests.cases import OpenCase, OpenCases
-from loadtests.journeys import citizen, clerk
+from loadtests.cases import OpenCases
+from loadtests.journey import Companions, Walk
 from loadtests.protocol import GENERATOR_DRAIN_SECONDS, GENERATOR_LOG_IN_SECONDS
 from loadtests.rehearsal import Kit, KitTenant, RehearsalError
 from loadtests.scenario import JOURNEYS, JourneyShare, Scenario
@@ -69,6 +70,11 @@ class Window:
         return max(min(ended, self.end) - max(began, self.hold), 0.0)
 
 
+def walk_of(journey: str) -> Walk:
+    walk: Walk = importlib.import_module(f"loadtests.journeys.{journey}.walk").walk
+    return walk
+
+
 class Generator:
     def __init__(self, environment: Environment, kit: Kit, scenario: Scenario, share: Share) -> None:
         self.scenario = scenario
@@ -90,6 +96,7 @@ class Generator:
         self._cases = OpenCases(time.monotonic)
         self._trust = create_default_context(cafile=kit.ca_file)
         self._tally = Tally()
+        self._walks: dict[str, Walk] = {share.journey: walk_of(share.journey) for share in scenario.journeys}
         self._journeys = Group()
         self.window: Window | None = None
         self._cpu_seconds = 0.0
@@ -105,7 +112,7 @@ class Generator:
         """
         pool = Pool(LOG_INS_AT_ONCE)
         jobs = []
-        once = {share.journey for share in self.scenario.journeys if share.log_in == "once"}
+        once = {JOURNEYS[share.journey].who for share in self.scenario.journeys if share.log_in == "once"}
         if "citizen" in once:
             jobs += [pool.spawn(self._log_in, "citizen", visitor, self._draw.tenant()) for visitor in self.citizens]
         if "clerk" in once:
@@ -211,44 +218,26 @@ class Generator:
         self._tally.note_begun(begun, begun - intended, in_hold)
         steps = _Steps(self, in_hold, max(begun - intended, 0.0))
         try:
-            if share.journey == "citizen":
-                self._citizens_journey(share, tenant, steps)
-            else:
-                self._clerks_journey(share, tenant, steps)
+            self._walks[share.journey](self._companions(share, steps), tenant)
             self._tally.note_completed(in_hold, self.window.holds(time.time()))
         except StepFailed:
             pass  # it has been counted
         except Exception as error:  # what no check foresaw must not pass for a journey that nobody began
-            operation = f"{share.journey}.{JOURNEYS[share.journey][0]}"
+            operation = f"{share.journey}.{next(iter(JOURNEYS[share.journey].steps))}"
             self._tally.note_step(operation, tenant.code, "wrong answer", 0.0, time.time(), in_hold, repr(error))
         finally:
             steps.close()
 
-    def _citizens_journey(self, share: JourneyShare, tenant: KitTenant, steps: _Steps) -> None:
-        visit = steps.visit("citizen", next(self._next_citizen))
-        if share.log_in == "each":
-            visit.log_in(tenant, keep=False)
-        self._cases.add(tenant.code, citizen.journey(visit, self._kit, tenant, share.without, self._random))
-
-    def _clerks_journey(self, share: JourneyShare, tenant: KitTenant, steps: _Steps) -> None:
-        place = self._cases.place(tenant.code)
-        if place is None:
-            case = self._file_one(tenant, steps)
-        else:
-            tenant, case = self._by_code[place], self._cases.take(place)
-        visit = steps.visit("clerk", self._clerks[tenant.code])
-        if share.log_in == "each":
-            visit.log_in(tenant, keep=False)
-        arrived = clerk.journey(visit, tenant, case, self._cases, self._by_code, share.without)
-        if arrived is not None:
-            receiver = steps.visit("clerk", self._clerks[arrived.tenant])
-            clerk.finish_arrived(receiver, arrived, self._cases, self._by_code)
-
-    def _file_one(self, tenant: KitTenant, steps: _Steps) -> OpenCase:
-        """No case waits: a citizen files one just now, so that the clerk's journey is a whole one."""
-        visit = steps.visit("citizen", next(self._next_citizen))
-        item = citizen.show_item(visit, tenant, self._random.choice(tenant.items))
-        return citizen.file(visit, tenant, item)[0]
+    def _companions(self, share: JourneyShare, steps: _Steps) -> Companions:
+        return Companions(
+            share=share,
+            kit=self._kit,
+            tenants=self._by_code,
+            cases=self._cases,
+            draw=self._random,
+            citizen=lambda: steps.visit("citizen", next(self._next_citizen)),
+            clerk=lambda code: steps.visit("clerk", self._clerks[code]),
+        )
 
     # ---- parts of visits ----
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,13 +13,14 @@ from ruamel.yaml.error import YAMLError
 
 from infra.errors import ExpectedError
 from infra.unread import mistaken_for
+from loadtests import journeys
+from loadtests.journey import Journey
 
 FOLDER = Path(__file__).parent / "scenarios"
-JOURNEYS: dict[str, tuple[str, ...]] = {
-    "citizen": ("search", "item", "file", "case", "query"),
-    "clerk": ("desk", "take", "accept", "hand-over", "finish"),
+JOURNEYS: dict[str, Journey] = {
+    package.name: importlib.import_module(f"{journeys.__name__}.{package.name}").JOURNEY
+    for package in pkgutil.iter_modules(journeys.__path__)
 }
-"""Journey → its steps after the log-in, in order."""
 
 
 class ScenarioError(ExpectedError):
@@ -38,7 +41,7 @@ class JourneyShare(ScenarioModel):
     def _known(self) -> JourneyShare:
         if self.journey not in JOURNEYS:
             raise ValueError(f"{self.journey!r} is no journey; there are {', '.join(JOURNEYS)}")
-        if unknown := set(self.without) - set(JOURNEYS[self.journey]):
+        if unknown := set(self.without) - set(JOURNEYS[self.journey].steps):
             raise ValueError(f"{self.journey} has no step {', '.join(sorted(unknown))}")
         return self
 

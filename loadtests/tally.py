@@ -12,17 +12,18 @@ from typing import Any, Literal, TypeVar
 
 from loadtests.histogram import Histogram
 from loadtests.result import Failure, Operation, Second, TenantResult
+from loadtests.scenario import JOURNEYS
 
 FailureKind = Literal["no answer", "status", "wrong answer"]
 Kind = Literal["fine", "limited"] | FailureKind
 MOST_FAILURES = 200
 LONGEST_DETAIL = 120
-SERVICES = {"log-in": "identity", "refresh": "identity", "query": "query"}
 
 
 def service_of(operation: str) -> str:
     """The service that answers `citizen.file` and its like."""
-    return SERVICES.get(operation.partition(".")[2], "affairs")
+    journey, _, step = operation.partition(".")
+    return JOURNEYS[journey].service_of(step)
 
 
 @dataclass

@@ -1,57 +1,21 @@
 """The metrics that are kept, by job: what a rule, a dashboard, the gate or a person asks for. All else is dropped.
 
 A metric has labels of its own beside the target's. At most one of them is unbounded: it grows with tenants, databases
-(one a tenant) or routes. `series.py` counts from this table; a test holds it to the real expositions.
+(one a tenant) or routes. `series.py` counts from this table; a test holds it to the real expositions. What a module
+tells of its own beside what every service does stands in its own folder (`modules.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
 
 from infra.services import SERVICES
+from monitoring import modules
+from monitoring.metric import Metric, gauges
 from services.kernel.telemetry import BUCKETS, EVERY_OUTCOME, SENT_OUTCOMES
 
-Size = Literal["tenant", "sender", "database", "route", "server"]
-UNBOUNDED = ("tenant", "sender", "database", "route")
-"""What grows without anybody deciding it; servers behind a gateway are its own cell's hosts, which the plan bounds."""
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """`labels`: label → how many values it takes on one target, or what it counts."""
-
-    name: str
-    labels: Mapping[str, int | Size] | None = None
-    histogram: int = 0
-    """Number of buckets, the infinite one included; 0: no histogram."""
-    late: bool = False
-    """Appears with the first event or reading; never a counter, which would hide what happened first."""
-
-    @property
-    def unbounded(self) -> list[str]:
-        return [label for label, values in (self.labels or {}).items() if values in UNBOUNDED]
-
-    @property
-    def names(self) -> list[str]:
-        if not self.histogram:
-            return [self.name]
-        return [f"{self.name}_{part}" for part in ("bucket", "sum", "count")]
-
-    def series(self, sizes: Mapping[Size, int]) -> int:
-        """On one target."""
-        series = self.histogram + 2 if self.histogram else 1
-        for values in (self.labels or {}).values():
-            series *= values if isinstance(values, int) else sizes[values]
-        return series
-
-
-def gauges(labels: Mapping[str, int | Size] | None, *names: str, late: bool = False) -> tuple[Metric, ...]:
-    return tuple(Metric(name, labels, late=late) for name in names)
-
 
 PROCESS = gauges(None, "process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds")
 
@@ -71,13 +35,6 @@ SENDER = (
     Metric("yiwang_outbox_messages_total", {"tenant": "sender", "outcome": len(SENT_OUTCOMES)}),
     Metric("yiwang_outbox_ways", {"tenant": "sender"}),
 )
-
-OF_ONE_SERVICE: Mapping[str, tuple[Metric, ...]] = {
-    "identity": (
-        Metric("yiwang_password_evaluations_total", {"purpose": 2}),
-        Metric("yiwang_log_ins_total", {"outcome": 4}),
-    ),
-}
 
 PGBOUNCER = (
     *PROCESS,
@@ -230,7 +187,7 @@ KEPT: Mapping[str, tuple[Metric, ...]] = {
     "host": HOST,
     "gateway": GATEWAY,
     **{
-        service.name: (*SERVICE, *(SENDER if service.sends else ()), *OF_ONE_SERVICE.get(service.name, ()))
+        service.name: (*SERVICE, *(SENDER if service.sends else ()), *modules.of(service.name).metrics)
         for service in SERVICES
     },
     "pgbouncer": PGBOUNCER,

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from infra.outputs import EnvironmentOutputs
-from monitoring import metrics, rules
+from monitoring import metrics, modules, rules
 from monitoring.jobs import JOBS, Job, targets
 from monitoring.objectives import Objectives, ObjectivesError, load
 from monitoring.rules.model import EVALUATION_SECONDS, rule_file, yaml
@@ -37,8 +37,14 @@ def files(outputs: EnvironmentOutputs, objectives: Objectives) -> dict[str, str]
         **{f"rules/{name}.yml": rule_file(file, outputs.receiver or "") for name, file in groups.items()},
         **{f"targets/{job}.json": text for job, text in _target_files(outputs).items()},
         "alertmanager.yml": yaml(alertmanager()),
-        **{f"runbooks/{page.name}": page.read_text("utf-8") for page in sorted(RUNBOOKS.glob("[A-Z]*[a-z].md"))},
+        **{f"runbooks/{page.name}": page.read_text("utf-8") for page in runbooks()},
     }
+
+
+def runbooks() -> list[Path]:
+    """The page of every alert."""
+    own = [page for module in modules.everybodys() for page in module.runbooks]
+    return sorted([*RUNBOOKS.glob("[A-Z]*[a-z].md"), *own], key=lambda page: page.name)
 
 
 def prometheus(outputs: EnvironmentOutputs) -> dict[str, Any]:

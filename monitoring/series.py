@@ -33,7 +33,8 @@ from infra.plan import TRACKED, CellPlan, read
 from infra.services import CORE, NAMES, kind_of, named, services_of
 from monitoring import rules
 from monitoring.jobs import JOBS, Job
-from monitoring.metrics import KEPT, SCRAPE, Size
+from monitoring.metric import Size
+from monitoring.metrics import KEPT, SCRAPE
 from monitoring.objectives import Objectives, load
 from monitoring.rules.model import Group
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.outputs import EnvironmentOutputs
+from monitoring import modules
 from monitoring.objectives import Objectives
 from monitoring.rules import databases, given, hosts, services, tenants, watch
 from monitoring.rules.model import Alert, Group, Recording
@@ -19,6 +20,7 @@ def groups(objectives: Objectives, outputs: EnvironmentOutputs) -> dict[str, lis
         "hosts": hosts.groups(objectives),
         "databases": databases.groups(objectives),
         "watch": watch.groups(),
+        "modules": [Group("modules", [alert for module in modules.everybodys() for alert in module.alerts])],
     }
 
 

@@ -29,7 +29,7 @@ class Recording:
 class Alert:
     """`component` and other labels may be templates; `runbook` is by the alert's name, so it cannot be forgotten.
 
-    Its link leads to the operator's page, which serves `docs/runbooks`.
+    Its link leads to the operator's page, which serves `docs/runbooks` and what modules have of their own.
     """
 
     name: str
@@ -40,10 +40,6 @@ class Alert:
     description: str
     lasting: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def runbook(self) -> str:
-        return f"docs/runbooks/{self.name}.md"
 
     def document(self, page: str) -> dict[str, Any]:
         return {

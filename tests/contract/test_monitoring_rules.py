@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from monitoring import rules
+from monitoring import modules, rules
 from monitoring.jobs import JOBS, Job
 from monitoring.objectives import Objectives, load
 from monitoring.render import files
@@ -19,8 +19,11 @@ from tests.contract.test_monitoring_metrics import of_dashboards, of_runbooks
 from tests.support.watched import watched
 
 TESTS = Path(__file__).resolve().parents[2] / "monitoring" / "tests"
-NAMES = sorted(path.name for path in TESTS.glob("*.yml"))
-RULES = ("databases", "given", "hosts", "services", "tenants", "watch")
+FILES = {path.name: path for path in sorted(TESTS.glob("*.yml"))} | {
+    f"{module.folder.parent.name}.yml": module.folder / "tests.yml" for module in modules.everybodys() if module.alerts
+}
+"""Name beside the others → the file."""
+RULES = ("databases", "given", "hosts", "modules", "services", "tenants", "watch")
 
 
 def lay(folder: Path, objectives: Objectives) -> Path:
@@ -29,7 +32,9 @@ def lay(folder: Path, objectives: Objectives) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-    shutil.copytree(TESTS, folder / "tests")
+    (folder / "tests").mkdir()
+    for name, path in FILES.items():
+        shutil.copy(path, folder / "tests" / name)
     return folder
 
 
@@ -57,7 +62,7 @@ def test_the_configuration_and_its_rules_hold(laid: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_alerts_are_silent_before_their_fault_and_told_after_it(laid: Path, name: str) -> None:
     tested = promtool(laid, "test", "rules", f"tests/{name}")
     assert tested.returncode == 0, tested.stdout + tested.stderr
@@ -75,8 +80,8 @@ def test_what_dashboards_and_runbooks_ask_is_promql(tmp_path: Path) -> None:
 
 def expectations_of_tests() -> Iterator[tuple[str, bool]]:
     """Alert, and whether it is expected to be told, for each expectation of the tests of rules."""
-    for name in NAMES:
-        for test in YAML(typ="safe").load(TESTS / name)["tests"]:
+    for path in FILES.values():
+        for test in YAML(typ="safe").load(path)["tests"]:
             for expectation in test.get("alert_rule_test", []):
                 yield expectation["alertname"], bool(expectation.get("exp_alerts"))
 

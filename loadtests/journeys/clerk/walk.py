@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from loadtests.cases import HandedOver, OpenCase, OpenCases
+from loadtests.journey import Companions
+from loadtests.journeys.citizen import walk as citizen
 from loadtests.rehearsal import KitTenant
 from loadtests.visit import Visit, expect
 from services.affairs.schema import CaseView, Desk, Snapshot
@@ -17,7 +19,31 @@ WORDS = "演练：准予许可"
 REASON = "演练：按权限办理"
 
 
-def journey(
+def walk(companions: Companions, tenant: KitTenant) -> None:
+    """The steps at the tenant, or at another one where a case waits; then, by the clerk there, what has arrived at a
+    parent."""
+    share, cases, tenants = companions.share, companions.cases, companions.tenants
+    place = cases.place(tenant.code)
+    if place is None:
+        case = file_one(companions, tenant)
+    else:
+        tenant, case = tenants[place], cases.take(place)
+    visit = companions.clerk(tenant.code)
+    if share.log_in == "each":
+        visit.log_in(tenant, keep=False)
+    arrived = work_on(visit, tenant, case, cases, tenants, share.without)
+    if arrived is not None:
+        finish_arrived(companions.clerk(arrived.tenant), arrived, cases, tenants)
+
+
+def file_one(companions: Companions, tenant: KitTenant) -> OpenCase:
+    """No case waits: a citizen files one just now, so that the clerk's journey is a whole one."""
+    visit = companions.citizen()
+    item = citizen.show_item(visit, tenant, companions.draw.choice(tenant.items))
+    return citizen.file(visit, tenant, item)[0]
+
+
+def work_on(
     visit: Visit,
     tenant: KitTenant,
     case: OpenCase,
@@ -25,7 +51,7 @@ def journey(
     tenants: Mapping[str, KitTenant],
     without: Collection[str],
 ) -> HandedOver | None:
-    """The steps at `tenant`. Gives a case that has arrived at a parent, for the clerk there to finish."""
+    """Gives a case that has arrived at a parent, for the clerk there to finish."""
     if "desk" not in without:
         show_desk(visit, tenant)
     if "take" not in without:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import time
 import uuid
-from collections.abc import Collection
 from datetime import date
 from typing import Any
 from urllib.parse import quote
 
 from loadtests.cases import INDEXED_SECONDS, OpenCase, not_indexed
+from loadtests.journey import Companions
 from loadtests.rehearsal import Kit, KitItem, KitTenant
 from loadtests.visit import Visit, expect
 from services.affairs.numbers import is_case_number
@@ -20,18 +19,21 @@ from services.query.schema import CasePage
 PHONE = "13800000000"
 
 
-def journey(visit: Visit, kit: Kit, tenant: KitTenant, without: Collection[str], draw: random.Random) -> OpenCase:
-    """The steps in their order. Gives the case, which from now on may wait for a clerk."""
-    wanted = draw.choice(tenant.items)
-    if "search" not in without:
+def walk(companions: Companions, tenant: KitTenant) -> None:
+    """The steps in their order. From then on the case may wait for a clerk."""
+    share, visit = companions.share, companions.citizen()
+    if share.log_in == "each":
+        visit.log_in(tenant, keep=False)
+    wanted = companions.draw.choice(tenant.items)
+    if "search" not in share.without:
         search(visit, tenant, wanted)
     item = show_item(visit, tenant, wanted)
     case, form = file(visit, tenant, item)
-    if "case" not in without:
+    if "case" not in share.without:
         show_case(visit, tenant, case, form)
-    if "query" not in without:
-        my_cases(visit, kit, tenant)
-    return case
+    if "query" not in share.without:
+        my_cases(visit, companions.kit, tenant)
+    companions.cases.add(tenant.code, case)
 
 
 def search(visit: Visit, tenant: KitTenant, wanted: KitItem) -> None:
