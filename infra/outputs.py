@@ -6,7 +6,7 @@ Each stack exports `contract` (one of the `…Outputs` types below, by the stack
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -90,11 +90,14 @@ class ServiceOutputs(Output):
     own_secrets: list[str]
     pages: bool
     sends: bool
+    process: str = Field(description="the service whose process group it shares; its own name where it has one alone")
 
 
-def told(services: Iterable[Service]) -> list[dict[str, Any]]:
-    """As `ServiceOutputs` has them, in plain containers."""
-    return [ServiceOutputs.model_validate(asdict(service)).model_dump() for service in services]
+def told(services: Iterable[Service], together: Iterable[Sequence[str]] = ()) -> list[dict[str, Any]]:
+    """As `ServiceOutputs` has them, in plain containers; `together`: those that share a process group."""
+    leaders = {name: group[0] for group in together for name in group}
+    rows = [asdict(service) | {"process": leaders.get(service.name, service.name)} for service in services]
+    return [ServiceOutputs.model_validate(row).model_dump() for row in rows]
 
 
 class CellOutputs(Output):

@@ -23,7 +23,8 @@ from infra.errors import ExpectedError
 from infra.folder import EnvironmentFolder
 from infra.registry import Registry
 from infra.scalability import MOST_HOSTS, NAME, OutOfReach, ScalabilityLaw
-from infra.services import CORE, CellKind, kind_of, opens_tenants_databases, roles_of, services_of
+from infra.services import CORE, NAMES, CellKind, kind_of, opens_tenants_databases, roles_of, services_of
+from infra.services import named as service_named
 from infra.unread import mistaken_for
 
 TRACKED = Path(__file__).parent.parent / "plans"
@@ -112,7 +113,22 @@ class CellPlan(PlanModel):
     hosts: dict[str, Annotated[int, Field(ge=1, le=MOST_HOSTS)]] = Field(description="role → number of hosts")
     database: DatabasePlan
     cache: CachePlan
+    together: tuple[tuple[str, ...], ...] = Field(
+        (), description="services of a role that share a process group of its hosts, and with it memory"
+    )
     capacity: CellCapacity | None = Field(None, description="version 2: what the number of one role's hosts rests on")
+
+    @field_validator("together")
+    @classmethod
+    def _of_one_role(cls, groups: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        named = [name for group in groups for name in group]
+        if strangers := sorted(set(named) - set(NAMES)):
+            raise ValueError(f"{', '.join(strangers)}: no service of infra/services.py")
+        if len(named) != len(set(named)):
+            raise ValueError("a service is in two groups")
+        if parted := [group for group in groups if len({service_named(name).role for name in group}) > 1]:
+            raise ValueError(f"{', '.join(parted[0])} run on hosts of several roles")
+        return groups
 
 
 class Placement(PlanModel):

@@ -225,7 +225,7 @@ class Cell:
                     "server_group_id": gateway.server_group.id,
                 },
                 "database_instance_id": database.instance.id,
-                "services": told(self.services),
+                "services": told(self.services, self.plan.together),
             },
         )
         secrets = secrets_of(self.passwords, self.services)
