@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.local.cloud.kept import KeptSpec
 from infra.local.cloud.records import Owner
+from infra.local.cloud.specs.kept import KeptSpec
 from infra.local.plugin.binding import TAKEN, Creation, Gone, KeptClass, Realised, Refused, refusals
 from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.values import Values

@@ -10,8 +10,8 @@ import pytest
 
 from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.errors import CloudError
-from infra.local.cloud.kept import KeptSpec
 from infra.local.cloud.records import Owner, identity
+from infra.local.cloud.specs.kept import KeptSpec
 
 OWNER = Owner("test-unit.foundation", "secret")
 SECRET = "canary-8d1f"

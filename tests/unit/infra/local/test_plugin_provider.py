@@ -11,12 +11,14 @@ import pytest
 from pulumi.runtime.proto import provider_pb2 as wire
 
 from infra.local.cloud.cloud import Cloud
-from infra.local.cloud.databases import DatabaseInstanceSpec, Grants
-from infra.local.cloud.firewall import SecurityGroupSpec, SecurityRules
-from infra.local.cloud.kept import KeptSpec
-from infra.local.cloud.networks import NetworkSpec
+from infra.local.cloud.databases.grants import Grants
+from infra.local.cloud.firewall import SecurityRules
 from infra.local.cloud.records import Owner, Record
 from infra.local.cloud.settings import CloudSettings
+from infra.local.cloud.specs.databases import DatabaseInstanceSpec
+from infra.local.cloud.specs.firewall import SecurityGroupSpec
+from infra.local.cloud.specs.kept import KeptSpec
+from infra.local.cloud.specs.networks import NetworkSpec
 from infra.local.plugin.binding import environment_of, name_of, stack_of
 from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.inventory import Thing, things
