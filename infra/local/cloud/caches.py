@@ -19,15 +19,14 @@ from infra.local.cloud.instance_part import InstancePart
 from infra.local.cloud.instance_types import cache_memory_mib
 from infra.local.cloud.networks import network_of
 from infra.local.cloud.records import Record
+from infra.local.cloud.specs.accounts import ADMINISTRATOR, password_fault
 from infra.local.cloud.specs.caches import (
     ACCOUNT_NAME,
-    ADMINISTRATOR,
     RESERVED_ACCOUNTS,
     RIGHTS,
     CacheAccountSpec,
     CacheSpec,
 )
-from infra.local.cloud.specs.passwords import password_fault
 
 _PORT = 6379
 _DATA_MIB = 128

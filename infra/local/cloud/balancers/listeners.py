@@ -10,7 +10,7 @@ from infra.local.cloud.records import Record
 from infra.local.cloud.specs.balancers import (
     CONDITIONS,
     FINAL_ACTIONS,
-    RULE_PRIORITIES,
+    LISTENER_PRIORITIES,
     TIMEOUTS,
     ListenerRuleSpec,
     ListenerSpec,
@@ -60,8 +60,10 @@ class ListenerRules(Kind[ListenerRuleSpec]):
 
     def check(self, record: Record[ListenerRuleSpec]) -> None:
         spec, owner = record.spec, record.owner.name
-        if spec.priority not in RULE_PRIORITIES or len(spec.conditions) not in CONDITIONS:
-            raise CloudError("IllegalParam.Rule", f"rule {owner}: priority {RULE_PRIORITIES}, {CONDITIONS} conditions")
+        if spec.priority not in LISTENER_PRIORITIES or len(spec.conditions) not in CONDITIONS:
+            raise CloudError(
+                "IllegalParam.Rule", f"rule {owner}: priority {LISTENER_PRIORITIES}, {CONDITIONS} conditions"
+            )
         for condition in spec.conditions:
             if condition.type not in ("Host", "Path"):
                 raise CloudError("IllegalParam.ConditionType", f"rule {owner}: condition {condition.type!r}")

@@ -12,8 +12,8 @@ from infra.local.cloud.databases.administrator import Administrator, quoted
 from infra.local.cloud.databases.part import DatabasePart
 from infra.local.cloud.errors import CloudError, refuse
 from infra.local.cloud.records import Record
+from infra.local.cloud.specs.accounts import password_fault
 from infra.local.cloud.specs.databases import DatabaseAccountSpec, account_name_fault
-from infra.local.cloud.specs.passwords import password_fault
 
 
 class DatabaseAccounts(DatabasePart[DatabaseAccountSpec]):

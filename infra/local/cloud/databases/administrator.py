@@ -14,7 +14,7 @@ from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_
 from tenacity.stop import stop_base
 
 from infra.local.cloud.context import Context
-from infra.local.cloud.specs.databases import ADMINISTRATOR
+from infra.local.cloud.specs.accounts import ADMINISTRATOR
 
 PORT = 5432
 ENDED_SECONDS = 1.0

@@ -8,7 +8,8 @@ from pg8000.native import literal
 
 from infra.local.cloud.databases.administrator import PORT
 from infra.local.cloud.instance_types import max_connections
-from infra.local.cloud.specs.databases import ADMINISTRATOR, DatabaseInstanceSpec
+from infra.local.cloud.specs.accounts import ADMINISTRATOR
+from infra.local.cloud.specs.databases import DatabaseInstanceSpec
 
 LIMITS = (1.0, 1024)
 """Cores and MiB of every instance."""

@@ -14,7 +14,7 @@ CHECK_TIMEOUTS = Span(1, 300)
 CHECK_THRESHOLDS = Span(2, 10)
 WEIGHTS = Span(0, 100)
 TIMEOUTS = Span(1, 600)
-RULE_PRIORITIES = Span(1, 10000)
+LISTENER_PRIORITIES = Span(1, 10000)
 CONDITIONS = Span(1, 10)
 FINAL_ACTIONS = ("ForwardGroup", "Redirect", "FixedResponse")
 """What a rule ends with."""

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra.local.cloud.records import fixed, fixed_reference, reference, secret
+from infra.local.cloud.specs.accounts import ADMINISTRATOR
 from infra.local.cloud.specs.forms import Form
 
-ADMINISTRATOR = "yw_cloud"
-"""The cloud's own account in every cache."""
 RIGHTS = {
     # Neither may administer the instance; the cloud keeps that for itself.
     "RoleReadWrite": "+@all -@admin",

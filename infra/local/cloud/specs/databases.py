@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra.local.cloud.records import fixed, fixed_reference, reference, secret
+from infra.local.cloud.specs.accounts import ADMINISTRATOR
 from infra.local.cloud.specs.forms import Form, Span
 
-ADMINISTRATOR = "yw_cloud"
-"""The cloud's own account in every instance."""
 STORAGE_GB = Span(5, 64000)
 _ACCOUNT_NAME = Form(
     "2 to 63 lower-case letters, digits and underscores, a letter first, no underscore last",
@@ -26,6 +25,10 @@ _DATABASE_NAME = Form(
     longest=64,
 )
 _RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
+
+
+ACCOUNT_NAME_RULE = f"{_ACCOUNT_NAME.says}; no reserved name"
+DATABASE_NAME_RULE = f"{_DATABASE_NAME.says}; no reserved name"
 
 
 def account_name_fault(name: str) -> str | None:

@@ -16,7 +16,7 @@ from infra.local.cloud.errors import CloudError, refuse
 from infra.local.cloud.instance_types import cache_memory_mib, host_type, max_connections, type_with_limits
 from infra.local.cloud.object_store import bucket_policy
 from infra.local.cloud.settings import CloudSettings
-from infra.local.cloud.specs.passwords import password_fault
+from infra.local.cloud.specs.accounts import password_fault
 from infra.local.cloud.zones import Name, NameServer, resolve
 from infra.local.images.sources import Source, debian_sources
 from infra.plan import TRACKED, read

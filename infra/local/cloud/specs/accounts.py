@@ -1,9 +1,12 @@
-"""Passwords of accounts, of databases and caches alike."""
+"""What accounts have in common, of databases and caches: their passwords, and whose name is the cloud's own."""
 
 from __future__ import annotations
 
 import re
 
+ADMINISTRATOR = "yw_cloud"
+"""The cloud's own account in every instance and cache."""
+PASSWORD_RULE = "8 to 32 characters, three of four kinds"  # noqa: S105
 SPECIAL = "!@#$%^&*()_+-="
 _CLASSES = ("[a-z]", "[A-Z]", "[0-9]", f"[{re.escape(SPECIAL)}]")
 
