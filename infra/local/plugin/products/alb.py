@@ -22,11 +22,12 @@ from infra.local.cloud.specs.balancers import (
     ServerGroupSpec,
     zones_fault,
 )
-from infra.local.cloud.specs.forms import PORTS
+from infra.local.cloud.specs.forms import PORTS, Form
 from infra.local.plugin.products.cas import CERTIFICATE
 from infra.local.plugin.rules import (
     ClassRules,
     Failure,
+    form,
     items,
     known,
     needs,
@@ -46,7 +47,9 @@ SERVER_GROUP = "alicloud:alb/serverGroup:ServerGroup"
 LISTENER = "alicloud:alb/listener:Listener"
 RULE = "alicloud:alb/rule:Rule"
 HEALTH = "healthCheckConfig"
-NAMED = r"[A-Za-z\u4e00-\u9fff][\w\u4e00-\u9fff.-]*"
+NAME = Form(
+    "2 to 128 characters, a letter first", pattern=r"[A-Za-z\u4e00-\u9fff][\w\u4e00-\u9fff.-]*", shortest=2, longest=128
+)
 
 
 def _two_zones(inputs: Values) -> Failure | None:
@@ -197,14 +200,7 @@ RULES: dict[str, ClassRules] = {
     LOAD_BALANCER: ClassRules(
         LOAD_BALANCER,
         rules=(
-            text(
-                "loadBalancerName",
-                "[P] alb_load_balancer",
-                pattern=NAMED,
-                shortest=2,
-                longest=128,
-                says="2 to 128 characters, a letter first",
-            ),
+            form("loadBalancerName", "[P] alb_load_balancer", NAME),
             one_of("addressType", "[P] alb_load_balancer", "Internet", "Intranet"),
             one_of("addressAllocatedMode", "[P] alb_load_balancer", "Fixed", "Dynamic"),
             one_of("loadBalancerEdition", "[P] alb_load_balancer", *EDITIONS),
@@ -228,14 +224,7 @@ RULES: dict[str, ClassRules] = {
     SERVER_GROUP: ClassRules(
         SERVER_GROUP,
         rules=(
-            text(
-                "serverGroupName",
-                "[P] alb_server_group",
-                pattern=NAMED,
-                shortest=2,
-                longest=128,
-                says="2 to 128 characters, a letter first",
-            ),
+            form("serverGroupName", "[P] alb_server_group", NAME),
             one_of("protocol", "[P] alb_server_group", "HTTP", "HTTPS", "gRPC", "GRPC"),
             one_of("scheduler", "[P] alb_server_group", "Wrr", "Wlc", "Sch", "Uch"),
             one_of("serverGroupType", "[P] alb_server_group", "Instance", "Ip", "Fc"),
@@ -281,14 +270,7 @@ RULES: dict[str, ClassRules] = {
     RULE: ClassRules(
         RULE,
         rules=(
-            text(
-                "ruleName",
-                "[P] alb_rule",
-                pattern=NAMED,
-                shortest=2,
-                longest=128,
-                says="2 to 128 characters, a letter first",
-            ),
+            form("ruleName", "[P] alb_rule", NAME),
             within("priority", "[P] alb_rule", LISTENER_PRIORITIES),
             items("ruleActions", "[A] quotas", 1, 5),
             items("ruleConditions", "[A] quotas", CONDITIONS.low, CONDITIONS.high),
