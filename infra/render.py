@@ -42,7 +42,7 @@ STAND_INS: Mapping[str, Any] = {
     "certificate": "-----BEGIN CERTIFICATE-----\nstands in\n-----END CERTIFICATE-----\n",
     "certificateKey": "-----BEGIN PRIVATE KEY-----\nstands in\n-----END PRIVATE KEY-----\n",  # gitleaks:allow
     "authorityCertificate": "",
-    "sshPublicKey": "ssh-ed25519 stands-in",
+    "sshPublicKey": "ssh-ed25519 standsIn",
     "nameServers": [],
     "objectEndpoint": "https://oss.render.yiwang.internal",
     "seed": "0" * 64,

@@ -19,9 +19,9 @@ from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.settings import CloudSettings
 from infra.local.images.build import build_images, images_are_current
 from infra.local.plugin.install import install as install_plugin
+from infra.local.recovery import cancel_stale_lock, mend_backend, recover, take_down
 from infra.names import StackName
 from infra.outputs import EnvironmentOutputs, TenantOutputs
-from infra.recovery import cancel_stale_lock, mend_backend, recover, take_down
 from infra.registry import Registry, load_registry
 from infra.services import IDENTITY
 from tools import environment as environments

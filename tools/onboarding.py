@@ -16,8 +16,8 @@ import httpx
 
 from infra import plan as plans
 from infra.engine import Engine
+from infra.local.recovery import recover
 from infra.outputs import EnvironmentOutputs, HostOutputs, TenantOutputs
-from infra.recovery import recover
 from infra.registry import Division, Registry, load_registry, with_status, write_overlay
 from infra.stacks import cells_in_use
 from tools.environment import must_run

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pulumi import _types as sdk_types
 
-from infra.local.plugin import class_rules
+from infra.local.plugin import lookup
 from infra.local.plugin.check import check_object
 from infra.local.plugin.classes import ResourceClass, Type, provider_inputs, resource_class, tokens
 from infra.local.plugin.values import UNKNOWN
@@ -19,7 +19,7 @@ from infra.render import SECRET as SECRET_MARK
 from infra.render import UNKNOWN as UNKNOWN_MARK
 from infra.render import render
 
-IN_USE = sorted(rules.token for rules in class_rules.every_rule() if not rules.refused)
+IN_USE = sorted(rules.token for rules in lookup.every_rule() if not rules.refused)
 SCOPES = ("foundation", "cell-core", "cell-a", "zhejiang", "hangzhou")
 STACKS = [f"{environment}.{scope}" for environment in ("prod", "test-render") for scope in SCOPES]
 
@@ -113,7 +113,7 @@ def test_our_programs_pass_the_checks(stack: str) -> None:
     for resource in declared:
         inputs = unmarked(resource.inputs)
         failures = [*check_object(inputs, resource_class(resource.type).inputs)]
-        failures += class_rules.rules_of(resource.type).failures(inputs)
+        failures += lookup.rules_of(resource.type).failures(inputs)
         refused += [f"{resource.name}: {failure.path} {failure.reason}" for failure in failures]
     assert refused == []
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 from infra.engine import REPOSITORY
 
@@ -65,3 +68,28 @@ def test_an_import_from_a_later_stage_is_seen(tmp_path: Path) -> None:
         "monitoring/a.py: loadtests.run",
         "tools/a.py: tests.support.living.Living",
     ]
+
+
+def imports_within(root: Path, package: str) -> dict[str, set[str]]:
+    """Module → modules of the package that it imports, wherever in its text: a late import closes a circle, too."""
+    sources = {_module(path.relative_to(root)): path.read_text() for path in (root / package).rglob("*.py")}
+    return {
+        module: {name if name in sources else name.rpartition(".")[0] for name in imported(source)} & {*sources}
+        for module, source in sources.items()
+    }
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_the_local_cloud_imports_in_no_circle() -> None:
+    TopologicalSorter(imports_within(REPOSITORY, "infra/local")).prepare()
+
+
+def test_a_circle_is_seen(tmp_path: Path) -> None:
+    for path, line in {"a/b.py": "from a.c import thing", "a/c.py": "def late():\n    from a import b"}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(line)
+    with pytest.raises(CycleError):
+        TopologicalSorter(imports_within(tmp_path, "a")).prepare()

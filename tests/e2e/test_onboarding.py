@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.engine import EngineError
-from infra.recovery import recover
+from infra.local.recovery import recover
 from tests.e2e.clients import trust
 from tests.e2e.units import main_pids
 from tests.support.living import CHUNAN, Living, preview, touched

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from jinja2 import Environment, StrictUndefined
 
-from infra.local.cloud.balancers import HealthCheck, ListenerSpec, Parts, Server, ServerGroupSpec, render
+from infra.local.cloud.balancers.configuration import Parts, render
 from infra.local.cloud.records import Owner, Record
+from infra.local.cloud.specs.balancers import HealthCheck, ListenerSpec, Server, ServerGroupSpec
 from infra.services import named
 from tests.integration.backends import free_port, listening, start, stop
 from tests.integration.network import REPOSITORY

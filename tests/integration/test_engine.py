@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from infra.engine import EngineError
-from infra.local.cloud.buckets import UserSpec
 from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.records import Owner
+from infra.local.cloud.specs.buckets import UserSpec
 from infra.local.plugin.inventory import things
-from infra.recovery import cancel_stale_lock, compare, read_state, recover, take_down
+from infra.local.recovery import cancel_stale_lock, compare, read_state, recover, take_down
 from tests.integration.small_project import SmallProject
 from tests.support.waiting import wait_until
 

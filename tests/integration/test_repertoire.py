@@ -17,9 +17,9 @@ import pytest
 
 from infra.engine import CHANGE
 from infra.local.cloud.cloud import Cloud
-from infra.local.cloud.kept import KeptSpec
+from infra.local.cloud.specs.kept import KeptSpec
 from infra.local.plugin.inventory import Thing, things
-from infra.recovery import compare, read_state, recover
+from infra.local.recovery import compare, read_state, recover
 from tests.integration.small_project import PRELUDE, SmallProject
 from tests.support.repertoire import lines
 

@@ -14,7 +14,7 @@ import pytest
 
 from infra.engine import REPOSITORY
 from infra.folder import cache
-from infra.recovery import cancel_stale_lock, compare, read_state, recover
+from infra.local.recovery import cancel_stale_lock, compare, read_state, recover
 from tests.support.living import Living, preview, temporary_stack
 from tests.support.waiting import wait_until
 

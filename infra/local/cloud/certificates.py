@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -15,15 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.kind import Kind
-from infra.local.cloud.records import Record, fixed, secret
-
-
-@dataclass(frozen=True)
-class CertificateSpec:
-    name: str = fixed()
-    certificate: str = ""  # PEM, the leaf first
-    private_key: str = secret("")
-    tags: Mapping[str, str] | None = None
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.certificates import CertificateSpec
 
 
 class Certificates(Kind[CertificateSpec]):

@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infra.local.cloud.balancers import BalancerContainers, Balancers, ListenerRules, Listeners, ServerGroups
+from infra.local.cloud.balancers.instances import Balancers
+from infra.local.cloud.balancers.listeners import ListenerRules, Listeners
+from infra.local.cloud.balancers.server_groups import ServerGroups
 from infra.local.cloud.buckets import AccessKeys, Buckets, Policies, PolicyAttachments, Users
 from infra.local.cloud.caches import CacheAccounts, Caches
 from infra.local.cloud.certificates import Certificates
+from infra.local.cloud.container_kind import ContainerKind
 from infra.local.cloud.containers import Seen, forget_before_boot, run_podman, unmount
 from infra.local.cloud.context import RUNNING, STOPPED, Context, boot_id
-from infra.local.cloud.databases import DatabaseAccounts, DatabaseInstances, Databases, Grants
+from infra.local.cloud.databases.accounts import DatabaseAccounts
+from infra.local.cloud.databases.databases import Databases
+from infra.local.cloud.databases.grants import Grants
+from infra.local.cloud.databases.instances import DatabaseInstances
 from infra.local.cloud.firewall import Firewall, SecurityGroups, SecurityRules
 from infra.local.cloud.front_door import FrontDoor
 from infra.local.cloud.host_view import HostView
@@ -30,14 +35,7 @@ from infra.local.cloud.object_store import ObjectStore
 from infra.local.cloud.records import Record, Status
 from infra.local.cloud.running import Running
 from infra.local.cloud.settings import CloudSettings
-from infra.local.cloud.zones import (
-    NameServer,
-    PrivateZones,
-    PublicDomains,
-    PublicRecords,
-    ZoneAttachments,
-    ZoneRecords,
-)
+from infra.local.cloud.zones import NameServer, PrivateZones, PublicDomains, PublicRecords, ZoneAttachments, ZoneRecords
 
 _KINDS: tuple[type[Kind[Any]], ...] = (
     *(Networks, Switches, SecurityGroups, SecurityRules, KeyPairs, Hosts),
@@ -47,7 +45,6 @@ _KINDS: tuple[type[Kind[Any]], ...] = (
     *(PrivateZones, ZoneAttachments, ZoneRecords, PublicDomains, PublicRecords, KeptThings),
 )
 SomeKind = TypeVar("SomeKind", bound=Kind[Any])
-_RUNNING_KINDS = ("Host", "DatabaseInstance", "Cache", "Balancer")
 
 
 class Cloud:
@@ -55,15 +52,15 @@ class Cloud:
 
     def __init__(self, root: Path, environment: str) -> None:
         self.environment = environment
-        self._context = Context(root, environment, {kind.name: kind.spec_type for kind in _KINDS})
+        specs = {kind.name: kind.spec_type for kind in _KINDS}
+        self._context = Context(root, environment, specs, {kind.name: kind.not_found for kind in _KINDS})
+        self._kinds: dict[str, Kind[Any]] = {}
         self._firewall = Firewall(self._context)
         self._name_server = NameServer(self._context)
-        self._balancer_containers = BalancerContainers(self._context)
         self._front_door = FrontDoor(self._context)
         self._object_store = ObjectStore(self._context)
         self.host_view = HostView(self._context)
         self.keeper = Keeper(self._context)
-        self._wire()
         self.networks = self._kind(Networks)
         self.switches = self._kind(Switches)
         self.security_groups = self._kind(SecurityGroups)
@@ -92,17 +89,18 @@ class Cloud:
         self.public_domains = self._kind(PublicDomains)
         self.public_records = self._kind(PublicRecords)
         self.kept = self._kind(KeptThings)
+        self._wire()
 
     def _kind(self, kind: type[SomeKind]) -> SomeKind:
         made = kind(self._context)
-        self._context.kinds[made.name] = made
+        self._kinds[made.name] = made
         return made
 
     def _wire(self) -> None:
         context = self._context
         context.renew_firewall = self._firewall.renew
         context.renew_names = self._name_server.renew
-        context.renew_balancers = self._balancer_containers.renew
+        context.renew_balancers = self.balancers.renew
         context.renew_front_door = self._front_door.renew
         context.renew_object_store = self._object_store.renew
         context.host_view_options = self.host_view.options
@@ -118,7 +116,7 @@ class Cloud:
         self._context.store.set_fact("settings", json.dumps(dataclasses.asdict(settings), sort_keys=True))
 
     def kind(self, name: str) -> Kind[Any]:
-        return self._context.kinds[name]
+        return self._kinds[name]
 
     def inventory(self) -> list[Record[Any]]:
         """Every record, with the stack and the logical name of its owner."""
@@ -148,8 +146,7 @@ class Cloud:
         context = self._context
         if context.stopped:
             return False
-        wanted = [record for kind in _RUNNING_KINDS for record in context.store.of_kind(kind) if record.ready]
-        if context.vpc is None or not wanted:
+        if context.vpc is None or not self._to_run():
             return True
         if context.store.count("Host") and not self.host_view.answers():
             return False
@@ -210,27 +207,22 @@ class Cloud:
         if context.vpc is None or not context.vpc.ready:
             return []
         things = [Running("name server", self._name_server.container_name, self._name_server.start)]
-        things += [self._running(record) for record in context.store.of_kind(*_RUNNING_KINDS) if record.ready]
+        things += [self._running(kind, record) for kind, record in self._to_run()]
         if context.store.count("Bucket"):
             things.append(Running("object store", self._object_store.container_name, self._object_store.make_run))
         return [*things, Running("front door", self._front_door.container_name, self._front_door.renew)]
 
-    def _running(self, record: Record[Any]) -> Running:
-        runs: dict[str, Callable[[Record[Any], Seen | None], bool]] = {
-            "Host": self.hosts.run,
-            "DatabaseInstance": self.database_instances.run,
-            "Cache": self.caches.run,
-            "Balancer": self._balancer_containers.renew_one,
-        }
-        run = runs[record.kind]
+    def _to_run(self) -> list[tuple[ContainerKind[Any], Record[Any]]]:
+        """Every thing that is a container, with its kind."""
+        kinds = {kind.name: kind for kind in self._kinds.values() if isinstance(kind, ContainerKind)}
+        return [(kinds[record.kind], record) for record in self._context.store.of_kind(*kinds) if record.ready]
 
+    def _running(self, kind: ContainerKind[Any], record: Record[Any]) -> Running:
         def run_current(seen: Seen | None) -> bool:
             current = self._context.store.get(record.id)  # it may have changed, or gone, since it was listed
-            return current is not None and current.ready and run(current, seen)
+            return current is not None and current.ready and kind.run(current, seen)
 
-        physical = record.spec.name if record.kind == "Host" else record.id
-        label = f"{record.kind} {record.owner.name}"
-        return Running(label, self._context.containers.name(physical), run_current, record.id)
+        return Running(f"{record.kind} {record.owner.name}", kind.container_name(record), run_current, record.id)
 
     def revive(self, things: list[Running]) -> list[tuple[Running, Exception | None]]:
         """Run again those that have died, and say what came of each. Left alone, and out of the answer, is what lives,
@@ -263,7 +255,7 @@ class Cloud:
             forget_before_boot()
             seen = context.containers.seen()
             # Databases write what they hold before they end; nothing else has anything to lose.
-            databases = {context.containers.name(record.id) for record in context.store.of_kind("DatabaseInstance")}
+            databases = {self.database_instances.container_name(record) for record in self.database_instances.list()}
             with ThreadPoolExecutor(max_workers=4) as pool:
                 for name, container in seen.items():
                     pool.submit(context.containers.remove, name, container, 15 if name in databases else 0)
@@ -288,9 +280,10 @@ class Cloud:
         name = getattr(record.spec, "name", "") or record.owner.name
         if not record.ready:
             return Status(record.id, record.kind, record.owner, name, "Creating", address)
-        if record.kind not in _RUNNING_KINDS:
+        kind = self._kinds[record.kind]
+        if not isinstance(kind, ContainerKind):
             return Status(record.id, record.kind, record.owner, name, "Available", address)
-        container = seen.get(self._running(record).container)
+        container = seen.get(kind.container_name(record))
         state = "Missing" if container is None else "Running" if container.alive else "Stopped"
         if container is None and self._context.stopped:
             state = "Stopped"

@@ -152,6 +152,10 @@ class Containers:
         done = run_podman("logs", "--tail", str(lines), name, check=False)
         return (done.stdout + done.stderr).strip()
 
+    def unanswered(self, name: str, what: str, error: Exception) -> CloudError:
+        """The error of one that runs and does not answer, with the last that it said."""
+        return CloudError("InternalError", f"{what} does not answer: {error}\n{self.logs(name)}")
+
 
 @contextlib.contextmanager
 def _machine_lock() -> Iterator[None]:

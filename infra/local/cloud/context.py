@@ -6,19 +6,16 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from infra.local.cloud.containers import Containers
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, Missing
 from infra.local.cloud.records import Record
 from infra.local.cloud.settings import CloudSettings
 from infra.local.cloud.store import Store
-
-if TYPE_CHECKING:
-    from infra.local.cloud.kind import Kind
 
 Made = TypeVar("Made")
 
@@ -29,12 +26,17 @@ _GATEWAY, _NAME_SERVER, _OBJECT_STORE = 1, 2, 3
 
 
 class Context:
-    def __init__(self, root: Path, environment: str, specs: dict[str, type[Any]]) -> None:
+    """`specs` has the type of each kind's specifications, `not_found` the code that each kind answers for what is none
+    of its things."""
+
+    def __init__(
+        self, root: Path, environment: str, specs: Mapping[str, type[Any]], not_found: Mapping[str, str]
+    ) -> None:
         self.root = root.resolve()
         self.environment = environment
         self.store = Store(self.root, specs)
         self.containers = Containers(environment)
-        self.kinds: dict[str, Kind[Any]] = {}
+        self._not_found = not_found
         # Renewed by the part that owns them; kinds call these and need not know one another.
         self.renew_firewall: Callable[[], None] = lambda: None
         self.renew_names: Callable[[], None] = lambda: None
@@ -131,8 +133,7 @@ class Context:
     def require_kind(self, kind: str, identity: str, asker: str) -> Record[Any]:
         record = self.store.get(identity)
         if record is None or record.kind != kind:
-            code = self.kinds[kind].not_found if kind in self.kinds else "InvalidResource.NotFound"
-            raise CloudError(code, f"{asker}: {kind} {identity} does not exist")
+            raise Missing(self._not_found[kind], f"{asker}: {kind} {identity} does not exist")
         return record
 
     def labels(self, record: Record[Any]) -> tuple[tuple[str, str], ...]:

@@ -13,3 +13,13 @@ class CloudError(Exception):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+
+
+class Missing(CloudError):
+    """What a thing refers to does not exist."""
+
+
+def refuse(code: str, what: str, fault: str | None) -> None:
+    """Refuse where a value is wrong: `fault` says how, and follows what it is."""
+    if fault:
+        raise CloudError(code, f"{what} {fault}")

@@ -11,20 +11,23 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from infra.local.cloud.context import Context
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, refuse
 from infra.local.cloud.kind import Kind
 from infra.local.cloud.networks import network_of
-from infra.local.cloud.records import Record, fixed, fixed_reference
-
-
-@dataclass(frozen=True)
-class SecurityGroupSpec:
-    vpc_id: str = fixed_reference("Network")
-    name: str = ""
-    description: str = ""
-    security_group_type: str = "normal"  # normal or enterprise
-    inner_access_policy: str = "Accept"  # whether members of a normal group reach one another
-    tags: Mapping[str, str] | None = None
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.firewall import (
+    ALL_PORTS,
+    DIRECTIONS,
+    GROUP_TYPES,
+    INNER_ACCESS,
+    POLICIES,
+    RULE_PRIORITIES,
+    SecurityGroupSpec,
+    SecurityRuleSpec,
+    port_range,
+    port_range_fault,
+    ports_fault,
+)
 
 
 class SecurityGroups(Kind[SecurityGroupSpec]):
@@ -35,26 +38,13 @@ class SecurityGroups(Kind[SecurityGroupSpec]):
     not_found = "InvalidSecurityGroupId.NotFound"
 
     def check(self, record: Record[SecurityGroupSpec]) -> None:
-        if record.spec.security_group_type not in ("normal", "enterprise"):
+        if record.spec.security_group_type not in GROUP_TYPES:
             raise CloudError("InvalidSecurityGroupType", f"{record.owner.name}: {record.spec.security_group_type!r}")
-        if record.spec.inner_access_policy not in ("Accept", "Drop"):
+        if record.spec.inner_access_policy not in INNER_ACCESS:
             raise CloudError("InvalidInnerAccessPolicy", f"{record.owner.name}: {record.spec.inner_access_policy!r}")
 
     def after_change(self, record: Record[SecurityGroupSpec]) -> None:
         self.context.renew_firewall()
-
-
-@dataclass(frozen=True)
-class SecurityRuleSpec:
-    security_group_id: str = fixed_reference("SecurityGroup")
-    type: str = fixed("ingress")  # ingress or egress
-    ip_protocol: str = fixed("tcp")  # tcp, udp, icmp, gre or all
-    port_range: str = fixed("-1/-1")
-    cidr_ip: str = fixed("")
-    source_security_group_id: str = fixed_reference("SecurityGroup", "")
-    policy: str = fixed("accept")
-    priority: int = fixed(1)
-    description: str = ""
 
 
 class SecurityRules(Kind[SecurityRuleSpec]):
@@ -71,38 +61,26 @@ class SecurityRules(Kind[SecurityRuleSpec]):
 
     def check(self, record: Record[SecurityRuleSpec]) -> None:
         spec, owner = record.spec, record.owner.name
-        if spec.type not in ("ingress", "egress") or spec.policy not in ("accept", "drop"):
+        if spec.type not in DIRECTIONS or spec.policy not in POLICIES:
             raise CloudError("InvalidParameter", f"rule {owner}: type {spec.type!r}, policy {spec.policy!r}")
         if spec.ip_protocol not in ("tcp", "udp", "icmp", "gre", "all"):
             raise CloudError("InvalidIpProtocol.ValueNotSupported", f"rule {owner}: {spec.ip_protocol!r}")
-        if not 1 <= spec.priority <= 100:
-            message = f"rule {owner}: priority {spec.priority}, not 1 to 100"
+        if spec.priority not in RULE_PRIORITIES:
+            message = f"rule {owner}: priority {spec.priority}, not {RULE_PRIORITIES}"
             raise CloudError("InvalidPriority.ValueNotSupported", message)
         if bool(spec.cidr_ip) == bool(spec.source_security_group_id):
             message = f"rule {owner}: exactly one of cidr_ip and source_security_group_id"
             raise CloudError("InvalidParameter.SourceCidr", message)
         if spec.cidr_ip:
             network_of(spec.cidr_ip, "InvalidSourceCidrIp.Malformed")
-        _ports(spec, owner)
+        ports = ports_fault(spec.ip_protocol, spec.port_range) or port_range_fault(spec.port_range)
+        refuse("InvalidPortRange.Malformed", f"rule {owner}: port_range", ports)
         siblings = [other for other in self.list() if other.spec.security_group_id == spec.security_group_id]
         if len(siblings) >= 200 and record.id not in {other.id for other in siblings}:
             raise CloudError("AuthorizationLimitExceed", f"rule {owner}: its group has 200 rules, the quota")
 
     def after_change(self, record: Record[SecurityRuleSpec]) -> None:
         self.context.renew_firewall()
-
-
-def _ports(spec: SecurityRuleSpec, owner: str) -> tuple[int, int] | None:
-    """First and last port; None for every port. tcp and udp must name theirs."""
-    match = re.fullmatch(r"(-?\d+)/(-?\d+)", spec.port_range)
-    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
-    if spec.ip_protocol in ("tcp", "udp"):
-        if not 1 <= first <= last <= 65535:
-            raise CloudError("InvalidPortRange.Malformed", f"rule {owner}: {spec.port_range!r} for {spec.ip_protocol}")
-        return first, last
-    if (first, last) != (-1, -1):
-        raise CloudError("InvalidPortRange.Malformed", f"rule {owner}: {spec.ip_protocol} takes -1/-1")
-    return None
 
 
 # --- what is guarded
@@ -243,11 +221,11 @@ def _compiled(
             who = ""
         else:
             who = f"ip {end} {_addresses(peers) if peers else IPv4Network(spec.cidr_ip)} "
-        yield f"{who}{_traffic(spec, rule.owner.name)}{spec.policy}"
+        yield f"{who}{_traffic(spec)}{spec.policy}"
 
 
-def _traffic(spec: SecurityRuleSpec, owner: str) -> str:
-    ports = _ports(spec, owner)
+def _traffic(spec: SecurityRuleSpec) -> str:
+    ports = None if spec.port_range == ALL_PORTS else port_range(spec.port_range)
     if ports:
         first, last = ports
         return f"{spec.ip_protocol} dport {first if first == last else f'{first}-{last}'} "

@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 
 from infra.local.cloud import haproxy
-from infra.local.cloud.balancers import wait_for_port
 from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
 from infra.local.cloud.errors import CloudError
@@ -55,7 +54,7 @@ class FrontDoor:
                 made = self._context.containers.ensure(self._container(), present)
             told = haproxy.take_up(self.folder, self._reload, self._run_anew, "the front door")
             if made:
-                wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")
+                haproxy.wait_for_port("127.0.0.1", self._context.settings.site_port, "the front door")
             return changed or made or told
 
     def _run_anew(self) -> None:

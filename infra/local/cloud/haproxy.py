@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.local.cloud.context import write_atomically
 from infra.local.cloud.errors import CloudError
@@ -125,3 +125,12 @@ def _awaited(folder: Path, seconds: float, waiting: Callable[[bool | None], bool
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
     return again(serves, folder)
+
+
+def wait_for_port(address: str, port: int, what: str, seconds: float = 20) -> None:
+    failing = retry_if_exception_type(OSError)
+    again = retry(stop=stop_after_delay(seconds), wait=wait_fixed(0.05), retry=failing, reraise=True)
+    try:
+        again(lambda: socket.create_connection((address, port), timeout=2).close())()
+    except OSError as error:
+        raise CloudError("InternalError", f"{what} does not listen on {address}:{port}: {error}") from error

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.cloud.container_kind import ContainerKind
 from infra.local.cloud.containers import Container, Seen, mount_overlay, run_podman, unmount
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, Missing, refuse
 from infra.local.cloud.instance_types import host_type, type_with_limits
 from infra.local.cloud.kind import Kind
-from infra.local.cloud.networks import allocate_address
-from infra.local.cloud.records import Record, fixed, fixed_reference, reference
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.hosts import GROUPS_OF_A_HOST, HOST_NAME, HostSpec, KeyPairSpec, public_key_fault
 from infra.local.images import BASE_IMAGE
 
-_HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
-_PUBLIC_KEY = re.compile(r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+) [A-Za-z0-9+/=]+( |$)")
 _USERS = ("root", "ecs-user")
 # What a virtual machine has and a container lacks by default: raw sockets, and its own network's rules.
 JOURNAL = "var/log/journal"
 """On the host's own disk, below its root."""
 _CAPABILITIES = ("--cap-add", "NET_RAW,NET_ADMIN,AUDIT_WRITE,SYS_PTRACE")
-
-
-@dataclass(frozen=True)
-class KeyPairSpec:
-    name: str = fixed()
-    public_key: str = fixed()
-    tags: Mapping[str, str] | None = None
 
 
 class KeyPairs(Kind[KeyPairSpec]):
@@ -46,98 +36,61 @@ class KeyPairs(Kind[KeyPairSpec]):
         return spec.name
 
     def check(self, record: Record[KeyPairSpec]) -> None:
-        if not _PUBLIC_KEY.match(record.spec.public_key.strip()):
-            raise CloudError("InvalidPublicKeyBody.Malformed", f"key pair {record.spec.name}: no OpenSSH public key")
+        fault = public_key_fault(record.spec.public_key)
+        refuse("InvalidPublicKeyBody.Malformed", f"public key of pair {record.spec.name}", fault)
 
 
-@dataclass(frozen=True)
-class HostSpec:
-    """`name` is the instance's and the host's name, unique in the environment."""
-
-    name: str = fixed()
-    instance_type: str = ""
-    switch_id: str = fixed_reference("Switch", "")
-    security_group_ids: tuple[str, ...] = reference("SecurityGroup", ())
-    key_name: str = ""
-    private_ip: str = fixed("")
-    image_id: str = ""
-    user_data: str = ""
-    deletion_protection: bool = False
-    description: str = ""
-    tags: Mapping[str, str] | None = None
-
-
-class Hosts(Kind[HostSpec]):
+class Hosts(ContainerKind[HostSpec]):
     name = "Host"
     prefix = "i"
     spec_type = HostSpec
     not_found = "InvalidInstanceId.NotFound"
+    word = "host"
+    folder_name = "hosts"
+    protection_code = "InvalidOperation.DeletionProtection"
 
     def physical(self, spec: HostSpec) -> str:
         return spec.name
 
-    def further_targets(self, spec: HostSpec) -> tuple[str, ...]:
-        pair = self.store.by_physical("KeyPair", spec.key_name) if spec.key_name else None
-        return (pair.id,) if pair else ()
-
     def check(self, record: Record[HostSpec]) -> None:
         spec = record.spec
-        if not _HOST_NAME.match(spec.name):
-            message = f"{spec.name!r}: a host's name is lower-case letters, digits and hyphens, 63 at most"
-            raise CloudError("InvalidHostName.Malformed", message)
+        refuse("InvalidHostName.Malformed", f"host name {spec.name!r}", HOST_NAME.fault(spec.name))
         host_type(spec.instance_type)
-        if not 1 <= len(spec.security_group_ids) <= 10:
-            raise CloudError("InvalidSecurityGroupId", f"host {spec.name}: in 1 to 10 security groups")
+        if len(spec.security_group_ids) not in GROUPS_OF_A_HOST:
+            raise CloudError("InvalidSecurityGroupId", f"host {spec.name}: in {GROUPS_OF_A_HOST} security groups")
         if spec.key_name and self.store.by_physical("KeyPair", spec.key_name) is None:
             message = f"host {spec.name}: key pair {spec.key_name} does not exist"
-            raise CloudError("InvalidKeyPairName.NotFound", message)
+            raise Missing("InvalidKeyPairName.NotFound", message)
 
-    def check_delete(self, record: Record[HostSpec]) -> None:
-        if record.spec.deletion_protection:
-            message = f"host {record.spec.name} is protected from deletion: set deletion_protection to false first"
-            raise CloudError("InvalidOperation.DeletionProtection", message)
+    def attributes(self, record: Record[HostSpec]) -> Mapping[str, Any]:
+        return self.placed(record, record.spec.switch_id, dns_name="", wanted=record.spec.private_ip)
 
     def realise(self, record: Record[HostSpec]) -> Mapping[str, Any]:
-        spec = record.spec
-        address = allocate_address(self.context, spec.switch_id, record.id, wanted=spec.private_ip)
-        seen = self.context.containers.look(self.container_name(record))
+        attributes, seen = self.attributes(record), self.look(record)
         if seen is None:
             # Released by hand, or new: it starts with a fresh disk. A stopped environment never comes here.
             self._drop_disk(record)
-        attributes = {"address": address, "addresses": [address], "status": "Running"}
         self.run(dataclasses.replace(record, attributes=attributes), seen)
         return attributes
 
     def after_change(self, record: Record[HostSpec]) -> None:
         self.context.renew_firewall()
 
-    def observe(self, record: Record[HostSpec]) -> Record[HostSpec] | None:
-        if self.context.stopped:
-            return record
-        seen = self.context.containers.look(self.container_name(record))
-        if seen is None:
-            return None
-        limits = self.context.containers.limits(seen)
-        attributes = {**record.attributes, "status": "Running" if seen.alive else "Stopped"}
-        spec = record.spec
+    def observed(self, record: Record[HostSpec], seen: Seen) -> Record[HostSpec]:
+        limits, spec = self.context.containers.limits(seen), record.spec
         if limits and limits != host_type(spec.instance_type).limits(self.context.settings):
             spec = dataclasses.replace(spec, instance_type=type_with_limits(*limits, self.context.settings))
-        return dataclasses.replace(record, spec=spec, attributes=attributes)
+        return super().observed(dataclasses.replace(record, spec=spec), seen)
 
-    def withdraw(self, record: Record[HostSpec]) -> None:
-        self.context.containers.remove(self.container_name(record))
+    def let_go(self, record: Record[HostSpec]) -> None:
         self._drop_disk(record)
-        shutil.rmtree(self.folder(record), ignore_errors=True)
 
     # --- the container
 
     def container_name(self, record: Record[HostSpec]) -> str:
         return self.context.containers.name(record.spec.name)
 
-    def folder(self, record: Record[HostSpec]) -> Path:
-        return self.context.root / "hosts" / record.id
-
-    def run(self, record: Record[HostSpec], seen: Seen | None) -> bool:
+    def run(self, record: Record[HostSpec], seen: Seen | None = None) -> bool:
         """Make the host run with its disk, keys and limits; True where something was done."""
         self._write_keys(record)
         wanted = self._container(record)

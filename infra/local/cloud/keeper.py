@@ -103,6 +103,6 @@ def _end(processes: list[psutil.Process]) -> None:
 def code_version() -> str:
     """Of this package: a keeper of other code is replaced by the next start."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

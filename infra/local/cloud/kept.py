@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.kind import Kind
-from infra.local.cloud.records import Record, fixed, reference
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.kept import KeptSpec
 
 # Quotas that are known, by the provider's type (docs: cloud limits).
 _QUOTAS = {
@@ -16,17 +13,6 @@ _QUOTAS = {
     "alicloud:log/project:Project": 50,
     "alicloud:actiontrail/trail:Trail": 5,
 }
-
-
-@dataclass(frozen=True)
-class KeptSpec:
-    """`type` is the caller's word for the kind; `unique_name` is refused a second time for the same type."""
-
-    type: str = fixed()
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"secret": True})
-    unique_name: str = ""
-    depends_on: tuple[str, ...] = reference("Kept", ())
 
 
 class KeptThings(Kind[KeptSpec]):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic
 
+from infra.local.cloud.context import Context
 from infra.local.cloud.errors import CloudError
-from infra.local.cloud.records import Owner, Record, Spec, fixed_fields, identity, references
-
-if TYPE_CHECKING:
-    from infra.local.cloud.context import Context
+from infra.local.cloud.records import Owner, Record, Spec, fixed_fields, identity, names, references
 
 
 class Kind(Generic[Spec]):
@@ -101,7 +99,7 @@ class Kind(Generic[Spec]):
         return None
 
     def further_targets(self, spec: Spec) -> Iterable[str]:
-        """Ids of things that the spec refers to by name instead of by id."""
+        """Ids of things that the spec refers to in no field of its own."""
         return ()
 
     def check(self, record: Record[Spec]) -> None:
@@ -164,7 +162,9 @@ class Kind(Generic[Spec]):
     def _save(self, record: Record[Spec]) -> None:
         for kind, target in references(record.spec):
             self.context.require_kind(kind, target, f"{self.name} {record.owner.name}")
-        targets = [target for _, target in references(record.spec)] + list(self.further_targets(record.spec))
+        called = [self.store.by_physical(kind, name) for kind, name in names(record.spec)]
+        targets = [target for _, target in references(record.spec)] + [thing.id for thing in called if thing]
+        targets += self.further_targets(record.spec)
         self.store.put(record, self.physical(record.spec), targets)
 
     def _check_quota(self, owner: Owner) -> None:

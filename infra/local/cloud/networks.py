@@ -6,28 +6,20 @@ import dataclasses
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from infra.local.cloud.containers import run_podman
 from infra.local.cloud.context import Context
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, refuse
 from infra.local.cloud.kind import Kind
-from infra.local.cloud.records import Record, fixed, fixed_reference
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.networks import SWITCH_MASKS, NetworkSpec, SwitchSpec, range_fault
 
 _PRIVATE = tuple(IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _FIRST_USABLE = 10  # the cloud keeps each vSwitch's first and last addresses; here also the name server's and store's
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    cidr: str = fixed()
-    name: str = ""
-    description: str = ""
-    tags: Mapping[str, str] | None = None
 
 
 class Networks(Kind[NetworkSpec]):
@@ -114,20 +106,8 @@ def _machine_networks() -> Iterator[tuple[str, IPv4Network]]:
 
 
 def network_of(cidr: str, code: str) -> IPv4Network:
-    try:
-        return IPv4Network(cidr)
-    except ValueError as error:
-        raise CloudError(code, f"{cidr!r}: {error}") from error
-
-
-@dataclass(frozen=True)
-class SwitchSpec:
-    vpc_id: str = fixed_reference("Network")
-    cidr: str = fixed()
-    zone_id: str = fixed()
-    name: str = ""
-    description: str = ""
-    tags: Mapping[str, str] | None = None
+    refuse(code, repr(cidr), range_fault(cidr))
+    return IPv4Network(cidr)
 
 
 class Switches(Kind[SwitchSpec]):
@@ -141,7 +121,7 @@ class Switches(Kind[SwitchSpec]):
         spec = record.spec
         vpc = self.context.require_kind("Network", spec.vpc_id, f"vSwitch {record.owner.name}")
         cidr = network_of(spec.cidr, "InvalidCidrBlock.Malformed")
-        if not cidr.subnet_of(IPv4Network(vpc.spec.cidr)) or not 16 <= cidr.prefixlen <= 29:
+        if not cidr.subnet_of(IPv4Network(vpc.spec.cidr)) or cidr.prefixlen not in SWITCH_MASKS:
             message = f"vSwitch {record.owner.name}: {cidr} is no /16 to /29 inside the VPC's {vpc.spec.cidr}"
             raise CloudError("InvalidCidrBlock", message)
         for other in self.list():

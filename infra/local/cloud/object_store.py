@@ -229,8 +229,7 @@ class ObjectStore:
         try:
             again(self.administrator().list_buckets)()
         except errors as error:
-            logs = self._context.containers.logs(self.container_name)
-            raise CloudError("InternalError", f"the object store does not answer: {error}\n{logs}") from error
+            raise self._context.containers.unanswered(self.container_name, "the object store", error) from error
 
     # --- accounts and policies
 

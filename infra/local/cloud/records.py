@@ -62,6 +62,15 @@ def fixed_reference(kind: str, default: Any = dataclasses.MISSING) -> Any:
     return field(default=default, metadata={"reference": kind, "fixed": True})
 
 
+def named(kind: str, default: Any = dataclasses.MISSING) -> Any:
+    """A field that holds the cloud's own name of a thing of another kind, which is held like one referred to by id."""
+    return field(default=default, metadata={"names": kind})
+
+
+def fixed_name(kind: str, default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"names": kind, "fixed": True})
+
+
 def secret_fields(spec_type: type[Any]) -> frozenset[str]:
     return frozenset(item.name for item in dataclasses.fields(spec_type) if item.metadata.get("secret"))
 
@@ -80,6 +89,28 @@ def references(spec: Any) -> Iterator[tuple[str, str]]:
         for identity in (value,) if isinstance(value, str) else value:
             if identity:
                 yield kind, identity
+
+
+def names(spec: Any) -> Iterator[tuple[str, str]]:
+    """(kind, name) of every thing that `spec` refers to by the cloud's own name for it."""
+    for item in dataclasses.fields(spec):
+        kind, name = item.metadata.get("names"), getattr(spec, item.name)
+        if kind and name:
+            yield kind, name
+
+
+def referring_fields(spec_type: type[Any]) -> dict[str, str]:
+    """Field → kind of what it refers to, by id or by name: what must exist, and stays for as long as this does."""
+    kinds = {
+        item.name: item.metadata.get("reference") or item.metadata.get("names")
+        for item in dataclasses.fields(spec_type)
+    }
+    return {name: kind for name, kind in kinds.items() if kind}
+
+
+def kind_of(spec_type: type[Any]) -> str:
+    """The kind that a specification is of: `HostSpec` is of Host."""
+    return spec_type.__name__.removesuffix("Spec")
 
 
 def identity(prefix: str, environment: str, kind: str, owner: Owner) -> str:

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 from pydantic import TypeAdapter
 
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, Missing
 from infra.local.cloud.records import Owner, Record, secret_fields
 
 # Attributes that are encrypted like the secret fields of specs.
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS addresses (
 class Store:
     """Records of every kind. Thread-safe: a connection a thread; process-safe: WAL and immediate transactions."""
 
-    def __init__(self, root: Path, specs: dict[str, type[Any]]) -> None:
+    def __init__(self, root: Path, specs: Mapping[str, type[Any]]) -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = root / "cloud.sqlite"
         self._locks = root / "locks"
@@ -188,7 +188,7 @@ class Store:
         for target in targets:
             if not connection.execute("SELECT 1 FROM resources WHERE id = ?", (target,)).fetchone():
                 message = f"{record.kind} {record.owner.name}: {target} does not exist"
-                raise CloudError("InvalidResource.NotFound", message)
+                raise Missing("InvalidResource.NotFound", message)
 
     @staticmethod
     def _refuse_dependants(connection: sqlite3.Connection, identity: str) -> None:

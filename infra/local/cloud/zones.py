@@ -5,31 +5,30 @@ Inside the network a private zone that is attached hides a public domain of the 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from infra.local.cloud.containers import Container, Seen
 from infra.local.cloud.context import Context, write_atomically
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, Missing, refuse
 from infra.local.cloud.kind import Kind
-from infra.local.cloud.records import Record, fixed, fixed_reference
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.zones import (
+    DOMAIN,
+    HOST_RECORD,
+    PUBLIC_DOMAIN,
+    PrivateZoneSpec,
+    PublicDomainSpec,
+    PublicRecordSpec,
+    ZoneAttachmentSpec,
+    ZoneRecordSpec,
+    value_fault,
+)
 from infra.local.images import CLOUD_IMAGE
 
-_DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
-_LABELS = re.compile(r"^(@|\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*)$")
 _TYPES = ("A", "CNAME", "TXT", "MX", "PTR", "SRV")
-
-
-@dataclass(frozen=True)
-class PrivateZoneSpec:
-    zone_name: str = fixed()
-    remark: str = ""
-    proxy_pattern: str = "ZONE"
-    tags: Mapping[str, str] | None = None
 
 
 class PrivateZones(Kind[PrivateZoneSpec]):
@@ -43,16 +42,11 @@ class PrivateZones(Kind[PrivateZoneSpec]):
         return spec.zone_name
 
     def check(self, record: Record[PrivateZoneSpec]) -> None:
-        _check_domain(record.spec.zone_name, "Zone.Invalid.Name")
+        name = record.spec.zone_name
+        refuse("Zone.Invalid.Name", f"zone {name!r}", DOMAIN.fault(name))
 
     def after_change(self, record: Record[PrivateZoneSpec]) -> None:
         self.context.renew_names()
-
-
-@dataclass(frozen=True)
-class ZoneAttachmentSpec:
-    zone_id: str = fixed_reference("PrivateZone")
-    vpc_ids: tuple[str, ...] = ()
 
 
 class ZoneAttachments(Kind[ZoneAttachmentSpec]):
@@ -69,17 +63,6 @@ class ZoneAttachments(Kind[ZoneAttachmentSpec]):
 
     def after_change(self, record: Record[ZoneAttachmentSpec]) -> None:
         self.context.renew_names()
-
-
-@dataclass(frozen=True)
-class ZoneRecordSpec:
-    zone_id: str = fixed_reference("PrivateZone")
-    rr: str = "@"
-    type: str = fixed("A")
-    value: str = ""
-    ttl: int = 60
-    priority: int = 0
-    remark: str = ""
 
 
 class ZoneRecords(Kind[ZoneRecordSpec]):
@@ -101,13 +84,6 @@ class ZoneRecords(Kind[ZoneRecordSpec]):
         self.context.renew_names()
 
 
-@dataclass(frozen=True)
-class PublicDomainSpec:
-    domain_name: str = fixed()
-    remark: str = ""
-    tags: Mapping[str, str] | None = None
-
-
 class PublicDomains(Kind[PublicDomainSpec]):
     name = "PublicDomain"
     prefix = "dn"
@@ -118,22 +94,11 @@ class PublicDomains(Kind[PublicDomainSpec]):
         return spec.domain_name
 
     def check(self, record: Record[PublicDomainSpec]) -> None:
-        _check_domain(record.spec.domain_name, "InvalidDomainName.Format")
+        name = record.spec.domain_name
+        refuse("InvalidDomainName.Format", f"domain {name!r}", PUBLIC_DOMAIN.fault(name))
 
     def after_change(self, record: Record[PublicDomainSpec]) -> None:
         self.context.renew_names()
-
-
-@dataclass(frozen=True)
-class PublicRecordSpec:
-    domain_name: str = fixed()
-    rr: str = "@"
-    type: str = "A"
-    value: str = ""
-    ttl: int = 600
-    priority: int = 0
-    status: str = "ENABLE"
-    remark: str = ""
 
 
 class PublicRecords(Kind[PublicRecordSpec]):
@@ -142,14 +107,10 @@ class PublicRecords(Kind[PublicRecordSpec]):
     spec_type = PublicRecordSpec
     not_found = "DomainRecordNotBelongToUser"
 
-    def further_targets(self, spec: PublicRecordSpec) -> tuple[str, ...]:
-        domain = self.store.by_physical("PublicDomain", spec.domain_name)
-        return (domain.id,) if domain else ()
-
     def check(self, record: Record[PublicRecordSpec]) -> None:
         spec = record.spec
         if self.store.by_physical("PublicDomain", spec.domain_name) is None:
-            raise CloudError("InvalidDomainName.NoExist", f"domain {spec.domain_name} does not exist")
+            raise Missing("InvalidDomainName.NoExist", f"domain {spec.domain_name} does not exist")
         _check_record(spec.rr, spec.type, spec.value)
         same = (spec.domain_name, spec.rr, spec.type, spec.value)
         for other in self.list():
@@ -166,23 +127,11 @@ def _same(spec: Any, zone: str) -> tuple[str, str, str, str]:
     return zone, spec.rr, spec.type, spec.value
 
 
-def _check_domain(name: str, code: str) -> None:
-    if not _DOMAIN.match(name):
-        raise CloudError(code, f"{name!r} is no domain name")
-
-
 def _check_record(rr: str, kind: str, value: str) -> None:
     if kind not in _TYPES:
         raise CloudError("Record.Invalid.Type", f"record type {kind!r}, not one of {', '.join(_TYPES)}")
-    if not _LABELS.match(rr):
-        raise CloudError("Record.Invalid.Rr", f"{rr!r} is no host record")
-    if kind == "A":
-        try:
-            IPv4Address(value)
-        except ValueError as error:
-            raise CloudError("Record.Invalid.Value", f"record {rr}: {value!r} is no IPv4 address") from error
-    elif kind in ("CNAME", "MX", "PTR"):
-        _check_domain(value.rstrip("."), "Record.Invalid.Value")
+    refuse("Record.Invalid.Rr", f"host record {rr!r}", HOST_RECORD.fault(rr))
+    refuse("Record.Invalid.Value", f"record {rr}:", value_fault(kind, value))
 
 
 # --- what the network sees

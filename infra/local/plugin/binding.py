@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from infra.local.cloud.errors import CloudError, Missing
 from infra.local.plugin.values import Values
 
 
@@ -19,6 +20,8 @@ class Refused(Exception):
         self.code = code
 
 
+MADE_FIRST = "pass that resource's output, not its name as a text, so that it is made first"
+GOES_FIRST = "delete that first"
 TAKEN = "declare it once, choose another name, or take it over: pulumi import"
 
 
@@ -32,13 +35,18 @@ class Gone(Refused):
 @contextmanager
 def refusals() -> Iterator[None]:
     """The cloud's refusals in the plugin's words."""
-    from infra.local.cloud.errors import CloudError  # late: a preview without changes never loads the cloud
-
     try:
         yield
     except CloudError as error:
-        way = f"; {TAKEN}" if error.code.startswith("EntityAlreadyExist") else ""
-        raise Refused(error.code, error.message + way) from error
+        raise Refused(error.code, error.message + _way_out(error)) from error
+
+
+def _way_out(error: CloudError) -> str:
+    if isinstance(error, Missing):
+        return f"; {MADE_FIRST}"
+    if error.code == "DependencyViolation":
+        return f"; {GOES_FIRST}"
+    return f"; {TAKEN}" if error.code.startswith("EntityAlreadyExist") else ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def name_of(urn: str) -> str:
 
 
 @dataclass(frozen=True)
-class Realised:
+class Actual:
     """A thing as it is: its id, the inputs that would make it so, and what the cloud alone can say of it."""
 
     id: str
@@ -96,42 +104,10 @@ class Realised:
 class Binding(Protocol):
     """All of it may be asked again after a sudden end, and then finishes what it began."""
 
-    def create(self, creation: Creation, inputs: Values) -> Realised: ...
+    def create(self, creation: Creation, inputs: Values) -> Actual: ...
 
-    def read(self, id: str) -> Realised | None: ...
+    def read(self, id: str) -> Actual | None: ...
 
-    def update(self, urn: str, id: str, inputs: Values) -> Realised: ...
+    def update(self, urn: str, id: str, inputs: Values) -> Actual: ...
 
     def delete(self, id: str) -> None: ...
-
-
-MakeId = Callable[[Creation, Values], str]
-Compute = Callable[[str, Values], Values]
-Name = Callable[[Values], str]
-
-
-Protected = Callable[[Values], str | None]
-
-
-def unprotected(inputs: Values) -> str | None:
-    """Why a delete is refused, or nothing."""
-    return None
-
-
-def plain_id(creation: Creation, inputs: Values) -> str:
-    return creation.fresh("local-")
-
-
-def nothing(id: str, inputs: Values) -> Values:
-    return {}
-
-
-@dataclass(frozen=True)
-class KeptClass:
-    """A class that nothing realises: checked like the real one, kept by the cloud, and that is all."""
-
-    make_id: MakeId = plain_id
-    compute: Compute = nothing
-    protected: Protected = unprotected
-    named: Name | None = None
-    """A name that the cloud gives once, where the id is another thing."""

@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from infra.folder import EnvironmentFolder
-from infra.local.plugin import class_rules
+from infra.local.plugin import lookup
 from infra.local.plugin.binding import Binding, environment_of
 from infra.local.plugin.declared import DeclaredStore
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.shapes import RealClass
 
 if TYPE_CHECKING:
     from infra.local.cloud.cloud import Cloud
@@ -40,13 +40,13 @@ class Environments:
 
     def _bind(self, environment: str, token: str) -> Binding:
         # Late: a preview without changes never loads the cloud, which is most of this plugin's weight.
-        from infra.local.plugin.kept import Kept
-        from infra.local.plugin.realthing import RealThing
+        from infra.local.plugin.kept_binding import KeptBinding
+        from infra.local.plugin.real_binding import RealBinding
 
-        shape, store = class_rules.shape_of(token), self.store(environment)
+        shape, store = lookup.shape_of(token), self.store(environment)
         if isinstance(shape, RealClass):
-            return RealThing(token, shape, self._cloud(environment), store)
-        return Kept(token, shape, self._cloud(environment), store, class_rules.secrets_of(token))
+            return RealBinding(token, shape, self._cloud(environment), store)
+        return KeptBinding(token, shape, self._cloud(environment), store, lookup.secrets_of(token))
 
     def _cloud(self, environment: str) -> Cloud:
         if environment not in self._clouds:

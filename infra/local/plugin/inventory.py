@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from infra.folder import EnvironmentFolder
 from infra.local.cloud.cloud import Cloud
-from infra.local.plugin import class_rules
+from infra.local.plugin import lookup
 from infra.local.plugin.binding import name_of, stack_of
 from infra.local.plugin.declared import DeclaredStore
 
@@ -33,7 +33,7 @@ def things(environment: str, stack: str) -> set[Thing]:
     for kept in cloud.kept.list():
         if kept.owner.stack == stack and (kept.spec.type, kept.spec.unique_name) not in remembered:
             existing.add(Thing(kept.spec.type, kept.spec.unique_name, kept.owner.name))
-    for token, real in class_rules.real_classes().items():
+    for token, real in lookup.real_classes().items():
         for record in cloud.kind(real.kind).list():
             id = real.id_of(record)
             if record.owner.stack == stack and (token, id) not in remembered:

@@ -11,8 +11,8 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from infra.local.plugin import VERSION, class_rules, invokes, references, schema
-from infra.local.plugin.binding import Binding, Realised, Refused, environment_of, name_of, token_of
+from infra.local.plugin import VERSION, invokes, lookup, references, schema
+from infra.local.plugin.binding import Actual, Binding, Refused, environment_of, name_of, token_of
 from infra.local.plugin.check import Failure, check_object
 from infra.local.plugin.classes import ResourceClass, UnknownClass, provider_inputs, resource_class
 from infra.local.plugin.declared import DeclaredStore
@@ -100,17 +100,17 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             failure = Failure("", str(error))
             return provider_pb2.CheckResponse(inputs=request.news, failures=_failures([failure]))
         with self._answering(context, request.urn):
-            rules = class_rules.rules_of(token)
+            rules = lookup.rules_of(token)
             failures = list(check_object(news, definition.inputs)) or list(rules.failures(news))
             self._warn_of_old(request.urn, definition, news)
-            inputs = wrap(news, class_rules.secrets_of(token))
+            inputs = wrap(news, lookup.secrets_of(token))
             return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
 
     def Diff(self, request: Any, context: Any) -> Any:
         token, ignored = token_of(request.urn), set(request.ignoreChanges)
         with self._answering(context, request.urn):
             self._store(request.urn).settle(token, request.id, request.urn)
-            replace = class_rules.rules_of(token).replace
+            replace = lookup.replaced_on(token)
             differing = differences(from_struct(request.old_inputs), from_struct(request.news), replace)
         return _diff_response(
             [difference for difference in differing if difference.path not in ignored and difference.top not in ignored]
@@ -167,7 +167,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _store(self, urn: str) -> DeclaredStore:
         return self._environments.store(environment_of(urn))
 
-    def _create(self, urn: str, token: str, inputs: Values) -> tuple[Realised, int]:
+    def _create(self, urn: str, token: str, inputs: Values) -> tuple[Actual, int]:
         """Adopts what an interrupted creation made; whatever a state has or had stands beside what is made now."""
         binding, store = self._binding(urn), self._store(urn)
         references.refuse_missing(store, token, inputs)
@@ -175,7 +175,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         declared = store.made_by(creation)
         if declared is not None:
             self._log.info(f"adopts {declared.id}, made by an update that was interrupted", urn)
-            changes = differences(declared.inputs, inputs, class_rules.rules_of(token).replace)
+            changes = differences(declared.inputs, inputs, lookup.replaced_on(token))
             if any(change.replaces for change in changes):
                 binding.delete(declared.id)
                 creation = store.begin(urn)
@@ -251,18 +251,18 @@ def _foreseen(definition: ResourceClass, inputs: Values) -> Values:
     return {**dict.fromkeys(definition.state, UNKNOWN), **given}
 
 
-def _outputs(token: str, made: Realised, inputs: Values) -> Values:
+def _outputs(token: str, made: Actual, inputs: Values) -> Values:
     """What the state keeps: inputs as they were wrapped, and the computed values, the secret ones wrapped."""
-    return wrap({**inputs, **made.computed}, class_rules.secrets_of(token))
+    return wrap({**inputs, **made.computed}, lookup.secrets_of(token))
 
 
 def _seen_inputs(token: str, old: Values, inputs: Values) -> Values:
     """The inputs as they are now: what has not changed as the engine gave it, so that its secrets stay wrapped."""
     if not old:
-        return wrap(inputs, class_rules.secrets_of(token))
+        return wrap(inputs, lookup.secrets_of(token))
     seen: Values = {}
     for name, value in inputs.items():
         before = old.get(name)
         unchanged = before is not None and plain(before) == value
         seen[name] = before if unchanged else wrap_like(value, before)
-    return wrap(seen, class_rules.secrets_of(token))
+    return wrap(seen, lookup.secrets_of(token))

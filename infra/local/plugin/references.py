@@ -1,12 +1,16 @@
-"""References between what was declared: what is named must exist, and what is still named cannot go."""
+"""References that the plugin alone knows: what is named must exist, and what is still named cannot go.
+
+Of what the cloud really makes it holds the references itself, by its specifications. Here are the others: from or to
+what is only kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.local.plugin import class_rules
-from infra.local.plugin.binding import Refused
+from infra.local.plugin import lookup
+from infra.local.plugin.binding import GOES_FIRST, MADE_FIRST, Refused
 from infra.local.plugin.declared import DeclaredStore
 from infra.local.plugin.values import Values
 
@@ -25,8 +29,8 @@ def refuse_missing(store: DeclaredStore, token: str, inputs: Values) -> None:
         for id in _ids(inputs.get(input)):
             if store.get(referred, id) is None:
                 leaf = referred.rpartition(":")[2]
-                way = "pass that resource's output, not its name as a text, so that it is made first"
-                raise Refused("EntityNotExist", f"{input} names the {leaf} {id!r}, which does not exist; {way}")
+                message = f"{input} names the {leaf} {id!r}, which does not exist; {MADE_FIRST}"
+                raise Refused("EntityNotExist", message)
 
 
 def refuse_held(store: DeclaredStore, token: str, id: str) -> None:
@@ -38,17 +42,17 @@ def refuse_held(store: DeclaredStore, token: str, id: str) -> None:
     for other in store.everything() if token == RESOURCE_GROUP else _possible_holders(store, token):
         for input, referred in _references(other.token).items():
             if referred == token and id in _ids(other.inputs.get(input)):
-                raise Refused("DependencyViolation", f"{other.urn} ({other.id}) uses it; delete that first")
+                raise Refused("DependencyViolation", f"{other.urn} ({other.id}) uses it; {GOES_FIRST}")
 
 
 def _possible_holders(store: DeclaredStore, token: str) -> Iterator[Any]:
-    for rules in class_rules.every_rule():
+    for rules in lookup.every_rule():
         if token in rules.refers.values():
             yield from store.of_class(rules.token)
 
 
 def _references(token: str) -> Mapping[str, str]:
-    return {**EVERYWHERE, **class_rules.rules_of(token).refers}
+    return {**EVERYWHERE, **lookup.rules_of(token).refers}
 
 
 def _ids(value: Any) -> list[str]:

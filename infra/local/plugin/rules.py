@@ -6,13 +6,15 @@ Sources: `[D]` the SDK's docstring, `[P]` the provider's documentation page, `[S
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Any
 
+from infra.local.cloud.specs.forms import Form, Span
+from infra.local.cloud.specs.networks import range_fault
 from infra.local.plugin.check import Failure as Failure
 from infra.local.plugin.values import Unknown, Values, has_unknown, plain
 
@@ -39,10 +41,12 @@ class ClassRules:
     token: str
     rules: tuple[Rule, ...] = ()
     replace: frozenset[str] = frozenset()
+    """Inputs whose change makes another thing, beyond those that the cloud holds fixed by its specifications."""
     replace_source: str = ""
     secrets: frozenset[str] = frozenset()
     refers: Mapping[str, str] = field(default_factory=dict)
-    """input → class whose id it must hold; the thing referred to must exist, and cannot go before."""
+    """input → class whose id it must hold, beyond those that the cloud holds: the thing referred to must exist, and
+    cannot go before."""
     refused: str | None = None
 
     def failures(self, inputs: Values) -> Iterator[Failure]:
@@ -88,20 +92,16 @@ def _found(value: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]
         yield from _found(item, rest, f"{here}[{index}]")
 
 
+def form(property: str, source: str, allowed: Form) -> Rule:
+    """Length and form of a text, by a rule that the cloud holds, too."""
+    return on(property, allowed.says, source, allowed.fault)
+
+
 def text(
     property: str, source: str, *, pattern: str = ".*", shortest: int = 0, longest: int = 10**6, says: str
 ) -> Rule:
-    """Length and form of a text."""
-    form = re.compile(pattern, re.DOTALL)
-
-    def verdict(value: Any) -> Verdict:
-        if not isinstance(value, str):
-            return None
-        if not shortest <= len(value) <= longest:
-            return f"has {len(value)} characters; allowed: {says}"
-        return None if form.fullmatch(value) else f"is ill-formed; allowed: {says}"
-
-    return on(property, says, source, verdict)
+    """Length and form of a text that the cloud only keeps."""
+    return form(property, source, Form(says, pattern, shortest, longest))
 
 
 def number(property: str, source: str, low: float, high: float) -> Rule:
@@ -112,6 +112,11 @@ def number(property: str, source: str, low: float, high: float) -> Rule:
     return on(property, f"{low:g} to {high:g}", source, verdict)
 
 
+def within(property: str, source: str, allowed: Span) -> Rule:
+    """A number in the span that the cloud allows."""
+    return number(property, source, allowed.low, allowed.high)
+
+
 def one_of(property: str, source: str, *allowed: str | int) -> Rule:
     listed = ", ".join(str(value) for value in allowed)
     return on(property, listed, source, lambda value: None if value in allowed else f"is {value!r}; allowed: {listed}")
@@ -119,13 +124,12 @@ def one_of(property: str, source: str, *allowed: str | int) -> Rule:
 
 def cidr(property: str, source: str, widest: int = 0, narrowest: int = 32) -> Rule:
     def verdict(value: Any) -> Verdict:
-        try:
-            network = ipaddress.ip_network(value)
-        except ValueError as error:
-            return f"is no network range: {error}"
-        if not widest <= network.prefixlen <= narrowest:
-            return f"{value} has a mask of {network.prefixlen}; allowed: {widest} to {narrowest}"
-        return None
+        if fault := range_fault(value):
+            return fault
+        mask = IPv4Network(value).prefixlen
+        return (
+            None if widest <= mask <= narrowest else f"{value} has a mask of {mask}; allowed: {widest} to {narrowest}"
+        )
 
     return on(property, f"a network range, mask {widest} to {narrowest}", source, verdict)
 
@@ -138,7 +142,7 @@ def items(property: str, source: str, fewest: int, most: int) -> Rule:
     return on(property, f"{fewest} to {most} members", source, verdict)
 
 
-def document(property: str, source: str, most_bytes: int) -> Rule:
+def json_document(property: str, source: str, most_bytes: int) -> Rule:
     """A JSON document, as RAM and OSS take their policies."""
 
     def verdict(value: Any) -> Verdict:

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from infra.folder import cache
-from infra.local.cloud.balancers import (
+from infra.local.cloud.certificates import self_signed
+from infra.local.cloud.cloud import Cloud
+from infra.local.cloud.records import Record
+from infra.local.cloud.specs.balancers import (
     Action,
     BalancerSpec,
     Condition,
@@ -24,11 +27,9 @@ from infra.local.cloud.balancers import (
     ServerGroupSpec,
     ZoneMapping,
 )
-from infra.local.cloud.certificates import CertificateSpec, self_signed
-from infra.local.cloud.cloud import Cloud
-from infra.local.cloud.firewall import SecurityRuleSpec
-from infra.local.cloud.records import Record
-from infra.local.cloud.zones import PublicDomainSpec, PublicRecordSpec
+from infra.local.cloud.specs.certificates import CertificateSpec
+from infra.local.cloud.specs.firewall import SecurityRuleSpec
+from infra.local.cloud.specs.zones import PublicDomainSpec, PublicRecordSpec
 from infra.local.images import build_images
 from tests.integration.cloud.site import BALANCED_PORT, ENVIRONMENT, SITE_PORT, SUFFIX, Site, build, owner
 

@@ -14,15 +14,15 @@ import boto3
 import pg8000.native
 from botocore.config import Config
 
-from infra.local.cloud.buckets import AccessKeySpec, BucketSpec, PolicyAttachmentSpec, PolicySpec, UserSpec
-from infra.local.cloud.caches import CacheSpec
 from infra.local.cloud.cloud import Cloud
-from infra.local.cloud.databases import DatabaseAccountSpec, DatabaseInstanceSpec, DatabaseSpec, GrantSpec
-from infra.local.cloud.firewall import SecurityGroupSpec
-from infra.local.cloud.hosts import HostSpec, KeyPairSpec
-from infra.local.cloud.networks import NetworkSpec, SwitchSpec
 from infra.local.cloud.records import Owner, Record
 from infra.local.cloud.settings import CloudSettings
+from infra.local.cloud.specs.buckets import AccessKeySpec, BucketSpec, PolicyAttachmentSpec, PolicySpec, UserSpec
+from infra.local.cloud.specs.caches import CacheSpec
+from infra.local.cloud.specs.databases import DatabaseAccountSpec, DatabaseInstanceSpec, DatabaseSpec, GrantSpec
+from infra.local.cloud.specs.firewall import SecurityGroupSpec
+from infra.local.cloud.specs.hosts import HostSpec, KeyPairSpec
+from infra.local.cloud.specs.networks import NetworkSpec, SwitchSpec
 from tests.support.waiting import wait_until
 
 ENVIRONMENT = "test-cloud"

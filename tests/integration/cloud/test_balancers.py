@@ -14,12 +14,7 @@ from infra.local.cloud.containers import Containers
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.front_door import FrontDoor
 from infra.local.cloud.records import Record
-from infra.local.cloud.zones import (
-    PrivateZoneSpec,
-    PublicRecordSpec,
-    ZoneAttachmentSpec,
-    ZoneRecordSpec,
-)
+from infra.local.cloud.specs.zones import PrivateZoneSpec, PublicRecordSpec, ZoneAttachmentSpec, ZoneRecordSpec
 from tests.integration.cloud.site import SITE_PORT, SUFFIX, Site, owner
 from tests.support.waiting import wait_until
 

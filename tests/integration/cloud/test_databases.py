@@ -8,10 +8,10 @@ import pg8000.native
 import pytest
 import redis
 
-from infra.local.cloud.caches import CacheAccountSpec
-from infra.local.cloud.databases import DatabaseAccountSpec, DatabaseSpec, GrantSpec
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.records import Record
+from infra.local.cloud.specs.caches import CacheAccountSpec
+from infra.local.cloud.specs.databases import DatabaseAccountSpec, DatabaseSpec, GrantSpec
 from tests.integration.cloud.site import PASSWORD, Site, owner
 
 

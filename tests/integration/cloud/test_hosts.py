@@ -12,10 +12,10 @@ import pytest
 from jinja2 import Template
 
 from infra.local.cloud.errors import CloudError
-from infra.local.cloud.firewall import SecurityRuleSpec
-from infra.local.cloud.hosts import HostSpec
-from infra.local.cloud.networks import NetworkSpec, SwitchSpec
 from infra.local.cloud.records import Record
+from infra.local.cloud.specs.firewall import SecurityRuleSpec
+from infra.local.cloud.specs.hosts import HostSpec
+from infra.local.cloud.specs.networks import NetworkSpec, SwitchSpec
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
 from tests.support.waiting import wait_until
 
@@ -99,7 +99,7 @@ import sys
 from pathlib import Path
 from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.records import Owner
-from infra.local.cloud.hosts import HostSpec
+from infra.local.cloud.specs.hosts import HostSpec
 cloud = Cloud(Path(sys.argv[1]), sys.argv[2])
 spec = HostSpec("twin", "ecs.c7.large", sys.argv[3], (sys.argv[4],), "key")
 print(cloud.hosts.create(Owner("{0}.foundation".format(sys.argv[2]), "twin"), spec).id)

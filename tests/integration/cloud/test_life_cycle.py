@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud.buckets import UserSpec
 from infra.local.cloud.cloud import Cloud
 from infra.local.cloud.containers import mount_overlay, unmount
 from infra.local.cloud.errors import CloudError
 from infra.local.cloud.records import Record
+from infra.local.cloud.specs.buckets import UserSpec
 from tests.integration.cloud.site import ENVIRONMENT, Site, containers, owner
 from tests.support.waiting import wait_until
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local.cloud.buckets import AccessKeySpec, BucketSpec, PolicySpec
 from infra.local.cloud.errors import CloudError
+from infra.local.cloud.specs.buckets import AccessKeySpec, BucketSpec, PolicySpec
 from tests.integration.cloud.site import ENVIRONMENT, Site, owner, resolving
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Creation, KeptClass
+from infra.local.plugin.binding import Creation
 from infra.local.plugin.rules import ClassRules, Failure, one_of, text, whole
+from infra.local.plugin.shapes import KeptClass
 from infra.local.plugin.values import Values
 
 TRAIL = "alicloud:actiontrail/trail:Trail"

@@ -6,30 +6,62 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from infra.local.plugin.binding import KeptClass
+from infra.local.cloud.specs.balancers import (
+    CHECK_INTERVALS,
+    CHECK_THRESHOLDS,
+    CHECK_TIMEOUTS,
+    CONDITIONS,
+    EDITIONS,
+    FINAL_ACTIONS,
+    LISTENER_PRIORITIES,
+    TIMEOUTS,
+    WEIGHTS,
+    BalancerSpec,
+    ListenerRuleSpec,
+    ListenerSpec,
+    ServerGroupSpec,
+    zones_fault,
+)
+from infra.local.cloud.specs.forms import PORTS, Form
 from infra.local.plugin.products.cas import CERTIFICATE
-from infra.local.plugin.realised import AnyRecord, Field, RealClass, Resolve
-from infra.local.plugin.rules import ClassRules, Failure, items, known, needs, number, on, one_of, tags, text, whole
+from infra.local.plugin.rules import (
+    ClassRules,
+    Failure,
+    form,
+    items,
+    known,
+    needs,
+    number,
+    on,
+    one_of,
+    tags,
+    text,
+    whole,
+    within,
+)
+from infra.local.plugin.shapes import AnyRecord, Field, KeptClass, RealClass, Resolve
 from infra.local.plugin.values import Values
 
 LOAD_BALANCER = "alicloud:alb/loadBalancer:LoadBalancer"
 SERVER_GROUP = "alicloud:alb/serverGroup:ServerGroup"
 LISTENER = "alicloud:alb/listener:Listener"
 RULE = "alicloud:alb/rule:Rule"
-NETWORK = "alicloud:vpc/network:Network"
 HEALTH = "healthCheckConfig"
-FINAL_ACTIONS = ("ForwardGroup", "Redirect", "FixedResponse")
-NAMED = r"[A-Za-z\u4e00-\u9fff][\w\u4e00-\u9fff.-]*"
+NAME = Form(
+    "2 to 128 characters, a letter first", pattern=r"[A-Za-z\u4e00-\u9fff][\w\u4e00-\u9fff.-]*", shortest=2, longest=128
+)
 
 
 def _two_zones(inputs: Values) -> Failure | None:
     mappings = inputs.get("zoneMappings")
     if not isinstance(mappings, list):
         return None
-    zones = [mapping.get("zoneId") for mapping in mappings if isinstance(mapping, dict) and known(mapping, "zoneId")]
-    if len(mappings) < 2 or (len(zones) == len(mappings) and len(set(zones)) < 2):
-        return Failure("zoneMappings", "names fewer than two zones: a balancer spreads over two at least")
-    return None
+    # one that is not known yet may be any
+    fault = zones_fault(
+        mapping["zoneId"] if isinstance(mapping, dict) and known(mapping, "zoneId") else object()
+        for mapping in mappings
+    )
+    return Failure("zoneMappings", fault) if fault else None
 
 
 def _health(inputs: Values) -> Failure | None:
@@ -168,17 +200,10 @@ RULES: dict[str, ClassRules] = {
     LOAD_BALANCER: ClassRules(
         LOAD_BALANCER,
         rules=(
-            text(
-                "loadBalancerName",
-                "[P] alb_load_balancer",
-                pattern=NAMED,
-                shortest=2,
-                longest=128,
-                says="2 to 128 characters, a letter first",
-            ),
+            form("loadBalancerName", "[P] alb_load_balancer", NAME),
             one_of("addressType", "[P] alb_load_balancer", "Internet", "Intranet"),
             one_of("addressAllocatedMode", "[P] alb_load_balancer", "Fixed", "Dynamic"),
-            one_of("loadBalancerEdition", "[P] alb_load_balancer", "Basic", "Standard", "StandardWithWaf"),
+            one_of("loadBalancerEdition", "[P] alb_load_balancer", *EDITIONS),
             one_of("loadBalancerBillingConfig.payType", "[P] alb_load_balancer", "PayAsYouGo"),
             one_of(
                 "modificationProtectionConfig.status", "[P] alb_load_balancer", "NonProtection", "ConsoleProtection"
@@ -193,50 +218,41 @@ RULES: dict[str, ClassRules] = {
             ),
             tags("[P] alb_load_balancer"),
         ),
-        replace=frozenset({"vpcId", "loadBalancerBillingConfig", "addressAllocatedMode", "addressIpVersion"}),
+        replace=frozenset({"loadBalancerBillingConfig", "addressAllocatedMode", "addressIpVersion"}),
         replace_source="[S] resource_alicloud_alb_load_balancer.go",
-        refers={"vpcId": NETWORK},
     ),
     SERVER_GROUP: ClassRules(
         SERVER_GROUP,
         rules=(
-            text(
-                "serverGroupName",
-                "[P] alb_server_group",
-                pattern=NAMED,
-                shortest=2,
-                longest=128,
-                says="2 to 128 characters, a letter first",
-            ),
+            form("serverGroupName", "[P] alb_server_group", NAME),
             one_of("protocol", "[P] alb_server_group", "HTTP", "HTTPS", "gRPC", "GRPC"),
             one_of("scheduler", "[P] alb_server_group", "Wrr", "Wlc", "Sch", "Uch"),
             one_of("serverGroupType", "[P] alb_server_group", "Instance", "Ip", "Fc"),
-            number(f"{HEALTH}.healthCheckInterval", "[P] alb_server_group", 1, 50),
-            number(f"{HEALTH}.healthCheckTimeout", "[P] alb_server_group", 1, 300),
-            number(f"{HEALTH}.healthyThreshold", "[P] alb_server_group", 2, 10),
-            number(f"{HEALTH}.unhealthyThreshold", "[P] alb_server_group", 2, 10),
+            within(f"{HEALTH}.healthCheckInterval", "[P] alb_server_group", CHECK_INTERVALS),
+            within(f"{HEALTH}.healthCheckTimeout", "[P] alb_server_group", CHECK_TIMEOUTS),
+            within(f"{HEALTH}.healthyThreshold", "[P] alb_server_group", CHECK_THRESHOLDS),
+            within(f"{HEALTH}.unhealthyThreshold", "[P] alb_server_group", CHECK_THRESHOLDS),
             number(f"{HEALTH}.healthCheckConnectPort", "[P] alb_server_group", 0, 65535),
             one_of(f"{HEALTH}.healthCheckMethod", "[P] alb_server_group", "GET", "HEAD", "POST"),
             one_of(f"{HEALTH}.healthCheckProtocol", "[P] alb_server_group", "HTTP", "HTTPS", "TCP", "gRPC"),
             whole("a timeout within the interval", "[P] alb_server_group", _health),
             items("servers", "[A] quotas", 0, 1000),
-            number("servers[].port", "[P] alb_server_group", 1, 65535),
-            number("servers[].weight", "[P] alb_server_group", 0, 100),
+            within("servers[].port", "[P] alb_server_group", PORTS),
+            within("servers[].weight", "[P] alb_server_group", WEIGHTS),
             one_of("servers[].serverType", "[P] alb_server_group", "Ecs", "Eni", "Eci", "Ip", "Fc"),
             number("connectionDrainConfig.connectionDrainTimeout", "[P] alb_server_group", 0, 900),
             tags("[P] alb_server_group"),
         ),
-        replace=frozenset({"protocol", "serverGroupType", "vpcId"}),
+        replace=frozenset({"serverGroupType"}),
         replace_source="[S] resource_alicloud_alb_server_group.go",
-        refers={"vpcId": NETWORK},
     ),
     LISTENER: ClassRules(
         LISTENER,
         rules=(
             one_of("listenerProtocol", "[P] alb_listener", "HTTP", "HTTPS", "QUIC"),
-            number("listenerPort", "[P] alb_listener", 1, 65535),
-            number("idleTimeout", "[P] alb_listener", 1, 600),
-            number("requestTimeout", "[P] alb_listener", 1, 600),
+            within("listenerPort", "[P] alb_listener", PORTS),
+            within("idleTimeout", "[P] alb_listener", TIMEOUTS),
+            within("requestTimeout", "[P] alb_listener", TIMEOUTS),
             text("listenerDescription", "[P] alb_listener", shortest=2, longest=256, says="2 to 256 characters"),
             one_of("defaultActions[].type", "[P] alb_listener", "ForwardGroup"),
             items("defaultActions", "[P] alb_listener", 1, 1),
@@ -249,24 +265,15 @@ RULES: dict[str, ClassRules] = {
             ),
             tags("[P] alb_listener"),
         ),
-        replace=frozenset({"listenerPort", "listenerProtocol", "loadBalancerId"}),
         replace_source="[S] resource_alicloud_alb_listener.go",
-        refers={"loadBalancerId": LOAD_BALANCER},
     ),
     RULE: ClassRules(
         RULE,
         rules=(
-            text(
-                "ruleName",
-                "[P] alb_rule",
-                pattern=NAMED,
-                shortest=2,
-                longest=128,
-                says="2 to 128 characters, a letter first",
-            ),
-            number("priority", "[P] alb_rule", 1, 10000),
+            form("ruleName", "[P] alb_rule", NAME),
+            within("priority", "[P] alb_rule", LISTENER_PRIORITIES),
             items("ruleActions", "[A] quotas", 1, 5),
-            items("ruleConditions", "[A] quotas", 1, 10),
+            items("ruleConditions", "[A] quotas", CONDITIONS.low, CONDITIONS.high),
             whole("one last action", "[P] alb_rule", _one_final_action),
             on(
                 "ruleConditions[].hostConfig.values[]",
@@ -275,14 +282,13 @@ RULES: dict[str, ClassRules] = {
                 lambda host: None if 3 <= len(host) <= 128 else f"has {len(host)} characters; allowed: 3 to 128",
             ),
         ),
-        replace=frozenset({"listenerId", "direction"}),
+        replace=frozenset({"direction"}),
         replace_source="[S] resource_alicloud_alb_rule.go",
-        refers={"listenerId": LISTENER},
     ),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     LOAD_BALANCER: RealClass(
-        "Balancer",
+        BalancerSpec,
         {
             "vpcId": "vpc_id",
             "loadBalancerName": "name",
@@ -295,7 +301,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         outputs=_balancer,
     ),
     SERVER_GROUP: RealClass(
-        "ServerGroup",
+        ServerGroupSpec,
         {
             "vpcId": "vpc_id",
             "serverGroupName": "name",
@@ -309,7 +315,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         seen=_servers_seen,
     ),
     LISTENER: RealClass(
-        "Listener",
+        ListenerSpec,
         {
             "loadBalancerId": "load_balancer_id",
             "listenerPort": "port",
@@ -324,7 +330,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         outputs=lambda record: {"status": "Running"},
     ),
     RULE: RealClass(
-        "ListenerRule",
+        ListenerRuleSpec,
         {"listenerId": "listener_id", "priority": "priority", "ruleName": "name"},
         more=_rule,
         outputs=lambda record: {"status": "Available"},

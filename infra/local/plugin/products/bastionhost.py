@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.rules import ClassRules, one_of, text
+from infra.local.plugin.shapes import KeptClass
 
 INSTANCE = "alicloud:bastionhost/instance:Instance"
 PAGE = "[P] bastionhost_instance"

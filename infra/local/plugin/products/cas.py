@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.realised import AnyRecord, RealClass
+from infra.local.cloud.specs.certificates import CertificateSpec
 from infra.local.plugin.rules import ClassRules, on, tags, text
+from infra.local.plugin.shapes import AnyRecord, KeptClass, RealClass
 
 CERTIFICATE = "alicloud:cas/serviceCertificate:ServiceCertificate"
 OLD = "alicloud:cas/certificate:Certificate"
@@ -35,7 +35,7 @@ RULES = {
             on("key", "a PEM private key", PAGE, _pem("PRIVATE KEY")),
             tags(PAGE),
         ),
-        replace=frozenset({"cert", "certificateName", "key", "name"}),
+        replace=frozenset({"cert", "key", "name"}),
         replace_source="[S] resource_alicloud_ssl_certificates_service_certificate.go",
         secrets=frozenset({"key"}),
     ),
@@ -43,7 +43,7 @@ RULES = {
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     CERTIFICATE: RealClass(
-        "Certificate",
+        CertificateSpec,
         {"certificateName": "name", "cert": "certificate", "key": "private_key", "tags": "tags"},
         id_of=number_of,
     )

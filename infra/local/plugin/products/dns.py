@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.realised import RealClass
-from infra.local.plugin.rules import ClassRules, number, one_of, text
+from infra.local.cloud.specs.zones import HOST_RECORD, PUBLIC_DOMAIN, PublicDomainSpec, PublicRecordSpec
+from infra.local.plugin.rules import ClassRules, form, number, one_of, text
+from infra.local.plugin.shapes import KeptClass, RealClass
 
 DOMAIN = "alicloud:dns/alidnsDomain:AlidnsDomain"
 RECORD = "alicloud:dns/alidnsRecord:AlidnsRecord"
@@ -16,16 +16,7 @@ TYPES = ("A", "NS", "MX", "TXT", "CNAME", "SRV", "AAAA", "CAA", "REDIRECT_URL", 
 RULES = {
     DOMAIN: ClassRules(
         DOMAIN,
-        rules=(
-            text(
-                "domainName",
-                "[P] alidns_domain",
-                pattern=r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]",
-                longest=253,
-                says="a domain name of two labels at least",
-            ),
-        ),
-        replace=frozenset({"domainName"}),
+        rules=(form("domainName", "[P] alidns_domain", PUBLIC_DOMAIN),),
         replace_source="[S] resource_alicloud_alidns_domain.go",
     ),
     RECORD: ClassRules(
@@ -35,31 +26,23 @@ RULES = {
             one_of("status", "[P] alidns_record", "ENABLE", "DISABLE"),
             number("ttl", "[P] alidns_record", 1, 86400),
             number("priority", "[P] alidns_record", 1, 10),
-            text(
-                "rr",
-                "[P] alidns_record",
-                pattern=r"@|(\*\.?)?[A-Za-z0-9_.-]*",
-                longest=253,
-                says="@, or a host part of letters, digits, hyphens and dots; * alone or as its first label",
-            ),
+            form("rr", "[P] alidns_record", HOST_RECORD),
             text("remark", "[P] alidns_record", longest=50, says="up to 50 characters"),
         ),
-        replace=frozenset({"domainName"}),
         replace_source="[S] resource_alicloud_alidns_record.go",
-        refers={"domainName": DOMAIN},
     ),
     OLD_DOMAIN: ClassRules(OLD_DOMAIN, refused="is retired: use dns.AlidnsDomain [D]"),
     OLD_RECORD: ClassRules(OLD_RECORD, refused="is retired: use dns.AlidnsRecord [D]"),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     DOMAIN: RealClass(
-        "PublicDomain",
+        PublicDomainSpec,
         {"domainName": "domain_name", "remark": "remark", "tags": "tags"},
         outputs=lambda record: {"domainId": record.id, "punyCode": record.spec.domain_name},
         id_of=lambda record: str(record.spec.domain_name),
     ),
     RECORD: RealClass(
-        "PublicRecord",
+        PublicRecordSpec,
         {
             "domainName": "domain_name",
             "rr": "rr",

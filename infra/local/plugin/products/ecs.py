@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-import re
 
-from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.realised import AnyRecord, RealClass, listed
+from infra.local.cloud.specs.firewall import (
+    DIRECTIONS,
+    GROUP_TYPES,
+    INNER_ACCESS,
+    POLICIES,
+    RULE_PRIORITIES,
+    SecurityGroupSpec,
+    SecurityRuleSpec,
+    port_range_fault,
+    ports_fault,
+)
+from infra.local.cloud.specs.hosts import GROUPS_OF_A_HOST, HostSpec, KeyPairSpec, public_key_fault
+from infra.local.cloud.specs.networks import range_fault
 from infra.local.plugin.rules import (
     ClassRules,
     Failure,
@@ -19,8 +28,10 @@ from infra.local.plugin.rules import (
     tags,
     text,
     whole,
+    within,
 )
-from infra.local.plugin.values import Values
+from infra.local.plugin.shapes import AnyRecord, KeptClass, RealClass, listed
+from infra.local.plugin.values import Values, has_unknown
 
 INSTANCE = "alicloud:ecs/instance:Instance"
 SECURITY_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"
@@ -30,8 +41,6 @@ KEY_PAIR = "alicloud:ecs/ecsKeyPair:EcsKeyPair"
 SNAPSHOT_POLICY = "alicloud:ecs/autoSnapshotPolicy:AutoSnapshotPolicy"
 EIP = "alicloud:ecs/eipAddress:EipAddress"
 EIP_ASSOCIATION = "alicloud:ecs/eipAssociation:EipAssociation"
-NETWORK = "alicloud:vpc/network:Network"
-SWITCH = "alicloud:vpc/switch:Switch"
 KMS_KEY = "alicloud:kms/key:Key"
 
 RETIRED = {
@@ -46,30 +55,16 @@ RETIRED = {
 }
 NAMED = r"(?!https?://|aliyun|acs:)\D.*"
 PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "gre", "all")
-GROUPS_OF_A_HOST = 10
-ALL_PORTS = "-1/-1"
-
-
-def _port_range(value: object) -> str | None:
-    match = re.fullmatch(r"(-?\d+)/(-?\d+)", str(value))
-    if not match:
-        return f"is {value!r}; allowed: first/last, for example 22/22"
-    first, last = int(match[1]), int(match[2])
-    if (first, last) == (-1, -1) or 1 <= first <= last <= 65535:
-        return None
-    return f"is {value}; allowed: 1/65535 at most, the first not above the last"
 
 
 def _ports_of_protocol(inputs: Values) -> Failure | None:
     if not known(inputs, "ipProtocol"):
         return None
     ports = inputs.get("portRange")
-    with_ports = inputs["ipProtocol"] in ("tcp", "udp")
-    if with_ports and (ports is None or ports == ALL_PORTS):
-        return Failure("portRange", "is required for tcp and udp: first/last, for example 8080/8080")
-    if not with_ports and known(inputs, "portRange") and ports != ALL_PORTS:
-        return Failure("portRange", f"must be {ALL_PORTS} or absent for {inputs['ipProtocol']}")
-    return None
+    if has_unknown(ports):
+        return None
+    fault = ports_fault(inputs["ipProtocol"], ports)
+    return Failure("portRange", fault) if fault else None
 
 
 def _one_source(inputs: Values) -> Failure | None:
@@ -85,17 +80,7 @@ def _one_source(inputs: Values) -> Failure | None:
 def _network(value: object) -> str | None:
     if "," in str(value):
         return "holds several ranges; one rule takes one: declare a rule for each"
-    try:
-        ipaddress.ip_network(str(value), strict=False)
-    except ValueError as error:
-        return f"is no network range: {error}"
-    return None
-
-
-def _key(value: object) -> str | None:
-    if re.match(r"(ssh-rsa|ssh-ed25519|ecdsa-sha2-\S+) [A-Za-z0-9+/]+={0,3}", str(value)):
-        return None
-    return "is no OpenSSH public key: it begins with ssh-rsa, ssh-ed25519 or ecdsa-sha2-…"
+    return range_fault(value)
 
 
 def _one_way_in(inputs: Values) -> Failure | None:
@@ -161,7 +146,7 @@ RULES: dict[str, ClassRules] = {
             ),
             items("dataDisks", "[P] instance", 0, 16),
             number("dataDisks[].size", "[P] instance", 20, 32768),
-            items("securityGroups", "[A] security group limits", 1, GROUPS_OF_A_HOST),
+            items("securityGroups", "[A] security group limits", GROUPS_OF_A_HOST.low, GROUPS_OF_A_HOST.high),
             whole("keyName or password, not both", "[P] instance", _one_way_in),
             tags("[P] instance"),
         ),
@@ -175,9 +160,6 @@ RULES: dict[str, ClassRules] = {
         replace_source="[S] resource_alicloud_instance.go",
         secrets=frozenset({"password"}),
         refers={
-            "vswitchId": SWITCH,
-            "securityGroups": SECURITY_GROUP,
-            "keyName": KEY_PAIR,
             "deploymentSetId": DEPLOYMENT_SET,
             "systemDiskKmsKeyId": KMS_KEY,
             "systemDiskAutoSnapshotPolicyId": SNAPSHOT_POLICY,
@@ -194,36 +176,29 @@ RULES: dict[str, ClassRules] = {
                 longest=128,
                 says="2 to 128 characters, not a URL",
             ),
-            one_of("securityGroupType", "[P] security_group", "normal", "enterprise"),
-            one_of("innerAccessPolicy", "[P] security_group", "Accept", "Drop"),
+            one_of("securityGroupType", "[P] security_group", *GROUP_TYPES),
+            one_of("innerAccessPolicy", "[P] security_group", *INNER_ACCESS),
             tags("[P] security_group"),
         ),
-        replace=frozenset({"vpcId", "securityGroupType"}),
+        replace=frozenset({"securityGroupType"}),
         replace_source="[S] resource_alicloud_ecs_security_group.go",
-        refers={"vpcId": NETWORK},
     ),
     SECURITY_GROUP_RULE: ClassRules(
         SECURITY_GROUP_RULE,
         rules=(
-            one_of("type", "[P] security_group_rule", "ingress", "egress"),
+            one_of("type", "[P] security_group_rule", *DIRECTIONS),
             one_of("ipProtocol", "[P] security_group_rule", *PROTOCOLS),
-            one_of("policy", "[P] security_group_rule", "accept", "drop"),
+            one_of("policy", "[P] security_group_rule", *POLICIES),
             # A VPC knows no internet side; the cloud answers InvalidNicType.
             one_of("nicType", "[P] security_group_rule", "intranet"),
-            number("priority", "[P] security_group_rule", 1, 100),
-            on("portRange", "first/last", "[P] security_group_rule", _port_range),
+            within("priority", "[P] security_group_rule", RULE_PRIORITIES),
+            on("portRange", "first/last", "[P] security_group_rule", port_range_fault),
             on("cidrIp", "one network range", "[P] security_group_rule; #2755", _network),
             whole("ports for tcp and udp only", "[P] security_group_rule", _ports_of_protocol),
             whole("exactly one source", "[P] security_group_rule", _one_source),
         ),
-        replace=frozenset(
-            {
-                *("type", "ipProtocol", "policy", "nicType", "priority", "portRange", "securityGroupId", "cidrIp"),
-                *("ipv6CidrIp", "sourceSecurityGroupId", "sourceGroupOwnerAccount", "prefixListId"),
-            }
-        ),
+        replace=frozenset({"nicType", "ipv6CidrIp", "sourceGroupOwnerAccount", "prefixListId"}),
         replace_source="[S] resource_alicloud_security_group_rule.go",
-        refers={"securityGroupId": SECURITY_GROUP, "sourceSecurityGroupId": SECURITY_GROUP},
     ),
     DEPLOYMENT_SET: ClassRules(
         DEPLOYMENT_SET,
@@ -238,10 +213,10 @@ RULES: dict[str, ClassRules] = {
         KEY_PAIR,
         rules=(
             text("keyPairName", "[P] ecs_key_pair", pattern=NAMED, shortest=2, longest=128, says="2 to 128 characters"),
-            on("publicKey", "an OpenSSH public key", "[P] ecs_key_pair", _key),
+            on("publicKey", "an OpenSSH public key", "[P] ecs_key_pair", public_key_fault),
             tags("[P] ecs_key_pair"),
         ),
-        replace=frozenset({"keyPairName", "keyName", "publicKey", "keyNamePrefix"}),
+        replace=frozenset({"keyName", "keyNamePrefix"}),
         replace_source="[S] resource_alicloud_ecs_key_pair.go",
     ),
     SNAPSHOT_POLICY: ClassRules(
@@ -304,7 +279,7 @@ RULES: dict[str, ClassRules] = {
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     INSTANCE: RealClass(
-        "Host",
+        HostSpec,
         {
             "instanceType": "instance_type",
             "vswitchId": "switch_id",
@@ -319,9 +294,10 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         },
         more=lambda inputs, _: {"name": inputs.get("hostName") or inputs.get("instanceName") or ""},
         outputs=_instance,
+        in_place=frozenset({"privateIp", "vswitchId"}),
     ),
     SECURITY_GROUP: RealClass(
-        "SecurityGroup",
+        SecurityGroupSpec,
         {
             "vpcId": "vpc_id",
             "securityGroupName": "name",
@@ -332,7 +308,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         },
     ),
     SECURITY_GROUP_RULE: RealClass(
-        "SecurityRule",
+        SecurityRuleSpec,
         {
             "securityGroupId": "security_group_id",
             "type": "type",
@@ -348,7 +324,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
     ),
     DEPLOYMENT_SET: KeptClass(make_id=lambda creation, _: creation.fresh("ds-bp1")),
     KEY_PAIR: RealClass(
-        "KeyPair",
+        KeyPairSpec,
         {"keyPairName": "name", "publicKey": "public_key", "tags": "tags"},
         outputs=_key_pair,
         id_of=lambda record: str(record.spec.name),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from infra.local.plugin.binding import Creation, KeptClass
+from infra.local.plugin.binding import Creation
 from infra.local.plugin.invokes import ACCOUNT
 from infra.local.plugin.rules import ClassRules, needs, number, on, one_of, tags, text
+from infra.local.plugin.shapes import KeptClass
 from infra.local.plugin.values import Values
 
 KEY = "alicloud:kms/key:Key"

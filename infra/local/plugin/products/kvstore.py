@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.products.rds import strong_password
-from infra.local.plugin.realised import AnyRecord, RealClass, listed, with_commas
-from infra.local.plugin.rules import ClassRules, on, one_of, tags, text
+from infra.local.cloud.specs.accounts import PASSWORD_RULE, password_fault
+from infra.local.cloud.specs.caches import ACCOUNT_NAME, RIGHTS, CacheAccountSpec, CacheSpec
+from infra.local.plugin.rules import ClassRules, form, on, one_of, tags, text
+from infra.local.plugin.shapes import AnyRecord, KeptClass, RealClass, listed, with_commas
 from infra.local.plugin.values import Values
 
 INSTANCE = "alicloud:kvstore/instance:Instance"
 ACCOUNT = "alicloud:kvstore/account:Account"
 CONNECTION = "alicloud:kvstore/connection:Connection"
 BACKUP = "alicloud:kvstore/backupPolicy:BackupPolicy"
-SECURITY_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"
-SWITCH = "alicloud:vpc/switch:Switch"
 
 
 def _instance(record: AnyRecord) -> Values:
@@ -36,29 +34,22 @@ RULES: dict[str, ClassRules] = {
             one_of("vpcAuthMode", "[P] kvstore_instance", "Open", "Close"),
             one_of("sslEnable", "[P] kvstore_instance", "Enable", "Disable", "Update"),
             one_of("tdeStatus", "[P] kvstore_instance", "Enabled"),
-            on("password", "8 to 32 characters, three of four kinds", "[P] kvstore_instance", strong_password),
+            on("password", PASSWORD_RULE, "[P] kvstore_instance", password_fault),
             tags("[P] kvstore_instance"),
         ),
         replace=frozenset({"instanceType", "capacity"}),
         replace_source="[S] resource_alicloud_kvstore_instance.go",
         secrets=frozenset({"password", "kmsEncryptedPassword"}),
-        refers={"vswitchId": SWITCH, "securityGroupId": SECURITY_GROUP},
     ),
     ACCOUNT: ClassRules(
         ACCOUNT,
         rules=(
-            text(
-                "accountName",
-                "[P] kvstore_account",
-                pattern=r"[a-z][a-z0-9_]*",
-                longest=100,
-                says="up to 100 lower-case letters, digits and underscores, a letter first",
-            ),
-            on("accountPassword", "8 to 32 characters, three of four kinds", "[P] kvstore_account", strong_password),
-            one_of("accountPrivilege", "[P] kvstore_account", "RoleReadOnly", "RoleReadWrite"),
+            form("accountName", "[P] kvstore_account", ACCOUNT_NAME),
+            on("accountPassword", PASSWORD_RULE, "[P] kvstore_account", password_fault),
+            one_of("accountPrivilege", "[P] kvstore_account", *sorted(RIGHTS)),
             one_of("accountType", "[P] kvstore_account", "Normal"),
         ),
-        replace=frozenset({"accountName", "accountType", "instanceId"}),
+        replace=frozenset({"accountType"}),
         replace_source="[S] resource_alicloud_kvstore_account.go",
     ),
     CONNECTION: ClassRules(
@@ -68,7 +59,7 @@ RULES: dict[str, ClassRules] = {
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     INSTANCE: RealClass(
-        "Cache",
+        CacheSpec,
         {
             "instanceClass": "instance_class",
             "engineVersion": "engine_version",
@@ -81,9 +72,10 @@ CLASSES: dict[str, KeptClass | RealClass] = {
             "tags": "tags",
         },
         outputs=_instance,
+        in_place=frozenset({"vswitchId"}),
     ),
     ACCOUNT: RealClass(
-        "CacheAccount",
+        CacheAccountSpec,
         {
             "instanceId": "instance_id",
             "accountName": "account_name",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import Creation, KeptClass
+from infra.local.plugin.binding import Creation
 from infra.local.plugin.rules import ClassRules, number, one_of, tags, text
+from infra.local.plugin.shapes import KeptClass
 from infra.local.plugin.values import Values
 
 PROJECT = "alicloud:log/project:Project"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from infra.local.plugin.binding import KeptClass
+from infra.local.cloud.specs.buckets import BUCKET_NAME, BucketSpec
 from infra.local.plugin.invokes import ACCOUNT
-from infra.local.plugin.realised import AnyRecord, RealClass
-from infra.local.plugin.rules import ClassRules, Verdict, document, on, one_of, tags, text
+from infra.local.plugin.rules import ClassRules, Verdict, form, json_document, on, one_of, tags, text
+from infra.local.plugin.shapes import AnyRecord, KeptClass, RealClass
 from infra.local.plugin.values import Values
 
 BUCKET = "alicloud:oss/bucket:Bucket"
@@ -72,20 +72,12 @@ RULES: dict[str, ClassRules] = {
     BUCKET: ClassRules(
         BUCKET,
         rules=(
-            text(
-                "bucket",
-                "[P] oss_bucket",
-                pattern=r"[a-z0-9][a-z0-9-]*[a-z0-9]",
-                shortest=3,
-                longest=63,
-                says="3 to 63 lower-case letters, digits and hyphens, a letter or digit at each end",
-            ),
+            form("bucket", "[P] oss_bucket", BUCKET_NAME),
             one_of("storageClass", "[P] oss_bucket", "Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"),
             one_of("redundancyType", "[P] oss_bucket", "LRS", "ZRS"),
             on("acl", "private", "[A] put-bucket", _not_public),
             tags("[P] oss_bucket"),
         ),
-        replace=frozenset({"bucket", "storageClass", "redundancyType"}),
         replace_source="[S] resource_alicloud_oss_bucket.go",
     ),
     ACL: _part("oss_bucket_acl", on("acl", "private", "[A] put-bucket", _not_public), token=ACL),
@@ -96,7 +88,7 @@ RULES: dict[str, ClassRules] = {
     ),
     POLICY: _part(
         "oss_bucket_policy",
-        document("policy", "[A] bucket policy", MOST_POLICY_BYTES),
+        json_document("policy", "[A] bucket policy", MOST_POLICY_BYTES),
         on("policy", "statements with effect, action, resource, principal", "[A] bucket policy", _statements),
         token=POLICY,
     ),
@@ -122,7 +114,7 @@ RULES: dict[str, ClassRules] = {
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     BUCKET: RealClass(
-        "Bucket",
+        BucketSpec,
         {
             "bucket": "bucket",
             "storageClass": "storage_class",

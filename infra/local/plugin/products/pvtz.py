@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.realised import AnyRecord, RealClass, Resolve
-from infra.local.plugin.rules import ClassRules, Failure, exactly_one, items, needs, number, one_of, text, whole
+from infra.local.cloud.specs.zones import DOMAIN, PrivateZoneSpec, ZoneAttachmentSpec, ZoneRecordSpec
+from infra.local.plugin.rules import ClassRules, Failure, exactly_one, form, items, needs, number, one_of, whole
+from infra.local.plugin.shapes import AnyRecord, KeptClass, RealClass, Resolve
 from infra.local.plugin.values import Values
 
 ZONE = "alicloud:pvtz/zone:Zone"
@@ -34,25 +34,17 @@ RULES = {
         ZONE,
         rules=(
             whole("zoneName required", "[P] pvtz_zone", _named),
-            text(
-                "zoneName",
-                "[P] pvtz_zone",
-                pattern=r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?",
-                longest=253,
-                says="a domain name",
-            ),
+            form("zoneName", "[P] pvtz_zone", DOMAIN),
             one_of("proxyPattern", "[P] pvtz_zone", "ZONE", "RECORD"),
             one_of("dnsGroup", "[P] pvtz_zone", "NORMAL_ZONE", "FAST_ZONE"),
         ),
-        replace=frozenset({"zoneName", "name", "resourceGroupId"}),
+        replace=frozenset({"name", "resourceGroupId"}),
         replace_source="[S] resource_alicloud_pvtz_zone.go",
     ),
     ATTACHMENT: ClassRules(
         ATTACHMENT,
         rules=(exactly_one("[P] pvtz_zone_attachment", "vpcs", "vpcIds"), items("vpcs", "[A]", 1, 100)),
-        replace=frozenset({"zoneId"}),
         replace_source="[S] resource_alicloud_pvtz_zone_attachment.go",
-        refers={"zoneId": ZONE},
     ),
     RECORD: ClassRules(
         RECORD,
@@ -68,26 +60,25 @@ RULES = {
                 because="for a record of a zone",
             ),
         ),
-        replace=frozenset({"zoneId", "rr", "resourceRecord"}),
+        replace=frozenset({"rr", "resourceRecord"}),
         replace_source="[S] resource_alicloud_pvtz_zone_record.go",
-        refers={"zoneId": ZONE},
     ),
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     ZONE: RealClass(
-        "PrivateZone",
+        PrivateZoneSpec,
         {"zoneName": "zone_name", "remark": "remark", "proxyPattern": "proxy_pattern", "tags": "tags"},
         outputs=lambda record: {"isPtr": False},
     ),
     ATTACHMENT: RealClass(
-        "ZoneAttachment",
+        ZoneAttachmentSpec,
         {"zoneId": "zone_id"},
         more=_attached,
         seen=_attached_seen,
         id_of=lambda record: str(record.spec.zone_id),
     ),
     RECORD: RealClass(
-        "ZoneRecord",
+        ZoneRecordSpec,
         {
             "zoneId": "zone_id",
             "rr": "rr",
@@ -99,5 +90,6 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         },
         outputs=lambda record: {"recordId": record.id, "status": "ENABLE"},
         id_of=lambda record: f"{record.id}:{record.spec.zone_id}",
+        in_place=frozenset({"type"}),
     ),
 }

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
-from infra.local.plugin.binding import KeptClass
-from infra.local.plugin.realised import AnyRecord, RealClass, listed, switched, with_commas
-from infra.local.plugin.rules import ClassRules, Failure, Verdict, known, number, on, one_of, tags, text, whole
+from infra.local.cloud.specs.accounts import PASSWORD_RULE, password_fault
+from infra.local.cloud.specs.databases import (
+    ACCOUNT_NAME_RULE,
+    DATABASE_NAME_RULE,
+    STORAGE_GB,
+    DatabaseAccountSpec,
+    DatabaseInstanceSpec,
+    DatabaseSpec,
+    GrantSpec,
+    account_name_fault,
+    database_name_fault,
+    storage_fault,
+)
+from infra.local.plugin.rules import ClassRules, Failure, known, number, on, one_of, tags, text, whole
+from infra.local.plugin.shapes import AnyRecord, KeptClass, RealClass, listed, switched, with_commas
 from infra.local.plugin.values import Values
 
 INSTANCE = "alicloud:rds/instance:Instance"
@@ -17,24 +27,9 @@ BACKUP = "alicloud:rds/backupPolicy:BackupPolicy"
 PARAMETERS = "alicloud:rds/rdsParameterGroup:RdsParameterGroup"
 OLD_ACCOUNT = "alicloud:rds/account:Account"
 CONNECTION = "alicloud:rds/connection:Connection"
-SECURITY_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"
 KMS_KEY = "alicloud:kms/key:Key"
 SQL_LOG_DAYS = (30, 180, 365, 1095, 1825)
-SPECIAL = "!@#$%^&*()_+-="
 ENGINES = ("MySQL", "SQLServer", "PostgreSQL", "MariaDB")
-
-
-def strong_password(value: object) -> Verdict:
-    """8 to 32 characters of three of the four classes. The password itself is never shown."""
-    password = str(value)
-    classes = sum(bool(re.search(kind, password)) for kind in ("[a-z]", "[A-Z]", "[0-9]", f"[{re.escape(SPECIAL)}]"))
-    if not 8 <= len(password) <= 32:
-        return f"has {len(password)} characters; allowed: 8 to 32"
-    if classes < 3:
-        return f"mixes {classes} kinds of characters; three of lower case, upper case, digits and {SPECIAL} are needed"
-    if re.search(rf"[^A-Za-z0-9{re.escape(SPECIAL)}]", password):
-        return f"has a character outside letters, digits and {SPECIAL}"
-    return None
 
 
 def _parameters_once(inputs: Values) -> Failure | None:
@@ -105,58 +100,41 @@ RULES: dict[str, ClassRules] = {
             one_of("sslAction", "[P] db_instance", "Open", "Close", "Update"),
             one_of("sqlCollectorStatus", "[P] db_instance", "Enabled", "Disabled"),
             one_of("sqlCollectorConfigValue", "[P] db_instance", *SQL_LOG_DAYS),
-            on(
-                "instanceStorage",
-                "5 GiB or more, in steps of 5",
-                "[P] db_instance",
-                lambda size: None if size >= 5 and size % 5 == 0 else f"is {size}; allowed: 5 and more, in steps of 5",
-            ),
+            on("instanceStorage", f"{STORAGE_GB} GB, in steps of 5", "[P] db_instance", storage_fault),
             whole("parameters or dbParamGroupId, not both", "[P] db_instance", _parameters_once),
             whole("a vSwitch for each zone", "#2845, #2940 [S]", _second_zone),
             whole("roleArn with encryptionKey", "[P] db_instance", _encryption),
             tags("[P] db_instance; [A]", longest_key=64),
         ),
-        replace=frozenset({"engine", "zoneId", "zoneIdSlaveA", "zoneIdSlaveB", "vswitchId", "vpcId"}),
+        replace=frozenset({"zoneId", "zoneIdSlaveA", "zoneIdSlaveB", "vpcId"}),
         replace_source="[S] resource_alicloud_db_instance.go",
         secrets=frozenset({"serverKey"}),
-        refers={"securityGroupIds": SECURITY_GROUP, "encryptionKey": KMS_KEY},
+        refers={"encryptionKey": KMS_KEY},
     ),
     ACCOUNT: ClassRules(
         ACCOUNT,
         rules=(
-            text(
-                "accountName",
-                "[P] rds_account",
-                pattern=r"[a-z][a-z0-9_]{0,61}[a-z0-9]",
-                says="2 to 63 lower-case letters, digits and underscores, a letter first, no underscore last",
-            ),
-            on("accountPassword", "8 to 32 characters, three of four kinds", "[P] rds_account", strong_password),
+            on("accountName", ACCOUNT_NAME_RULE, "[P] rds_account", account_name_fault),
+            on("accountPassword", PASSWORD_RULE, "[P] rds_account", password_fault),
             one_of("accountType", "[P] rds_account", "Normal", "Super", "Sysadmin"),
             text("accountDescription", "[P] rds_account", shortest=2, longest=256, says="2 to 256 characters"),
         ),
-        replace=frozenset({"accountName", "accountType", "dbInstanceId", "name", "type", "instanceId"}),
+        replace=frozenset({"name", "type", "instanceId"}),
         replace_source="[S] resource_alicloud_rds_account.go",
     ),
     DATABASE: ClassRules(
         DATABASE,
         rules=(
-            text(
-                "dataBaseName",
-                "[P] db_database",
-                pattern=r"[a-z][a-z0-9_-]*[a-z0-9]",
-                shortest=2,
-                longest=64,
-                says="2 to 64 of a-z, 0-9, - and _; begins with a letter, ends with a letter or digit",
-            ),
+            on("dataBaseName", DATABASE_NAME_RULE, "[P] db_database", database_name_fault),
             text("description", "[P] db_database", shortest=2, longest=256, says="2 to 256 characters"),
         ),
-        replace=frozenset({"dataBaseName", "name", "characterSet", "instanceId"}),
+        replace=frozenset({"name"}),
         replace_source="[S] resource_alicloud_db_database.go",
     ),
     PRIVILEGE: ClassRules(
         PRIVILEGE,
         rules=(whole("a right that exists", "[P] db_account_privilege", _grant),),
-        replace=frozenset({"instanceId", "accountName", "privilege"}),
+        replace=frozenset({"privilege"}),
         replace_source="[S] resource_alicloud_db_account_privilege.go",
     ),
     BACKUP: ClassRules(
@@ -195,7 +173,7 @@ RULES: dict[str, ClassRules] = {
 
 CLASSES: dict[str, KeptClass | RealClass] = {
     INSTANCE: RealClass(
-        "DatabaseInstance",
+        DatabaseInstanceSpec,
         {
             "instanceType": "instance_class",
             "engine": "engine",
@@ -213,9 +191,10 @@ CLASSES: dict[str, KeptClass | RealClass] = {
             "parameters": {parameter["name"]: parameter["value"] for parameter in inputs.get("parameters", [])}
         },
         outputs=_instance,
+        in_place=frozenset({"engineVersion"}),
     ),
     ACCOUNT: RealClass(
-        "DatabaseAccount",
+        DatabaseAccountSpec,
         {
             "dbInstanceId": "instance_id",
             "accountName": "account_name",
@@ -227,7 +206,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         id_of=lambda record: f"{record.spec.instance_id}:{record.spec.account_name}",
     ),
     DATABASE: RealClass(
-        "Database",
+        DatabaseSpec,
         {
             "instanceId": "instance_id",
             "dataBaseName": "database_name",
@@ -238,7 +217,7 @@ CLASSES: dict[str, KeptClass | RealClass] = {
         id_of=lambda record: f"{record.spec.instance_id}:{record.spec.database_name}",
     ),
     PRIVILEGE: RealClass(
-        "Grant",
+        GrantSpec,
         {
             "instanceId": "instance_id",
             "accountName": "account_name",

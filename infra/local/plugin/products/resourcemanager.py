@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.invokes import ACCOUNT
 from infra.local.plugin.rules import ClassRules, tags, text
+from infra.local.plugin.shapes import KeptClass
 from infra.local.plugin.values import Values
 
 GROUP = "alicloud:resourcemanager/resourceGroup:ResourceGroup"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from infra.local.plugin.binding import KeptClass, derived
-from infra.local.plugin.realised import RealClass
+from infra.local.cloud.specs.networks import SWITCH_MASKS, NetworkSpec, SwitchSpec
+from infra.local.plugin.binding import derived
 from infra.local.plugin.rules import ClassRules, Failure, cidr, exactly_one, one_of, tags, text, whole
+from infra.local.plugin.shapes import KeptClass, RealClass
 from infra.local.plugin.values import Values
 
 NETWORK = "alicloud:vpc/network:Network"
@@ -71,14 +72,14 @@ RULES: dict[str, ClassRules] = {
     SWITCH: ClassRules(
         SWITCH,
         rules=(
-            cidr("cidrBlock", "[P] vswitch", 16, 29),
+            cidr("cidrBlock", "[P] vswitch", SWITCH_MASKS.low, SWITCH_MASKS.high),
             text(
                 "vswitchName", "[P] vswitch", pattern=NAMED, shortest=1, longest=128, says="1 to 128 characters, no URL"
             ),
             exactly_one("[P] vswitch", "zoneId", "availabilityZone"),
             tags("[P] vswitch"),
         ),
-        replace=frozenset({"cidrBlock", "vpcId", "zoneId", "availabilityZone", "isDefault"}),
+        replace=frozenset({"availabilityZone", "isDefault"}),
         replace_source="[S] resource_alicloud_vpc_vswitch.go",
     ),
     NAT: ClassRules(
@@ -124,12 +125,13 @@ RULES: dict[str, ClassRules] = {
 }
 CLASSES: dict[str, KeptClass | RealClass] = {
     NETWORK: RealClass(
-        "Network",
+        NetworkSpec,
         {"cidrBlock": "cidr", "vpcName": "name", "description": "description", "tags": "tags"},
         outputs=lambda record: {"status": "Available"},
+        in_place=frozenset({"cidrBlock"}),
     ),
     SWITCH: RealClass(
-        "Switch",
+        SwitchSpec,
         {
             "vpcId": "vpc_id",
             "cidrBlock": "cidr",

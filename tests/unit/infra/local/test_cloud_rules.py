@@ -12,11 +12,11 @@ import pytest
 
 from infra.local.cloud.containers import Container
 from infra.local.cloud.context import Context
-from infra.local.cloud.databases import check_password
-from infra.local.cloud.errors import CloudError
+from infra.local.cloud.errors import CloudError, refuse
 from infra.local.cloud.instance_types import cache_memory_mib, host_type, max_connections, type_with_limits
 from infra.local.cloud.object_store import bucket_policy
 from infra.local.cloud.settings import CloudSettings
+from infra.local.cloud.specs.accounts import password_fault
 from infra.local.cloud.zones import Name, NameServer, resolve
 from infra.local.images.sources import Source, debian_sources
 from infra.plan import TRACKED, read
@@ -130,13 +130,13 @@ def test_unknown_types_are_refused_by_the_clouds_code() -> None:
 
 @pytest.mark.parametrize("password", ["Ab1_xxxx", "abcdefg1!", "X" * 30 + "a1"])
 def test_good_passwords(password: str) -> None:
-    check_password(password, "account")
+    assert password_fault(password) is None
 
 
 @pytest.mark.parametrize("password", ["", "Ab1_xxx", "abcdefgh", "abcdefg1", "X" * 31 + "a1", "Ab1_xxx字"])
 def test_bad_passwords_are_refused_and_not_shown(password: str) -> None:
     with pytest.raises(CloudError) as refusal:
-        check_password(password, "account")
+        refuse("InvalidAccountPassword.Format", "password of account", password_fault(password))
     assert not password or password not in str(refusal.value)
 
 

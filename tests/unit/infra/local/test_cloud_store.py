@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from infra.local.cloud.cloud import Cloud
+from infra.local.cloud.container_kind import ContainerKind
 from infra.local.cloud.errors import CloudError
-from infra.local.cloud.kept import KeptSpec
-from infra.local.cloud.records import Owner, identity
+from infra.local.cloud.kind import Kind
+from infra.local.cloud.records import Owner, identity, kind_of
+from infra.local.cloud.specs.kept import KeptSpec
 
 OWNER = Owner("test-unit.foundation", "secret")
 SECRET = "canary-8d1f"
@@ -110,3 +112,16 @@ def test_only_one_holds_an_operation(cloud: Cloud, tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with other.kept.store.try_lock("operation-x") as free:
         assert free
+
+
+def test_what_is_on_disk_keeps_its_names(cloud: Cloud) -> None:
+    """An environment of before has its records under these kinds, its data in these folders."""
+    kinds = [kind for kind in vars(cloud).values() if isinstance(kind, Kind)]
+    assert [kind.name for kind in kinds] == [kind_of(kind.spec_type) for kind in kinds]
+    folders = {kind.name: kind.folder_name for kind in kinds if isinstance(kind, ContainerKind)}
+    assert folders == {
+        "Host": "hosts",
+        "DatabaseInstance": "databases",
+        "Cache": "caches",
+        "Balancer": "balancers",
+    }

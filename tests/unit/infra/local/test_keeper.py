@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tenacity
 from pg8000.native import Connection
 
-from infra.local.cloud import databases
+from infra.local.cloud import keeper
 from infra.local.cloud.containers import Seen
-from infra.local.cloud.databases import Administrator
+from infra.local.cloud.databases import administrator
+from infra.local.cloud.databases.administrator import Administrator
+from infra.local.cloud.keeper import code_version
 from infra.local.cloud.keeping import Patience, is_dead
 
 
@@ -58,9 +61,22 @@ class Unreachable(Administrator):
 
 def test_a_database_that_has_ended_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever brings it back does the same for others meanwhile, and tries again itself."""
-    monkeypatch.setattr(databases, "ENDED_SECONDS", 0.0)
+    monkeypatch.setattr(administrator, "ENDED_SECONDS", 0.0)
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
     gone, ends = Unreachable("10.0.0.1", "x"), iter([False, False, True])
     with pytest.raises(tenacity.RetryError):
         gone.wait(90, lambda: next(ends))
     assert gone.tries == 3
+
+
+def test_a_keeper_of_other_code_is_another_wherever_the_code_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files in the package's own folders count: `databases/` has what a keeper runs, too."""
+    monkeypatch.setattr(keeper, "__file__", str(tmp_path / "keeper.py"))
+    versions: set[str] = set()
+    for path in ("keeper.py", "databases/instances.py", "databases/instances.py"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(f"# {len(versions)}")
+        versions.add(code_version.__wrapped__())
+    assert len(versions) == 3

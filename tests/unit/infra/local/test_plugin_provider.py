@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,16 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2 as wire
 
+from infra.engine import REPOSITORY
 from infra.local.cloud.cloud import Cloud
-from infra.local.cloud.databases import DatabaseInstanceSpec, Grants
-from infra.local.cloud.firewall import SecurityGroupSpec, SecurityRules
-from infra.local.cloud.kept import KeptSpec
-from infra.local.cloud.networks import NetworkSpec
+from infra.local.cloud.databases.grants import Grants
+from infra.local.cloud.firewall import SecurityRules
 from infra.local.cloud.records import Owner, Record
 from infra.local.cloud.settings import CloudSettings
+from infra.local.cloud.specs.databases import DatabaseInstanceSpec
+from infra.local.cloud.specs.firewall import SecurityGroupSpec
+from infra.local.cloud.specs.kept import KeptSpec
+from infra.local.cloud.specs.networks import NetworkSpec
 from infra.local.plugin.binding import environment_of, name_of, stack_of
 from infra.local.plugin.declared import Declared, DeclaredStore
 from infra.local.plugin.inventory import Thing, things
@@ -32,6 +37,7 @@ KEY = "alicloud:kms/key:Key"
 SECRET = "alicloud:kms/secret:Secret"
 GROUP = "alicloud:resourcemanager/resourceGroup:ResourceGroup"
 USER = "alicloud:ram/user:User"
+ACCESS_KEY = "alicloud:ram/accessKey:AccessKey"
 NAT = "alicloud:vpc/natGateway:NatGateway"
 BASTION = "alicloud:bastionhost/instance:Instance"
 SNAPSHOTS = "alicloud:ecs/autoSnapshotPolicy:AutoSnapshotPolicy"
@@ -223,6 +229,31 @@ def test_what_is_used_cannot_go(engine: Caller) -> None:
     engine.delete(STORE, "flow", f"{project}:flow")
     engine.delete(PROJECT, "logs", project)
     engine.delete(GROUP, "g", group)
+
+
+def test_what_the_cloud_holds_it_refuses_with_the_way_out(engine: Caller, folder: Path) -> None:
+    """Between things that are really made, missing ones and dependants are the cloud's own to refuse."""
+    missing = r"SecurityGroup 'g': InvalidVpcId.NotFound: .*vpc-none does not exist; pass that resource's output"
+    with pytest.raises(Refusal, match=missing):
+        engine.create(SECURITY_GROUP, "g", {"vpcId": "vpc-none", "securityGroupName": "group"})
+    with pytest.raises(Refusal, match=r"AccessKey 'k': EntityNotExist.User: .*does not exist; pass that resource's"):
+        engine.create(ACCESS_KEY, "k", {"userName": "nobody"})
+    store = Cloud(folder, ENVIRONMENT).kept.store
+    store.put(Record("vpc-1", "Network", Owner(STACK, "n"), NetworkSpec("10.0.0.0/16"), {}), None, [])
+    store.put(Record("sg-1", "SecurityGroup", Owner(STACK, "g"), SecurityGroupSpec("vpc-1"), {}), None, ["vpc-1"])
+    with pytest.raises(Refusal, match=r"DependencyViolation: vpc-1 is in use by SecurityGroup g .*; delete that first"):
+        engine.delete(NETWORK, "n", "vpc-1")
+
+
+def test_a_preview_never_loads_the_cloud() -> None:
+    """Its libraries are most of the plugin's weight; rules and specifications need none of them."""
+    program = "import infra.local.plugin.provider, infra.local.plugin.lookup as lookup, sys; lookup.every_rule();"
+    program += (
+        "print([name for name in sys.modules if name.partition('.')[0] in ('boto3', 'pg8000', 'redis', 'pydantic')"
+    )
+    program += " or name in ('infra.local.cloud.store', 'infra.local.cloud.kind')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout == "[]\n"
 
 
 def test_what_is_protected_cannot_go(engine: Caller) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from infra.local.plugin import class_rules
+from infra.local.cloud.specs.accounts import password_fault
+from infra.local.plugin import lookup
 from infra.local.plugin.classes import Property, resource_class
-from infra.local.plugin.products.rds import strong_password
 from infra.local.plugin.rules import ClassRules, Rule
 
-EVERY = class_rules.every_rule()
+EVERY = lookup.every_rule()
+SG_RULE = "alicloud:ecs/securityGroupRule:SecurityGroupRule"
+RDS = "alicloud:rds/instance:Instance"
 BAD_VALUES: list[Any] = [
     *("no such thing", "", "x" * 40_000, -7, 10**9, [], ["x"] * 2_000, "public-read", "{"),
     *('{"Statement": [{}]}', "10.0.0.0/30", "10.0.0.1/8", {f"k{n}": "v" for n in range(21)}, "99/1", "1h"),
@@ -38,12 +41,53 @@ def property_at(members: Mapping[str, Property], path: str) -> bool:
 @pytest.mark.parametrize("rules", EVERY, ids=lambda rules: rules.token)
 def test_every_rule_speaks_of_inputs_that_exist(rules: ClassRules) -> None:
     definition = resource_class(rules.token)
-    for name in {*rules.replace, *rules.refers}:
+    for name in {*lookup.replaced_on(rules.token), *lookup.references_of(rules.token)}:
         assert name in definition.inputs, name
     for name in rules.secrets:
         assert name in definition.inputs or name in definition.state, name
     for rule in rules.rules:
         assert not rule.property or property_at(definition.inputs, rule.property), rule.property
+
+
+@pytest.mark.parametrize("token", lookup.real_classes())
+def test_what_the_cloud_holds_is_said_by_its_specification_alone(token: str) -> None:
+    """That a field never changes and that it refers to another thing stand there once, not among our rules again."""
+    rules, real = lookup.rules_of(token), lookup.real_classes()[token]
+    assert not rules.replace & (real.replaced_on | real.in_place)
+    assert not {*rules.refers} & {*real.references}
+    fixed = dataclasses.replace(real, in_place=frozenset()).replaced_on
+    assert real.in_place <= fixed
+
+
+@pytest.mark.parametrize(
+    ("token", "replaced", "refers"),
+    [
+        (SG_RULE, {"cidrIp", "priority", "nicType"}, {"securityGroupId": "alicloud:ecs/securityGroup:SecurityGroup"}),
+        (RDS, {"engine", "vswitchId", "zoneId"}, {"encryptionKey": "alicloud:kms/key:Key"}),
+        (
+            "alicloud:dns/alidnsRecord:AlidnsRecord",
+            {"domainName"},
+            {"domainName": "alicloud:dns/alidnsDomain:AlidnsDomain"},
+        ),
+        ("alicloud:vpc/switch:Switch", {"cidrBlock", "zoneId", "isDefault"}, {"vpcId": "alicloud:vpc/network:Network"}),
+    ],
+)
+def test_both_sources_say_what_is_replaced_and_what_must_exist(
+    token: str, replaced: set[str], refers: dict[str, str]
+) -> None:
+    assert replaced <= lookup.replaced_on(token)
+    assert refers.items() <= lookup.references_of(token).items()
+
+
+def test_what_the_provider_changes_in_place_is_never_replaced() -> None:
+    """The cloud cannot, and says so: a host or a network that vanishes for it would be worse than a refusal."""
+    for token, input in (
+        ("alicloud:ecs/instance:Instance", "vswitchId"),
+        ("alicloud:ecs/instance:Instance", "privateIp"),
+        ("alicloud:vpc/network:Network", "cidrBlock"),
+        (RDS, "engineVersion"),
+    ):
+        assert input not in lookup.replaced_on(token)
 
 
 @pytest.mark.parametrize("rules", EVERY, ids=lambda rules: rules.token)
@@ -79,11 +123,9 @@ def fits(rule: Rule, bad: Any) -> bool:
 
 
 def of(token: str) -> ClassRules:
-    return class_rules.rules_of(token)
+    return lookup.rules_of(token)
 
 
-SG_RULE = "alicloud:ecs/securityGroupRule:SecurityGroupRule"
-RDS = "alicloud:rds/instance:Instance"
 ALB_RULE = "alicloud:alb/rule:Rule"
 FORWARD = {"type": "ForwardGroup", "order": 2}
 
@@ -184,6 +226,6 @@ def test_retired_classes_say_what_to_use(rules: ClassRules) -> None:
     ],
 )
 def test_passwords(password: str, reason: str | None) -> None:
-    verdict = strong_password(password)
+    verdict = password_fault(password)
     assert (verdict is None) == (reason is None) and (reason is None or reason in str(verdict))
     assert password not in str(verdict)

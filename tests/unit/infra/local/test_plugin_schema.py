@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.local.plugin import class_rules
+from infra.local.plugin import lookup
 from infra.local.plugin.classes import resource_class
 from infra.local.plugin.schema import derive
 
@@ -35,5 +35,5 @@ def test_classes_have_their_inputs_outputs_and_nested_types() -> None:
 
 
 def test_whatever_is_named_is_there() -> None:
-    schema = derive([rules.token for rules in class_rules.every_rule()])
+    schema = derive([rules.token for rules in lookup.every_rule()])
     assert references(schema) == set(schema["types"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.plugin import class_rules, classes
+from infra.local.plugin import classes, lookup
 from infra.local.plugin.classes import resource_class, tokens
 from infra.local.plugin.inventory import things
 from infra.local.plugin.logs import EngineLog
@@ -62,7 +62,7 @@ def forget() -> None:
 def test_all_classes_are_read_from_many_threads(impatient: None) -> None:
     """Small modules, and each thread begins elsewhere: they meet in the parser, not in a cache."""
     forget()
-    wanted = sorted(rules.token for rules in class_rules.every_rule() if not rules.refused)
+    wanted = sorted(rules.token for rules in lookup.every_rule() if not rules.refused)
     wanted += tokens()[:: len(tokens()) // 60]
 
     def read(number: int) -> set[str]:

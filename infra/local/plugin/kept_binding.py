@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.local.cloud.kept import KeptSpec
 from infra.local.cloud.records import Owner
-from infra.local.plugin.binding import TAKEN, Creation, Gone, KeptClass, Realised, Refused, refusals
+from infra.local.cloud.specs.kept import KeptSpec
+from infra.local.plugin.binding import TAKEN, Actual, Creation, Gone, Refused, refusals
 from infra.local.plugin.declared import Declared, DeclaredStore
+from infra.local.plugin.shapes import KeptClass
 from infra.local.plugin.values import Values
 
 if TYPE_CHECKING:
     from infra.local.cloud.cloud import Cloud
 
 
-class Kept:
+class KeptBinding:
     """The binding of such a class."""
 
     def __init__(
@@ -22,7 +23,7 @@ class Kept:
     ) -> None:
         self._token, self._kept, self._kind, self._store, self._secrets = token, kept, cloud.kept, store, secrets
 
-    def create(self, creation: Creation, inputs: Values) -> Realised:
+    def create(self, creation: Creation, inputs: Values) -> Actual:
         id = self._kept.make_id(creation, inputs)
         # Owners of creations are unique within a class, those of the cloud within all that is kept.
         owner = Owner(creation.stack, f"{creation.owner} {self._token.removeprefix('alicloud:')}")
@@ -32,15 +33,15 @@ class Kept:
                 self._kind.create(owner, self._specification(id, inputs))
             return self._remember(creation.urn, id, inputs, creation.number)
 
-    def read(self, id: str) -> Realised | None:
+    def read(self, id: str) -> Actual | None:
         record = self._kind.find(f"{self._token}:{id}")
         if record is None:
             return None
         inputs = {**record.spec.inputs, **record.spec.secrets}
         declared = self._store.get(self._token, id)
-        return Realised(id, inputs, declared.computed if declared else {})
+        return Actual(id, inputs, declared.computed if declared else {})
 
-    def update(self, urn: str, id: str, inputs: Values) -> Realised:
+    def update(self, urn: str, id: str, inputs: Values) -> Actual:
         record = self._kind.find(f"{self._token}:{id}")
         if record is None:
             raise Gone(id)
@@ -75,7 +76,7 @@ class Kept:
                 way = f"{TAKEN} {self._token} NAME {namesake.id}"
                 raise Refused("EntityAlreadyExists", f"{name!r} exists, declared by {namesake.urn}; {way}")
 
-    def _remember(self, urn: str, id: str, inputs: Values, creation: int | None = None) -> Realised:
+    def _remember(self, urn: str, id: str, inputs: Values, creation: int | None = None) -> Actual:
         computed = self._kept.compute(id, inputs)
         self._store.put(Declared(self._token, id, urn, inputs, computed, creation))
-        return Realised(id, inputs, computed)
+        return Actual(id, inputs, computed)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from infra.local.cloud.records import Owner, Record
-from infra.local.plugin.binding import Creation, Gone, Realised, refusals
+from infra.local.plugin.binding import Actual, Creation, Gone, refusals
 from infra.local.plugin.declared import Declared, DeclaredStore
-from infra.local.plugin.realised import RealClass
+from infra.local.plugin.shapes import RealClass
 from infra.local.plugin.values import Values
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ THING = "thing"
 """What the plugin remembers of a resource: the record's own id, where the class's ids look otherwise."""
 
 
-class RealThing:
+class RealBinding:
     """Creates, reads, updates and deletes the records of one kind for the resources of one class."""
 
     def __init__(self, token: str, real: RealClass, cloud: Cloud, store: DeclaredStore) -> None:
@@ -29,21 +29,21 @@ class RealThing:
         self._records = self._kind.store
         self._specifications: TypeAdapter[Any] = TypeAdapter(self._kind.spec_type)
 
-    def create(self, creation: Creation, inputs: Values) -> Realised:
+    def create(self, creation: Creation, inputs: Values) -> Actual:
         with refusals():
             record = self._kind.create(Owner(creation.stack, creation.owner), self._specification(inputs))
         return self._remember(record, inputs, creation.urn, creation.number)
 
-    def read(self, id: str) -> Realised | None:
+    def read(self, id: str) -> Actual | None:
         record = self._record(id)
         seen = self._kind.read(record.id) if record else None
         if seen is None:
             return None
         declared = self._store.get(self._token, id)
         inputs = self._real.observed(seen, declared.inputs if declared else {})
-        return Realised(id, inputs, self._real.outputs(seen))
+        return Actual(id, inputs, self._real.outputs(seen))
 
-    def update(self, urn: str, id: str, inputs: Values) -> Realised:
+    def update(self, urn: str, id: str, inputs: Values) -> Actual:
         record = self._record(id)
         if record is None:
             raise Gone(id)
@@ -72,7 +72,7 @@ class RealThing:
             return record
         return next((candidate for candidate in self._kind.list() if self._real.id_of(candidate) == id), None)
 
-    def _remember(self, record: Record[Any], inputs: Values, urn: str, creation: int | None = None) -> Realised:
+    def _remember(self, record: Record[Any], inputs: Values, urn: str, creation: int | None = None) -> Actual:
         id = self._real.id_of(record)
         self._store.put(Declared(self._token, id, urn, inputs, {THING: record.id}, creation))
-        return Realised(id, inputs, self._real.outputs(record))
+        return Actual(id, inputs, self._real.outputs(record))

@@ -1,4 +1,4 @@
-"""Classes that the cloud really makes: inputs become a specification, the record's attributes become outputs."""
+"""The two shapes of a class: kept as it was declared, or really made by the cloud."""
 
 from __future__ import annotations
 
@@ -7,7 +7,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.local.cloud.records import fixed_fields, kind_of, referring_fields
+from infra.local.plugin.binding import Creation
 from infra.local.plugin.values import Values
+
+# --- kept
+
+MakeId = Callable[[Creation, Values], str]
+Compute = Callable[[str, Values], Values]
+Name = Callable[[Values], str]
+Protected = Callable[[Values], str | None]
+
+
+def unprotected(inputs: Values) -> str | None:
+    """Why a delete is refused, or nothing."""
+    return None
+
+
+def plain_id(creation: Creation, inputs: Values) -> str:
+    return creation.fresh("local-")
+
+
+def nothing(id: str, inputs: Values) -> Values:
+    return {}
+
+
+@dataclass(frozen=True)
+class KeptClass:
+    """A class that nothing realises: checked like the real one, kept by the cloud, and that is all."""
+
+    make_id: MakeId = plain_id
+    compute: Compute = nothing
+    protected: Protected = unprotected
+    named: Name | None = None
+    """A name that the cloud gives once, where the id is another thing."""
+
+
+# --- really made: inputs become a specification, the record's attributes become outputs
 
 AnyRecord = Any
 """A `Record` of any kind: the cloud's modules are not loaded by these declarations."""
@@ -59,7 +95,8 @@ Resolve = Callable[[str, str], str]
 class RealClass:
     """How one class maps to one kind of thing. Inputs that the kind does not have stay as they were declared."""
 
-    kind: str
+    spec: type[Any]
+    """The kind's specification; it says which of its fields never change, and which refer to other things."""
     fields: Mapping[str, Field | str] = field(default_factory=dict)
     """input → field of the specification."""
     more: Callable[[Values, Resolve], Values] = nothing_more
@@ -68,6 +105,25 @@ class RealClass:
     seen: Callable[[AnyRecord, Values], Values] = nothing_else_seen
     """Further inputs that can be told from a record."""
     id_of: Callable[[AnyRecord], str] = record_id
+    in_place: frozenset[str] = frozenset()
+    """Inputs that the real provider changes where they are, and this cloud cannot: a change is refused, and never a
+    replacement."""
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.spec)
+
+    @property
+    def replaced_on(self) -> frozenset[str]:
+        """Inputs that the cloud never changes on a living thing."""
+        fixed = fixed_fields(self.spec)
+        return frozenset(input for input, mapped in self._mapped() if mapped.name in fixed) - self.in_place
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Input → kind of what it refers to."""
+        kinds = referring_fields(self.spec)
+        return {input: kinds[mapped.name] for input, mapped in self._mapped() if mapped.name in kinds}
 
     def specification(self, inputs: Values, resolve: Resolve) -> Values:
         given = {

@@ -1,4 +1,7 @@
-"""Which product's module knows a class; a module is imported when the first of its classes is asked for."""
+"""What is to be known of a class: which product's module knows it, its rules, its shape, what a change of it means.
+
+A module is imported when the first of its classes is asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from infra.local.plugin.binding import KeptClass
 from infra.local.plugin.classes import resource_class
-from infra.local.plugin.realised import RealClass
 from infra.local.plugin.rules import ClassRules
+from infra.local.plugin.shapes import KeptClass, RealClass
 
 MODULES = (
     "actiontrail",
@@ -57,6 +59,20 @@ def shape_of(token: str) -> KeptClass | RealClass:
     product = product_of(token)
     classes: Mapping[str, KeptClass | RealClass] = _module(product).CLASSES if product in MODULES else {}
     return classes.get(token) or KeptClass()
+
+
+def replaced_on(token: str) -> frozenset[str]:
+    """Inputs whose change makes another thing: those that the cloud holds fixed, and what only the provider knows."""
+    shape = shape_of(token)
+    return rules_of(token).replace | (shape.replaced_on if isinstance(shape, RealClass) else frozenset())
+
+
+def references_of(token: str) -> dict[str, str]:
+    """Input → class of what must exist and stay while it is named: held by the cloud, or by us (`references.py`)."""
+    shape = shape_of(token)
+    classes = {real.kind: token for token, real in real_classes().items()}
+    held = shape.references if isinstance(shape, RealClass) else {}
+    return {**{input: classes[kind] for input, kind in held.items()}, **rules_of(token).refers}
 
 
 def every_rule() -> list[ClassRules]:
