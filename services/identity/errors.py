@@ -59,7 +59,7 @@ class PageRoute(APIRoute):
             except Exception as error:
                 problem = as_problem(error)
                 log_problem(problem, error)
-                response: Response = request.app.state.identity.site.problem(request, problem)
+                response: Response = request.app.state.parts.site.problem(request, problem)
                 return response
 
         return answer_with_pages

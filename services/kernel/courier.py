@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
+from services.kernel.http import api_prefix
 from services.kernel.machine import trust
 from services.kernel.outbox import INDEX, Answer, Envelope, Postponed, Relay
 from services.kernel.runtime import Kernel
@@ -84,8 +85,8 @@ class Courier:
 def _inbox_url(kernel: Kernel, destination: str) -> str:
     """Of the index, or of the same module at a tenant's site."""
     if destination == INDEX:
-        return f"{kernel.directory.network.query}/api/query/inbox"
+        return f"{kernel.directory.network.query}{api_prefix(INDEX)}/inbox"
     tenant = kernel.directory.by_code(destination)
     if tenant is None:
         raise Undelivered(f"no tenant {destination} on the network")
-    return f"{tenant.url}/api/{kernel.settings.service}/inbox"
+    return f"{tenant.url}{api_prefix(kernel.settings.service)}/inbox"

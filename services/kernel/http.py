@@ -176,6 +176,7 @@ def create_app(
     checks: Mapping[str, Callable[[Kernel], Check]] | None = None,
     kernel: Kernel | None = None,
     larger_bodies: Mapping[str, int] | None = None,
+    parts: object = None,
 ) -> Service:
     """The application of one service.
 
@@ -185,6 +186,7 @@ def create_app(
         checks: what `/readyz` requires, by name; each gets the kernel and gives a check that is time-limited here.
         kernel: built from the settings when the service did not need one before.
         larger_bodies: the largest body in bytes by a path's ending, where a mebibyte is too little.
+        parts: what the module holds beside the kernel; routes get it by `parts_of`.
     """
     kernel = kernel or Kernel(settings)
     required = {name: make(kernel) for name, make in (checks or {}).items()}
@@ -204,7 +206,7 @@ def create_app(
         service.flush_log()
 
     api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
-    api.state.kernel = kernel
+    api.state.kernel, api.state.parts = kernel, parts
     for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *OUTAGES, *UNKEEPABLE):
         api.add_exception_handler(error, _handle)
     for router in routers:
@@ -243,6 +245,28 @@ def _document(api: FastAPI) -> dict[str, Any]:
             if "application/json" in content:
                 content["application/problem+json"] = content.pop("application/json")
     return document
+
+
+def api_prefix(module: str) -> str:
+    """Where the paths of a module's API begin, on whichever site it answers."""
+    return f"/api/{module}"
+
+
+async def parts_of(request: Request) -> Any:
+    """What the module holds: `CurrentAffairs = Annotated[Affairs, Depends(parts_of)]` in its `parts.py`."""
+    return request.app.state.parts
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The body of a lean route's request. Raises a Problem when the client goes away amid it."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(400, "incomplete", "The request ended before its body did.")
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body
 
 
 async def bearer(kernel: Kernel, scope: Scope) -> Principal:

@@ -1,9 +1,10 @@
-"""A stage imports nothing from a later stage, and `services/` imports nothing from the others."""
+"""A stage imports nothing from a later stage, `services/` nothing from the others, and no modules there in a circle."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from infra.engine import REPOSITORY
@@ -65,3 +66,48 @@ def test_an_import_from_a_later_stage_is_seen(tmp_path: Path) -> None:
         "monitoring/a.py: loadtests.run",
         "tools/a.py: tests.support.living.Living",
     ]
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """The modules of `services/`, each with those that it imports, wherever in it the import stands."""
+    paths = {path: path.relative_to(root).with_suffix("").parts for path in sorted((root / "services").rglob("*.py"))}
+    modules = {".".join(parts[:-1] if parts[-1] == "__init__" else parts): path for path, parts in paths.items()}
+
+    def module_of(name: str) -> str:
+        """What is imported is a module, or a name in the module before it."""
+        return name if name in modules else name.rpartition(".")[0]
+
+    return {
+        module: ({module_of(name) for name in imported(path.read_text())} & modules.keys()) - {module}
+        for module, path in modules.items()
+    }
+
+
+def circle(root: Path) -> list[str]:
+    """The first circle of imports, from a module back to itself; nothing where there is none."""
+    try:
+        TopologicalSorter(import_graph(root)).prepare()
+    except CycleError as error:
+        modules: list[str] = error.args[1]
+        return modules
+    return []
+
+
+def test_no_modules_of_the_services_import_each_other_in_a_circle() -> None:
+    graph = import_graph(REPOSITORY)
+    assert "services.kernel.http" in graph["services.query.app"], "the imports are read"
+    assert circle(REPOSITORY) == []
+
+
+def test_a_circle_is_seen_also_where_an_import_hides_in_a_function(tmp_path: Path) -> None:
+    (tmp_path / "services" / "parking").mkdir(parents=True)
+    for path, line in {
+        "app.py": "def create():\n    from services.parking.api import router",
+        "api.py": "from services.parking import store",
+        "store.py": "import services.parking.app",
+        "schema.py": "from services.parking.store import SCHEMA",
+    }.items():
+        (tmp_path / "services" / "parking" / path).write_text(line)
+    assert sorted(set(circle(tmp_path))) == [f"services.parking.{name}" for name in ("api", "app", "store")]
+    (tmp_path / "services" / "parking" / "store.py").write_text("")
+    assert circle(tmp_path) == []

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from services.identity.errors import PageRoute
+from services.identity.parts import CurrentIdentity, Identity
 from services.identity.passwords import weakness
 from services.identity.people import store
 from services.identity.people.schema import person_fields, registration_errors
-from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.browser import keep_session, safe_next
 from services.identity.sessions.pages import site_name
 from services.kernel.problems import Problem
