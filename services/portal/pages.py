@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from services.pages.forms import SESSION_COOKIE, read_anybodys_form
 from services.portal.relying_party import ATTEMPT_SECONDS, CodeRefused, LogInFailed, attempt_cookie
-from services.portal.sessions import LONGEST
+from services.portal.store.sessions import LONGEST
 from services.portal.visit import AnyVisit, Visit, local_path
 
 router = APIRouter(tags=["log-in"])
