@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from services.affairs.api import router
 from services.affairs.parts import assemble
 from services.affairs.schema import LARGEST_MATERIAL
-from services.kernel import telemetry
 from services.kernel.http import Service, create_app
 from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
@@ -19,17 +18,10 @@ def create(settings: ServiceSettings) -> Service:
     kernel = Kernel(settings)
     affairs = assemble(kernel)
 
-    def expect_senders() -> None:
-        telemetry.expect_senders(tenant.code for tenant in kernel.directory.own_cell())
-
     @asynccontextmanager
     async def run(_: Kernel) -> AsyncIterator[None]:
-        expect_senders()
-        kernel.directory.changed.append(expect_senders)
-        affairs.relay.start()
-        yield
-        await affairs.relay.close()
-        await affairs.courier.close()
+        async with affairs.post.running():
+            yield
         await affairs.materials.close()
 
     return create_app(

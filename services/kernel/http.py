@@ -53,6 +53,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 UNKEEPABLE = (asyncpg.DataError, asyncpg.UntranslatableCharacterError, asyncpg.exceptions._base.DataError, UnicodeError)
 
+EVERY_ERROR = (Problem, StarletteHTTPException, RequestValidationError, Exception, *UNKEEPABLE, *OUTAGES)
+"""Whatever a request may end in, each by the class under which the framework looks for its handler."""
+
 
 class Service:
     """The ASGI application of one service; `api` is its FastAPI part, `kernel` what it holds."""
@@ -207,7 +210,7 @@ def create_app(
 
     api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
     api.state.kernel, api.state.parts = kernel, parts
-    for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *OUTAGES, *UNKEEPABLE):
+    for error in EVERY_ERROR:
         api.add_exception_handler(error, _handle)
     for router in routers:
         api.include_router(router)

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-
-from services.kernel.http import UNKEEPABLE, Service, create_app
-from services.kernel.outages import OUTAGES
-from services.kernel.problems import Problem
+from services.kernel.http import EVERY_ERROR, Service, create_app
 from services.kernel.readiness import tenant_databases
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
@@ -18,15 +13,6 @@ from services.pages.forms import StrangeForm
 from services.portal import errors, pages
 from services.portal.parts import assemble
 from services.portal.visit import LogInNeeded
-
-SHOWN_AS_PAGES = (
-    Problem,
-    HTTPException,
-    RequestValidationError,
-    Exception,
-    *UNKEEPABLE,
-    *OUTAGES,
-)
 
 
 def create(settings: ServiceSettings, kernel: Kernel | None = None) -> Service:
@@ -48,7 +34,7 @@ def create(settings: ServiceSettings, kernel: Kernel | None = None) -> Service:
         checks={"database": tenant_databases},
     )
     service.api.router.routes.append(portal.pages.assets.route())
-    for error in SHOWN_AS_PAGES:
+    for error in EVERY_ERROR:
         service.api.add_exception_handler(error, errors.show)
     service.api.add_exception_handler(LogInNeeded, errors.log_in_first)
     service.api.add_exception_handler(StrangeForm, errors.strange_form)

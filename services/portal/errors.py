@@ -13,6 +13,7 @@ from starlette.responses import Response
 from services.kernel import telemetry
 from services.kernel.http import as_problem, log_problem
 from services.kernel.problems import Problem, Unavailable
+from services.pages.cookies import keep_cookie
 from services.pages.errors import ErrorWords, Words
 from services.pages.forms import SESSION_COOKIE, StrangeForm, receive_form
 from services.pages.frame import Frame
@@ -113,8 +114,7 @@ async def _keep_draft(request: Request) -> bool:
 def remind(response: Response, kept: bool) -> Response:
     """The browser tells by a cookie that it has left a draft."""
     if kept:
-        seconds = int(KEPT.total_seconds())
-        response.set_cookie(DRAFT_COOKIE, "1", max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
+        keep_cookie(response, DRAFT_COOKIE, "1", int(KEPT.total_seconds()))
     return response
 
 
