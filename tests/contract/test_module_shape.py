@@ -92,6 +92,7 @@ RULES = (
     Rule(("measures",), "measures tables", defines("measure")),
     Rule(("forget",), "forgets people of a rehearsal", defines("forget")),
     Rule(("messages",), "handles messages", calls("Handler")),
+    Rule(("notices",), "says something to people", extends("Notice")),
 )
 NO_HTTP = ("store", "schema", "measures", "forget", "migrations")
 HTTP = frozenset({"fastapi", "starlette"})
@@ -221,6 +222,7 @@ def test_a_module_that_answers_nobody_is_seen(tmp_path: Path) -> None:
             "parking/tariff.py forgets people of a rehearsal, which stands in forget",
         ),
         ("tariff", "HANDLERS = {'x': Handler(X, y)}", "parking/tariff.py handles messages, which stands in messages"),
+        ("tariff", "class Due(Notice): ...", "parking/tariff.py says something to people, which stands in notices"),
         ("places/store", "from fastapi import Request", "parking/places/store.py knows of HTTP"),
         ("schema", "def late():\n    import starlette.requests", "parking/schema.py knows of HTTP"),
     ],
