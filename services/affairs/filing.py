@@ -25,7 +25,8 @@ from services.affairs.schema import FilingReceipt, FilingRequest, Item
 from services.affairs.store import filing as store
 from services.kernel.calendar import SHANGHAI, after_working_days
 from services.kernel.database import Batches, CommitSlots, Row
-from services.kernel.http import answer_json, bearer, invalid, read_body
+from services.kernel.http import invalid
+from services.kernel.lean import answer_json, bearer, read_body
 from services.kernel.outbox import INDEX, Relay
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel

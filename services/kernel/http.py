@@ -30,16 +30,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from services.kernel import telemetry
 from services.kernel.encoding import decoded, misaddressed
+from services.kernel.lean import LeanRoute, header_of
 from services.kernel.outages import OUTAGES, dependency_out
-from services.kernel.problems import NotAuthenticated, Problem, ProblemDocument, Unavailable
+from services.kernel.problems import Problem, ProblemDocument, Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Tenant
-from services.kernel.tokens import Principal
 
 log = structlog.get_logger(__name__)
 
-LeanRoute = Callable[[Kernel, Scope, Receive, Send], Awaitable[None]]
 Check = Callable[[], Awaitable[bool]]
 Lifespan = Callable[[Kernel], AbstractAsyncContextManager[None]]
 
@@ -80,7 +79,7 @@ class Service:
             return
         headers = scope["headers"]
         identifier = _request_id(headers)
-        tenant = self.kernel.directory.by_host(_header(headers, b"host"))
+        tenant = self.kernel.directory.by_host(header_of(headers, b"host"))
         code = tenant.code if tenant else ""
         telemetry.request_id.set(identifier)
         telemetry.tenant_code.set(code)
@@ -134,7 +133,7 @@ class Service:
 
     def _limited(self, receive: Receive, scope: Scope) -> Receive:
         """`receive` that refuses a body beyond the largest: a body's length is known or counted."""
-        length = _header(scope["headers"], b"content-length")
+        length = header_of(scope["headers"], b"content-length")
         if length.isdecimal() and int(length) <= LARGEST_BODY:
             return receive
         path = scope["path"]
@@ -260,33 +259,6 @@ async def parts_of(request: Request) -> Any:
     return request.app.state.parts
 
 
-async def read_body(receive: Receive) -> bytes:
-    """The body of a lean route's request. Raises a Problem when the client goes away amid it."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(400, "incomplete", "The request ended before its body did.")
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body"):
-            return body
-
-
-async def bearer(kernel: Kernel, scope: Scope) -> Principal:
-    """The caller of a lean route. Raises NotAuthenticated."""
-    scheme, _, token = _header(scope["headers"], b"authorization").partition(" ")
-    if scheme.lower() != "bearer":
-        raise NotAuthenticated()
-    return await kernel.verifier.verify(token)
-
-
-async def answer_json(send: Send, status: int, content: bytes) -> None:
-    """The answer of a lean route."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
 async def kernel_of(request: Request) -> Kernel:
     kernel: Kernel = request.app.state.kernel
     return kernel
@@ -385,13 +357,6 @@ def invalid(errors: Sequence[Any]) -> Problem:
     """The answer to a body or parameter that does not fit, without echoing what was sent."""
     places = [{"where": ".".join(map(str, error["loc"])), "what": str(error["msg"])} for error in errors]
     return Problem(422, "invalid", "The request does not fit its description.", errors=places)
-
-
-def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return ""
 
 
 _PROCESS = uuid.uuid4().hex[:16]

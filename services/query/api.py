@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.types import Receive, Scope, Send
 
 from services.kernel.cursors import LONGEST_CURSOR
-from services.kernel.http import LeanRoute, answer_json, api_prefix, bearer, invalid
+from services.kernel.http import api_prefix, invalid
+from services.kernel.lean import LeanRoute, answer_json, bearer
 from services.kernel.outbox import Answer, Envelope
 from services.kernel.runtime import Kernel
 from services.kernel.tokens import OptionalCaller, Person, Principal, RelayCaller, person

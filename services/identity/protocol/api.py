@@ -21,7 +21,8 @@ from services.identity.protocol.parameters import AUTHORIZATION, Wish, check_tok
 from services.identity.protocol.requests import Answer, ProtocolRequest
 from services.identity.protocol.store import WiderScope
 from services.identity.sessions.store import Session
-from services.kernel.http import LeanRoute, as_problem, read_body
+from services.kernel.http import as_problem
+from services.kernel.lean import LeanRoute, read_body
 from services.kernel.problems import NotAuthenticated, Problem
 from services.kernel.runtime import Kernel
 
