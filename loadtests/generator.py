@@ -26,7 +26,7 @@ from locust.env import Environment
 
 from loadtests.arrivals import SEED, Draw, timetable
 from loadtests.cases import OpenCases
-from loadtests.journey import Companions, Walk
+from loadtests.companions import Companions, Walk
 from loadtests.protocol import GENERATOR_DRAIN_SECONDS, GENERATOR_LOG_IN_SECONDS
 from loadtests.rehearsal import Kit, KitTenant, RehearsalError
 from loadtests.scenario import JOURNEYS, JourneyShare, Scenario

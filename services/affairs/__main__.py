@@ -1,4 +1,4 @@
-"""`python -m services.affairs`: serve until SIGTERM."""
+"""`python -m services.affairs`: serve until SIGTERM, told by `YIWANG_…` variables."""
 
 from __future__ import annotations
 

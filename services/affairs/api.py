@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
 
-from services.affairs.app import PREFIX, Affairs
 from services.affairs.filing import KEY_PATTERN
+from services.affairs.parts import CurrentAffairs
 from services.affairs.schema import (
     AcceptanceRequest,
     CaseView,
@@ -31,24 +31,16 @@ from services.affairs.schema import (
     Words,
 )
 from services.kernel.cursors import LONGEST_CURSOR
-from services.kernel.http import CurrentTenant
+from services.kernel.http import CurrentTenant, api_prefix
 from services.kernel.outbox import Answer, Envelope
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Caller, Operator, Person, Principal, RelayCaller
 from services.kernel.typed import CaseNumber
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=api_prefix("affairs"))
 
 SEARCHES_A_MINUTE = 600
-
-
-async def affairs_of(request: Request) -> Affairs:
-    affairs: Affairs = request.app.state.affairs
-    return affairs
-
-
-CurrentAffairs = Annotated[Affairs, Depends(affairs_of)]
 
 
 async def province_site(tenant: CurrentTenant) -> Tenant:

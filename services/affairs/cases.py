@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from services.affairs import desk, numbers, store
+from services.affairs import numbers
 from services.affairs.materials import object_key
 from services.affairs.schema import (
     AcceptanceRequest,
@@ -30,6 +30,8 @@ from services.affairs.schema import (
     Status,
     Step,
 )
+from services.affairs.store import SCHEMA, desk
+from services.affairs.store import cases as store
 from services.kernel.calendar import after_working_days, today
 from services.kernel.database import Connection
 from services.kernel.outbox import INDEX, Rejected, Relay, add_message
@@ -120,7 +122,7 @@ class Cases:
             act = Act(actor, "hand-over", request.reason, request.reason)
             await self._change(connection, tenant, case, "in_transit", act)
             case.materials = await store.offers(connection, number)
-            await add_message(connection, store.SCHEMA, request.to, "hand-over", number, case.model_dump(mode="json"))
+            await add_message(connection, SCHEMA, request.to, "hand-over", number, case.model_dump(mode="json"))
         return self._told(tenant, case)
 
     async def decide(self, tenant: Tenant, number: str, caller: Principal, request: OutcomeRequest) -> Snapshot:
@@ -205,10 +207,10 @@ class Cases:
             now,
             (act.action, act.actor.sub, act.actor.name, act.actor.department, case.basis, act.details, since),
         )
-        await add_message(connection, store.SCHEMA, INDEX, "case", case.number, news_for_index(case))
+        await add_message(connection, SCHEMA, INDEX, "case", case.number, news_for_index(case))
         news = snapshot(case)
         for other in self._followers(tenant, case):
-            await add_message(connection, store.SCHEMA, other, kind, case.number, news)
+            await add_message(connection, SCHEMA, other, kind, case.number, news)
 
     def _followers(self, tenant: Tenant, case: Case) -> list[str]:
         """Everybody in the way but this tenant. One to whom it is handed back gets the case itself instead."""

@@ -13,34 +13,13 @@ from typing import Any
 
 from services.affairs.forms import USUAL_FIELDS
 from services.affairs.schema import ImplementationRequest, Item, Standard, StandardRequest
+from services.affairs.store import SCHEMA
+from services.affairs.store import catalogue as store
 from services.kernel.database import Connection
 from services.kernel.outbox import Relay, add_message
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tenancy import Directory, Doors, Tenant
 from services.kernel.typed import KEPT, words
-
-IN_FORCE = """
-SELECT DISTINCT ON (code) standard.body AS standard, implementation.body AS implementation
-FROM affairs.standards AS standard LEFT JOIN affairs.implementations AS implementation USING (code)
-WHERE $1::text IS NULL OR code = $1
-ORDER BY code, standard.version DESC"""
-
-NEWEST = "SELECT body FROM affairs.standards WHERE code = $1 ORDER BY version DESC LIMIT 1"
-
-# The lock makes versions count one by one when two administrators publish at once.
-PUBLISH = """
-INSERT INTO affairs.standards (code, version, body, published_at)
-SELECT $1, version, $2::jsonb || jsonb_build_object('version', version), $3
-FROM (SELECT coalesce(max(version), 0) + 1 AS version FROM affairs.standards WHERE code = $1) AS next
-RETURNING version, body"""
-
-KEEP = """
-INSERT INTO affairs.standards (code, version, body, published_at) VALUES ($1, $2, $3::jsonb, $4)
-ON CONFLICT DO NOTHING"""
-
-IMPLEMENT = """
-INSERT INTO affairs.implementations (code, body, updated_by) VALUES ($1, $2::jsonb, $3)
-ON CONFLICT (code) DO UPDATE SET body = excluded.body, updated_by = excluded.updated_by, updated_at = now()"""
 
 
 class Catalogue:
@@ -57,7 +36,7 @@ class Catalogue:
     async def items(self, tenant: Tenant, sought: str = "", every: bool = False) -> list[Item]:
         """The items that the tenant offers (or every item), those whose name, code or basis holds every word."""
         async with self._doors.connection(tenant.code) as connection:
-            rows = await connection.fetch(IN_FORCE, None)
+            rows = await store.in_force(connection)
         wanted = words(sought).split()
         items = [in_force(row, tenant) for row in rows]
         return [item for item in items if (every or item.offered) and all(word in _searchable(item) for word in wanted)]
@@ -65,7 +44,7 @@ class Catalogue:
     async def item(self, tenant: Tenant, code: str) -> Item:
         """The item in force, offered or not. Raises NotFound."""
         async with self._doors.connection(tenant.code) as connection:
-            row = await connection.fetchrow(IN_FORCE, code)
+            row = await store.item_in_force(connection, code)
         if row is None:
             raise NotFound("No such item.")
         return in_force(row, tenant)
@@ -75,7 +54,7 @@ class Catalogue:
         remembered = self._remembered.get((tenant.code, code))
         if remembered is None or remembered[0] < time.monotonic():
             async with self._doors.connection(tenant.code) as connection:
-                row = await connection.fetchrow(IN_FORCE, code)
+                row = await store.item_in_force(connection, code)
             if len(self._remembered) > 10_000:  # codes that do not exist are remembered too
                 self._remembered.clear()
             remembered = time.monotonic() + self.REMEMBER_SECONDS, in_force(row, tenant) if row else None
@@ -93,13 +72,11 @@ class Catalogue:
         draft = Standard(code=code, version=1, published_at=datetime.now(UTC), **request.model_dump())
         others = [tenant.code for tenant in self._directory.tenants() if tenant.code != province.code]
         async with self._doors.connection(province.code) as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('affairs.publish'))")
-            newest = await connection.fetchval(NEWEST, code)
-            if newest and (standard := Standard.model_validate_json(newest, context=KEPT)).says(request):
-                return standard
-            row = await connection.fetchrow(PUBLISH, code, draft.model_dump_json(), draft.published_at)
-            assert row is not None
-            standard = Standard.model_validate_json(row["body"], context=KEPT)
+            await store.lock_publishing(connection)
+            newest = await store.newest(connection, code)
+            if newest and newest.says(request):
+                return newest
+            standard = await store.publish(connection, draft)
             for other in others:
                 await _send(connection, other, standard)
         self._wake(province, others)
@@ -109,16 +86,15 @@ class Catalogue:
     async def replay(self, province: Tenant, tenant: str) -> int:
         """Send every publication, oldest first, to one tenant again; how many there are."""
         async with self._doors.connection(province.code) as connection, connection.transaction():
-            rows = await connection.fetch("SELECT body FROM affairs.standards ORDER BY published_at, code, version")
-            for row in rows:
-                await _send(connection, tenant, Standard.model_validate_json(row["body"], context=KEPT))
+            publications = await store.publications(connection)
+            for standard in publications:
+                await _send(connection, tenant, standard)
         self._wake(province, [tenant])
-        return len(rows)
+        return len(publications)
 
     async def keep(self, connection: Connection, tenant: Tenant, standard: Standard) -> None:
         """Keep a version that the province sent."""
-        body = standard.model_dump_json()
-        await connection.execute(KEEP, standard.code, standard.version, body, standard.published_at)
+        await store.keep(connection, standard)
         self._forget(tenant.code, standard.code)
 
     async def implement(self, tenant: Tenant, code: str, request: ImplementationRequest, actor: str) -> Item:
@@ -130,7 +106,7 @@ class Catalogue:
         if request.promised_working_days is not None and request.promised_working_days > promise:
             raise Problem(422, "promise-too-long", f"At most the standard's promise of {promise} working days.")
         async with self._doors.connection(tenant.code) as connection:
-            await connection.execute(IMPLEMENT, code, request.model_dump_json(), actor)
+            await store.implement(connection, code, request, actor)
         self._forget(tenant.code, code)
         return await self.item(tenant, code)
 
@@ -143,11 +119,11 @@ class Catalogue:
 
 
 async def _send(connection: Connection, tenant: str, standard: Standard) -> None:
-    await add_message(connection, "affairs", tenant, "publication", standard.code, standard.model_dump(mode="json"))
+    await add_message(connection, SCHEMA, tenant, "publication", standard.code, standard.model_dump(mode="json"))
 
 
 def in_force(row: Mapping[str, Any], tenant: Tenant) -> Item:
-    """The item of a row of `IN_FORCE`, as the tenant carries it out."""
+    """The item of a row of `store.in_force`, as the tenant carries it out."""
     standard = Standard.model_validate_json(row["standard"], context=KEPT)
     own = ImplementationRequest.model_validate_json(row["implementation"] or "{}", context=KEPT)
     item = {

@@ -22,9 +22,11 @@ from starlette.types import Receive, Scope, Send
 from services.affairs import forms, numbers
 from services.affairs.catalogue import Catalogue
 from services.affairs.schema import FilingReceipt, FilingRequest, Item
+from services.affairs.store import filing as store
 from services.kernel.calendar import SHANGHAI, after_working_days
 from services.kernel.database import Batches, CommitSlots, Row
-from services.kernel.http import answer_json, bearer, invalid
+from services.kernel.http import invalid
+from services.kernel.lean import answer_json, bearer, read_body
 from services.kernel.outbox import INDEX, Relay
 from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
@@ -35,12 +37,6 @@ KEY_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
 LARGEST_FORM = 64 * 1024
 KEY = re.compile(KEY_PATTERN.encode())
 COMMITS_AT_ONCE = 3
-FILE_CASES = """
-SELECT * FROM affairs.file_cases($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
-
-FILED_BEFORE = """
-SELECT number, filed_at FROM affairs.cases WHERE applicant = $1 AND idempotency_key = $2
-    AND item = $3 AND applicant_name = $4 AND applicant_phone = $5 AND form = $6::jsonb"""
 
 
 class Filing:
@@ -100,11 +96,8 @@ class Filing:
         self, tenant: Tenant, person: Principal, key: str, request: FilingRequest, form: bytes
     ) -> Row | None:
         """The case of this content under this key, where the digest cannot tell: another release may have made it."""
-        applicant = request.applicant
         async with self._kernel.doors.connection(tenant.code) as connection:
-            return await connection.fetchrow(
-                FILED_BEFORE, person.sub, key, request.item, applicant.name, applicant.phone, form.decode()
-            )
+            return await store.filed_before(connection, person.sub, key, request, form)
 
     async def answer(self, kernel: Kernel, scope: Scope, receive: Receive, send: Send) -> None:
         """The lean route for `POST /api/affairs/cases`: what `api.file_case` documents, without FastAPI's machinery."""
@@ -115,7 +108,7 @@ class Filing:
         if not KEY.match(key):
             raise invalid([{"loc": ("header", "Idempotency-Key"), "msg": f"must match {KEY_PATTERN}"}])
         try:
-            request = FilingRequest.model_validate_json(await _body(receive))
+            request = FilingRequest.model_validate_json(await read_body(receive))
         except ValidationError as error:
             raise invalid(error.errors(include_url=False, include_input=False, include_context=False)) from None
         receipt = await self.file(tenant, person, key.decode(), request)
@@ -135,7 +128,7 @@ class Filing:
     def _batches_of(self, code: str) -> Batches:
         if code not in self._batches:
             self._batches[code] = Batches(
-                "filing", lambda: self._kernel.doors.connection(code), FILE_CASES, commits=self._commits
+                "filing", lambda: self._kernel.doors.connection(code), store.FILE_CASES, commits=self._commits
             )
         return self._batches[code]
 
@@ -160,7 +153,7 @@ class Serials:
 
     async def _take_block(self) -> None:
         async with self._doors.connection(self._code) as connection:
-            block: int = await connection.fetchval("SELECT nextval('affairs.serial_blocks')")
+            block = await store.next_serial_block(connection)
         self._next = count(block * numbers.SERIALS_IN_BLOCK)
         self._left = numbers.SERIALS_IN_BLOCK
 
@@ -255,12 +248,3 @@ def digest(request: FilingRequest, form: bytes) -> bytes:
     """Tells requests apart: the same content gives the same digest. `form` is what `check_form` gave."""
     parts = (request.item, request.applicant.name, request.applicant.phone)
     return hashlib.sha256("\x00".join(parts).encode() + b"\x00" + form).digest()
-
-
-async def _body(receive: Receive) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body"):
-            return body

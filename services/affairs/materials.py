@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from services.affairs import store
 from services.affairs.schema import Material, MaterialOffer
+from services.affairs.store import cases as store
 from services.kernel.outbox import Rejected
 from services.kernel.problems import NotFound, Problem, Unavailable
 from services.kernel.runtime import Kernel

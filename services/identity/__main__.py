@@ -1,8 +1,8 @@
-"""Run identity: `python3 -m services.identity`, told by `YIWANG_…` variables."""
+"""`python -m services.identity`: serve until SIGTERM, told by `YIWANG_…` variables."""
 
 from __future__ import annotations
 
-from services.identity.application import create
+from services.identity.app import create
 from services.kernel.server import serve
 from services.kernel.settings import ServiceSettings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -10,10 +10,10 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from services.kernel.http import as_problem, log_problem
-from services.kernel.problems import Problem
+from services.pages.errors import ErrorWords, Words
 
-# kind of problem → (heading, advice)
-WORDS: dict[str, tuple[str, str]] = {
+# By kind of problem.
+WORDS: Mapping[str, Words] = {
     "forged-form": ("页面已过期", "为了您的安全，表单停留太久或从别处提交时不会被接受。请返回重新填写。"),
     "strange-form": (
         "登录的人已经变了",
@@ -28,23 +28,20 @@ WORDS: dict[str, tuple[str, str]] = {
         "登录请求不是由省内政务服务网站发出的，或者该网站尚未开通。请从所在市、县的政务服务网进入。",
     ),
 }
-BY_STATUS: dict[int, tuple[str, str]] = {
+BY_STATUS: Mapping[int, Words] = {
     404: ("没有找到这个页面", "网址可能有误，请从政务服务网进入。"),
     405: ("页面已过期", "请返回后重新打开页面。"),
     413: ("内容太多", "提交的内容超过了限制。"),
     422: ("有一项内容没有被接受", "请用浏览器的“后退”回到填写的页面，改好后再提交。"),
     503: ("服务正在恢复", "请稍后刷新页面。"),
 }
-BROKEN_LINK = ("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从政务服务网重新进入。")
-REFUSED = ("这个请求没有被接受", "请返回上一页，或从政务服务网重新进入。")
-OTHERWISE = ("服务出了点问题", "我们已经记录下来，请稍后再试。")
-
-
-def words_for(problem: Problem, method: str) -> tuple[str, str]:
-    if problem.status in (400, 422) and method in ("GET", "HEAD") and problem.kind not in WORDS:
-        return BROKEN_LINK  # nothing was filled in
-    otherwise = OTHERWISE if problem.status >= 500 else REFUSED
-    return WORDS.get(problem.kind) or BY_STATUS.get(problem.status, otherwise)
+SITE = ErrorWords(
+    WORDS,
+    BY_STATUS,
+    broken_link=("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从政务服务网重新进入。"),
+    refused=("这个请求没有被接受", "请返回上一页，或从政务服务网重新进入。"),
+    otherwise=("服务出了点问题", "我们已经记录下来，请稍后再试。"),
+)
 
 
 class PageRoute(APIRoute):
@@ -59,7 +56,7 @@ class PageRoute(APIRoute):
             except Exception as error:
                 problem = as_problem(error)
                 log_problem(problem, error)
-                response: Response = request.app.state.identity.site.problem(request, problem)
+                response: Response = request.app.state.parts.site.problem(request, problem)
                 return response
 
         return answer_with_pages

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from services.identity.errors import words_for
+from services.identity.errors import SITE
 from services.kernel.problems import Problem
 from services.kernel.telemetry import request_id
 from services.kernel.tenancy import Directory
@@ -41,7 +41,7 @@ class Site:
         return self.pages.page(request, template, self.frame(person), status=status, **words)
 
     def problem(self, request: Request, problem: Problem) -> HTMLResponse:
-        heading, advice = words_for(problem, request.method)
+        heading, advice = SITE.of(problem, request.method)
         response = self.pages.error(request, self.frame(), problem.status, heading, advice, request_id=request_id.get())
         response.headers.update(problem.headers)
         return response

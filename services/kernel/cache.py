@@ -10,6 +10,8 @@ from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
 
+OUT = (RedisError, OSError, TimeoutError)
+
 
 class Cache:
     """A connection to the cell's Redis with short time limits; keys begin with the service's name."""
@@ -47,11 +49,38 @@ class Cache:
                 await pipeline.incr(key)
                 await pipeline.expire(key, seconds)
                 uses, _ = await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._rest_until = time.monotonic() + self.REST_SECONDS
-            log.warning("cache.out", error=repr(error))
+        except OUT as error:
+            self._rest(error)
             return True
         return int(uses) <= limit
+
+    async def note(self, name: str, text: str, most: int, seconds: int) -> None:
+        """Add to the notes of `name`, of which the newest are kept until none was added for so long.
+
+        Redis out means that the note is lost.
+        """
+        if self._client is None or time.monotonic() < self._rest_until:
+            return
+        key = f"{self._service}:notes:{name}"
+        try:
+            async with self._client.pipeline(transaction=True) as pipeline:
+                await pipeline.rpush(key, text)
+                await pipeline.ltrim(key, -most, -1)
+                await pipeline.expire(key, seconds)
+                await pipeline.execute()
+        except OUT as error:
+            self._rest(error)
+
+    async def noted(self, name: str) -> list[str]:
+        """The notes of `name`, the oldest first. Redis out raises what it raises: there may be some."""
+        if self._client is None:
+            return []
+        notes = await self._client.lrange(f"{self._service}:notes:{name}", 0, -1)
+        return [note.decode() if isinstance(note, bytes) else note for note in notes]
+
+    def _rest(self, error: Exception) -> None:
+        self._rest_until = time.monotonic() + self.REST_SECONDS
+        log.warning("cache.out", error=repr(error))
 
     async def close(self) -> None:
         if self._client is not None:

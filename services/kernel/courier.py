@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from socket import gethostname
 
 import aiohttp
 
+from services.kernel import telemetry
+from services.kernel.http import api_prefix
 from services.kernel.machine import trust
 from services.kernel.outbox import INDEX, Answer, Envelope, Postponed, Relay
 from services.kernel.runtime import Kernel
@@ -81,11 +85,37 @@ class Courier:
             await self._opened.close()
 
 
+class Post:
+    """What a module sends: the relay of its outboxes in this cell's databases, and the courier that delivers."""
+
+    def __init__(self, kernel: Kernel, schema: str, before: BeforePost | None = None) -> None:
+        self._directory = kernel.directory
+        self._courier = Courier(kernel, before)
+        name = f"{gethostname()}:{kernel.settings.port}"
+        self.relay = Relay(schema, kernel.doors, self._senders, self._courier.post, name)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the module serves. Its senders' series are there before the first message."""
+        self._expect()
+        self._directory.changed.append(self._expect)
+        self.relay.start()
+        yield
+        await self.relay.close()
+        await self._courier.close()
+
+    def _senders(self) -> list[str]:
+        return [tenant.code for tenant in self._directory.own_cell()]
+
+    def _expect(self) -> None:
+        telemetry.expect_senders(self._senders())
+
+
 def _inbox_url(kernel: Kernel, destination: str) -> str:
     """Of the index, or of the same module at a tenant's site."""
     if destination == INDEX:
-        return f"{kernel.directory.network.query}/api/query/inbox"
+        return f"{kernel.directory.network.query}{api_prefix(INDEX)}/inbox"
     tenant = kernel.directory.by_code(destination)
     if tenant is None:
         raise Undelivered(f"no tenant {destination} on the network")
-    return f"{tenant.url}/api/{kernel.settings.service}/inbox"
+    return f"{tenant.url}{api_prefix(kernel.settings.service)}/inbox"

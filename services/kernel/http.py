@@ -30,16 +30,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from services.kernel import telemetry
 from services.kernel.encoding import decoded, misaddressed
+from services.kernel.lean import LeanRoute, header_of
 from services.kernel.outages import OUTAGES, dependency_out
-from services.kernel.problems import NotAuthenticated, Problem, ProblemDocument, Unavailable
+from services.kernel.problems import Problem, ProblemDocument, Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Tenant
-from services.kernel.tokens import Principal
 
 log = structlog.get_logger(__name__)
 
-LeanRoute = Callable[[Kernel, Scope, Receive, Send], Awaitable[None]]
 Check = Callable[[], Awaitable[bool]]
 Lifespan = Callable[[Kernel], AbstractAsyncContextManager[None]]
 
@@ -52,6 +51,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ProblemDocument, "description": "An error, as application/problem+json"}
 }
 UNKEEPABLE = (asyncpg.DataError, asyncpg.UntranslatableCharacterError, asyncpg.exceptions._base.DataError, UnicodeError)
+
+EVERY_ERROR = (Problem, StarletteHTTPException, RequestValidationError, Exception, *UNKEEPABLE, *OUTAGES)
+"""Whatever a request may end in, each by the class under which the framework looks for its handler."""
 
 
 class Service:
@@ -77,7 +79,7 @@ class Service:
             return
         headers = scope["headers"]
         identifier = _request_id(headers)
-        tenant = self.kernel.directory.by_host(_header(headers, b"host"))
+        tenant = self.kernel.directory.by_host(header_of(headers, b"host"))
         code = tenant.code if tenant else ""
         telemetry.request_id.set(identifier)
         telemetry.tenant_code.set(code)
@@ -131,7 +133,7 @@ class Service:
 
     def _limited(self, receive: Receive, scope: Scope) -> Receive:
         """`receive` that refuses a body beyond the largest: a body's length is known or counted."""
-        length = _header(scope["headers"], b"content-length")
+        length = header_of(scope["headers"], b"content-length")
         if length.isdecimal() and int(length) <= LARGEST_BODY:
             return receive
         path = scope["path"]
@@ -176,6 +178,7 @@ def create_app(
     checks: Mapping[str, Callable[[Kernel], Check]] | None = None,
     kernel: Kernel | None = None,
     larger_bodies: Mapping[str, int] | None = None,
+    parts: object = None,
 ) -> Service:
     """The application of one service.
 
@@ -185,6 +188,7 @@ def create_app(
         checks: what `/readyz` requires, by name; each gets the kernel and gives a check that is time-limited here.
         kernel: built from the settings when the service did not need one before.
         larger_bodies: the largest body in bytes by a path's ending, where a mebibyte is too little.
+        parts: what the module holds beside the kernel; routes get it by `parts_of`.
     """
     kernel = kernel or Kernel(settings)
     required = {name: make(kernel) for name, make in (checks or {}).items()}
@@ -204,8 +208,8 @@ def create_app(
         service.flush_log()
 
     api = FastAPI(title=title, lifespan=run, docs_url=None, redoc_url=None, responses=PROBLEMS)
-    api.state.kernel = kernel
-    for error in (Problem, StarletteHTTPException, RequestValidationError, Exception, *OUTAGES, *UNKEEPABLE):
+    api.state.kernel, api.state.parts = kernel, parts
+    for error in EVERY_ERROR:
         api.add_exception_handler(error, _handle)
     for router in routers:
         api.include_router(router)
@@ -245,19 +249,14 @@ def _document(api: FastAPI) -> dict[str, Any]:
     return document
 
 
-async def bearer(kernel: Kernel, scope: Scope) -> Principal:
-    """The caller of a lean route. Raises NotAuthenticated."""
-    scheme, _, token = _header(scope["headers"], b"authorization").partition(" ")
-    if scheme.lower() != "bearer":
-        raise NotAuthenticated()
-    return await kernel.verifier.verify(token)
+def api_prefix(module: str) -> str:
+    """Where the paths of a module's API begin, on whichever site it answers."""
+    return f"/api/{module}"
 
 
-async def answer_json(send: Send, status: int, content: bytes) -> None:
-    """The answer of a lean route."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+async def parts_of(request: Request) -> Any:
+    """What the module holds: `CurrentAffairs = Annotated[Affairs, Depends(parts_of)]` in its `parts.py`."""
+    return request.app.state.parts
 
 
 async def kernel_of(request: Request) -> Kernel:
@@ -358,13 +357,6 @@ def invalid(errors: Sequence[Any]) -> Problem:
     """The answer to a body or parameter that does not fit, without echoing what was sent."""
     places = [{"where": ".".join(map(str, error["loc"])), "what": str(error["msg"])} for error in errors]
     return Problem(422, "invalid", "The request does not fit its description.", errors=places)
-
-
-def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return ""
 
 
 _PROCESS = uuid.uuid4().hex[:16]

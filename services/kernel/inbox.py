@@ -48,8 +48,7 @@ class Inbox:
             Problem: the token is another's than the envelope's sender's.
             Unavailable, Busy: not one message was reached.
         """
-        if caller.client_id != envelope.sender or envelope.sender == tenant.code:
-            raise Problem(403, "sender-mismatch", "The token is not the sender's.")
+        require_sender(caller, envelope, receiver=tenant.code)
         received: list[tuple[Handler[Any], BaseModel]] = []
 
         async def prepare(message: OutboxMessage) -> None:
@@ -77,6 +76,12 @@ class Inbox:
         if handler is None:
             raise Rejected(f"no such kind of message: {message.kind}")
         return handler
+
+
+def require_sender(caller: Principal, envelope: Envelope, receiver: str = "") -> None:
+    """A relay speaks for its own tenant alone, and to others. Raises a Problem."""
+    if caller.client_id != envelope.sender or envelope.sender == receiver:
+        raise Problem(403, "sender-mismatch", "The token is not the sender's.")
 
 
 def _content(handler: Handler[Content], message: OutboxMessage) -> Content:

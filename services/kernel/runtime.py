@@ -9,6 +9,7 @@ import httpx
 
 from services.kernel.cache import Cache
 from services.kernel.machine import MachineTokens, http_client
+from services.kernel.notices import Carrier, carrier_of
 from services.kernel.problems import Problem
 from services.kernel.settings import ServiceSettings
 from services.kernel.tenancy import Directory, Doors, Tenant
@@ -23,6 +24,7 @@ class Kernel:
         self.http = http or http_client(self.directory.network.ca_file)
         password = self.directory.secrets.cache_password
         self.cache = Cache(settings.cache_url, password.get_secret_value() if password else None, settings.service)
+        self.carrier: Carrier = carrier_of(settings, self.directory, self.cache)
         self.verifier = Verifier(lambda: self.directory.issuer, self._fetch_keys)
         self._machines: dict[str, MachineTokens] = {}
         self._watching: asyncio.Task[None] | None = None

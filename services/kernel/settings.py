@@ -27,4 +27,8 @@ class ServiceSettings(BaseSettings):
     trusted_proxies: int = Field(
         default=1, description="proxies that append to X-Forwarded-For: the balancer does, the gateway passes it on"
     )
+    show_telephones: bool = Field(
+        default=False,
+        description="messages to people are kept, and shown by telephone on a page; for networks on one machine alone",
+    )
     drain_seconds: int = Field(default=30, description="after SIGTERM, how long requests in flight may take")

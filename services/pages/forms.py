@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.kernel.problems import Problem
+from services.pages.cookies import keep_cookie
 
 COOKIE = "__Host-yiwang-form"
 SESSION_COOKIE = "__Host-yiwang-session"
@@ -84,9 +85,7 @@ def browser_of(request: Request) -> str:
 
 
 def keep_form_token(response: Response, token: FormToken) -> None:
-    response.set_cookie(
-        COOKIE, token.browser, max_age=COOKIE_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
-    )
+    keep_cookie(response, COOKIE, token.browser, COOKIE_SECONDS)
 
 
 async def read_form(request: Request) -> dict[str, str]:

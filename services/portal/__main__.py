@@ -1,4 +1,6 @@
-"""Serves the portal; told by its unit's `YIWANG_…` variables."""
+"""`python -m services.portal`: serve until SIGTERM, told by `YIWANG_…` variables."""
+
+from __future__ import annotations
 
 from services.kernel.server import serve
 from services.kernel.settings import ServiceSettings

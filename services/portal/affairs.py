@@ -21,6 +21,7 @@ from services.affairs.schema import (
     OutcomeRequest,
     Snapshot,
 )
+from services.kernel.http import api_prefix
 from services.kernel.tenancy import Tenant
 from services.portal.upstream import call
 
@@ -80,7 +81,7 @@ class Affairs:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         json = body.model_dump(mode="json") if body else None
-        url = f"{tenant.url}/api/affairs{path}"
+        url = tenant.url + api_prefix("affairs") + path
         return await call(
             self._http, "affairs", method, url, answer, token=token, headers=headers, params=params, json=json
         )

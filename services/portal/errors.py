@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,21 +13,20 @@ from starlette.responses import Response
 from services.kernel import telemetry
 from services.kernel.http import as_problem, log_problem
 from services.kernel.problems import Problem, Unavailable
+from services.pages.cookies import keep_cookie
+from services.pages.errors import ErrorWords, Words
 from services.pages.forms import SESSION_COOKIE, StrangeForm, receive_form
 from services.pages.frame import Frame
-from services.portal.drafts import DRAFT_COOKIE, KEPT
-from services.portal.log_in import send_to_identity
+from services.portal.pages import send_to_identity
+from services.portal.store.drafts import DRAFT_COOKIE, KEPT
 from services.portal.visit import Visit, address_of_form, go, page_of_form, portal_of, visit_of
 
 log = structlog.get_logger(__name__)
 
 DRAFTS, DRAFT_SECONDS = 60, 600
 """So many drafts may be left from one address in so many seconds."""
-KEEPING = frozenset({"items", "desk", "administration"})
-"""Parts of the site whose pages show again what was typed into their forms."""
-
-# kind → (heading, advice)
-WORDS: dict[str, tuple[str, str]] = {
+# By kind of problem, on every page; an area says its own.
+WORDS: Mapping[str, Words] = {
     "identity-unavailable": (
         "统一身份认证暂时无法使用",
         "现在不能登录或续期登录。浏览和搜索办事事项、凭编号和查询码查进度仍可正常使用，请稍后再登录。",
@@ -44,40 +44,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "not-authenticated": ("登录已经失效", "请退出后重新登录，再打开这个页面。"),
     "unknown-host": ("没有这个站点", "请检查网址，或从所在省、市的政务服务网进入。"),
     "forged-form": ("页面已过期", "为了您的安全，表单停留太久或从别处提交时不会被接受。请返回后重新填写。"),
-    "item-not-offered": (
-        "本地区暂不受理这个事项",
-        "可以在“切换地区”里换一个地区办理，或者拨打服务电话咨询。",
-    ),
     "strange-form": (
         "登录的人已经变了，这张表没有提交",
         "填写这张表以后，同一浏览器里换了登录，所以没有以现在登录的人的名义提交。请看清登录的是谁，再重新打开页面办理。",
     ),
     "too-many": ("操作过于频繁", "请稍等片刻再试。"),
 }
-# Where a page of this part of the site is missing: (heading, advice, where to go on, its name)
-MISSING: dict[str, tuple[str, str, str, str]] = {
-    "cases": (
-        "没有找到这个办件",
-        "请核对办件编号。办件只有申请人本人登录后才能打开：用别的账号提交的，请换那个账号登录；"
-        "有查询码的，可以在“进度查询”里查看进度。",
-        "/cases",
-        "我的办件",
-    ),
-    "desk": (
-        "没有找到这个办件",
-        "请核对办件编号。办件台上只有在本地区提交的和流转到本地区的办件。",
-        "/desk",
-        "回到办件台",
-    ),
-    "items": (
-        "没有找到这个事项",
-        "网址里的事项编码可能有误，或者这个事项不在省里发布的清单中。请按名称搜索。",
-        "/items",
-        "全部事项",
-    ),
-    "administration": ("没有找到这个事项", "请从事项列表里打开要管理的事项。", "/administration", "事项管理"),
-}
-BY_STATUS: dict[int, tuple[str, str]] = {
+BY_STATUS: Mapping[int, Words] = {
     403: ("没有访问权限", "您的账号没有使用这个页面的权限。如需开通，请联系本单位管理员。"),
     404: ("没有找到这个页面", "网址可能有误，或内容已经调整。可以从首页搜索需要的事项。"),
     405: ("页面已过期", "请返回后重新打开页面。"),
@@ -90,10 +63,14 @@ BY_STATUS: dict[int, tuple[str, str]] = {
     429: ("操作过于频繁", "请稍等片刻再试。"),
     503: ("服务正在恢复", "请稍后刷新页面。已提交的申请不会丢失。"),
 }
-REFUSED = ("这个请求没有被接受", "请返回上一页，或从首页重新进入。仍不成功的，请拨打服务电话并告知请求编号。")
+SITE = ErrorWords(
+    WORDS,
+    BY_STATUS,
+    broken_link=("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从列表里重新打开。"),
+    refused=("这个请求没有被接受", "请返回上一页，或从首页重新进入。仍不成功的，请拨打服务电话并告知请求编号。"),
+    otherwise=("服务出了点问题", "我们已经记录下来。请稍后再试，已提交的申请不会丢失。"),
+)
 KEPT_WORDS = "填写的内容为填写的人保留一小时：由本人登录、再打开填写的页面，就能接着办理。"
-BROKEN_LINK = ("这个链接打不开", "网址不完整或已经失效，可能是复制时缺了一段。请从列表里重新打开。")
-OTHERWISE = ("服务出了点问题", "我们已经记录下来。请稍后再试，已提交的申请不会丢失。")
 
 
 async def log_in_first(request: Request, _: Exception) -> Response:
@@ -120,7 +97,7 @@ async def strange_form(request: Request, error: Exception) -> Response:
 async def _keep_draft(request: Request) -> bool:
     """Keep what was typed into the form that cannot be taken now. Whether it is there again."""
     try:
-        if request.method != "POST" or request.url.path.split("/")[1] not in KEEPING:
+        if request.method != "POST" or request.url.path.split("/")[1] not in portal_of(request).areas.keeps_forms:
             return False
         form = await receive_form(request)
         tenant = portal_of(request).kernel.directory.by_host(request.headers.get("host", ""))
@@ -137,8 +114,7 @@ async def _keep_draft(request: Request) -> bool:
 def remind(response: Response, kept: bool) -> Response:
     """The browser tells by a cookie that it has left a draft."""
     if kept:
-        seconds = int(KEPT.total_seconds())
-        response.set_cookie(DRAFT_COOKIE, "1", max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
+        keep_cookie(response, DRAFT_COOKIE, "1", int(KEPT.total_seconds()))
     return response
 
 
@@ -167,15 +143,14 @@ async def show(request: Request, error: Exception, kept: bool = False) -> Respon
 
 def _words(request: Request, problem: Problem) -> tuple[str, str, str, str]:
     """What happened, what to do, and where to go on: back to the list in whose part of the site this happened."""
-    part = MISSING.get(request.url.path.split("/")[1])
-    back, label = part[2:] if part else ("/", "返回首页")
-    if problem.kind in WORDS:
-        return (*WORDS[problem.kind], "/", "返回首页")
-    if problem.status == 404 and part:
-        return part
-    if problem.status in (400, 422) and request.method in ("GET", "HEAD"):
-        return (*BROKEN_LINK, back, label)
-    return (*BY_STATUS.get(problem.status, OTHERWISE if problem.status >= 500 else REFUSED), "/", "返回首页")
+    areas = portal_of(request).areas
+    words = replace(SITE, by_kind={**SITE.by_kind, **areas.words})
+    part = areas.missing.get(request.url.path.split("/")[1])
+    if part and problem.status == 404 and problem.kind not in words.by_kind:
+        return part.heading, part.advice, part.back, part.back_label
+    if part and words.is_broken_link(problem, request.method):
+        return (*words.broken_link, part.back, part.back_label)
+    return (*words.of(problem, request.method), "/", "返回首页")
 
 
 async def _frame(request: Request, may_ask: bool) -> Frame:

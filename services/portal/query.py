@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from services.kernel.http import api_prefix
 from services.kernel.problems import Unavailable
 from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
@@ -47,5 +48,5 @@ class Query:
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        url = f"{self._kernel.directory.network.query}/api/query{path}"
+        url = self._kernel.directory.network.query + api_prefix("query") + path
         return await call(self._kernel.http, "query", "GET", url, answer, token=token, headers=headers, params=params)

@@ -20,7 +20,7 @@ from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import ALGORITHMS
 from services.portal.sealing import derive_key, seal_text, unseal_text
-from services.portal.sessions import Tokens, Who
+from services.portal.store.sessions import Tokens, Who
 
 log = structlog.get_logger(__name__)
 

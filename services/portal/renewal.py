@@ -17,7 +17,7 @@ from services.kernel.outages import OUTAGES
 from services.kernel.problems import Unavailable
 from services.kernel.tenancy import Tenant
 from services.portal.relying_party import RelyingParty, SessionOver
-from services.portal.sessions import Session, Sessions
+from services.portal.store.sessions import Session, Sessions
 
 log = structlog.get_logger(__name__)
 

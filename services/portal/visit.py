@@ -13,39 +13,25 @@ from starlette.routing import Match
 
 from services.kernel.http import CurrentTenant
 from services.kernel.problems import NotAuthenticated, Problem, Unavailable
-from services.kernel.runtime import Kernel
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal, Role
 from services.kernel.visitors import visitor_address
 from services.pages.forms import SESSION_COOKIE, browser_of, read_form, writer_of
 from services.pages.frame import Frame, Link
-from services.pages.render import Pages
-from services.portal.affairs import Affairs
-from services.portal.drafts import DRAFT_COOKIE, Draft, Drafts, Place
-from services.portal.query import Query
-from services.portal.relying_party import RelyingParty
-from services.portal.renewal import Renewals
-from services.portal.sessions import Session, Sessions
+from services.portal.area import Entry
+from services.portal.parts import Portal
+from services.portal.store.drafts import DRAFT_COOKIE, Draft, Place
+from services.portal.store.sessions import Session
 
 log = structlog.get_logger(__name__)
 
 
+Errors = dict[str, str]
+"""What is wrong with a form, in words for the person: by field, under "" of all of it."""
+
+
 class LogInNeeded(Exception):
     """The page is for people who are logged in; the browser is sent to identity and comes back."""
-
-
-@dataclass(frozen=True)
-class Portal:
-    """What one portal process holds."""
-
-    kernel: Kernel
-    pages: Pages
-    sessions: Sessions
-    drafts: Drafts
-    relying_party: RelyingParty
-    renewals: Renewals
-    affairs: Affairs
-    query: Query
 
 
 @dataclass(frozen=True)
@@ -110,7 +96,7 @@ class Visit:
             subtitle=" · ".join(tenant.name for tenant in lineage[:-1]) or "全省一张网",
             phone=self.tenant.settings.service_phone,
             links=self._links(),
-            foot_links=(Link("进度查询", "/progress"), Link("切换地区", "/places")),
+            foot_links=tuple(Link(entry.label, entry.path) for entry in self.entries() if entry.at_foot),
             person=self.session.who.name if self.session else "",
             log_in=f"/login?{urlencode({'next': self.here()})}",
             log_out="/logout",
@@ -123,22 +109,17 @@ class Visit:
             return local_path(address_of_form(self.request))
         return local_path(url.path + (f"?{url.query}" if url.query else ""))
 
+    def entries(self) -> list[Entry]:
+        """What this visitor is offered of all areas, in its order."""
+        return [entry for entry in self.portal.areas.entries if not entry.office or self.office(entry.office)]
+
     def _links(self) -> list[Link]:
-        places = [("首页", "/")]
-        if self.office("clerk"):
-            places.append(("办件台", "/desk"))
-        if self.office("administrator"):
-            places.append(("事项管理", "/administration"))
-        places += [("办事服务", "/items"), ("我的办件", "/cases"), ("进度查询", "/progress"), ("切换地区", "/places")]
         path = self.request.url.path
-        return [
-            Link(label, url, current=path == url or (url != "/" and path.startswith(url + "/")))
-            for label, url in places
-        ]
+        return [Link(entry.label, entry.path, current=entry.is_above(path)) for entry in self.entries()]
 
 
 def portal_of(request: Request) -> Portal:
-    portal: Portal = request.app.state.portal
+    portal: Portal = request.app.state.parts
     return portal
 
 

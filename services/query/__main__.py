@@ -1,4 +1,4 @@
-"""`python -m services.query`: serve until SIGTERM."""
+"""`python -m services.query`: serve until SIGTERM, told by `YIWANG_…` variables."""
 
 from __future__ import annotations
 

@@ -9,25 +9,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.types import Receive, Scope, Send
 
 from services.kernel.cursors import LONGEST_CURSOR
-from services.kernel.http import LeanRoute, answer_json, bearer, invalid
+from services.kernel.http import api_prefix, invalid
+from services.kernel.lean import LeanRoute, answer_json, bearer
 from services.kernel.outbox import Answer, Envelope
-from services.kernel.problems import Problem
 from services.kernel.runtime import Kernel
 from services.kernel.tokens import OptionalCaller, Person, Principal, RelayCaller, person
 from services.kernel.typed import CaseNumber, CheckCode
 from services.kernel.visitors import visitor_address
 from services.query.index import Index
+from services.query.parts import CurrentQuery
 from services.query.schema import CaseDetail, CasePage, Progress
 
-router = APIRouter(prefix="/api/query")
-
-
-async def index_of(request: Request) -> Index:
-    index: Index = request.app.state.index
-    return index
-
-
-CurrentIndex = Annotated[Index, Depends(index_of)]
+router = APIRouter(prefix=api_prefix("query"))
 
 
 async def caller_address(request: Request, caller: OptionalCaller) -> str:
@@ -40,35 +33,33 @@ async def caller_address(request: Request, caller: OptionalCaller) -> str:
 
 
 @router.post("/inbox", tags=["between services"])
-async def receive_messages(index: CurrentIndex, caller: RelayCaller, body: Envelope) -> Answer:
+async def receive_messages(query: CurrentQuery, caller: RelayCaller, body: Envelope) -> Answer:
     """News of cases from a tenant's relay."""
-    if caller.client_id != body.sender:
-        raise Problem(403, "sender-mismatch", "The token is not the sender's.")
-    return await index.receive(body)
+    return await query.news.receive(caller, body)
 
 
 @router.get("/cases", tags=["cases"])
 async def list_my_cases(
-    index: CurrentIndex, caller: Person, cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None
+    query: CurrentQuery, caller: Person, cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None
 ) -> CasePage:
     """My cases over all tenants, the latest change first. Served by `my_cases_lean` ahead of this route."""
-    return await index.page(caller.sub, cursor)
+    return await query.index.page(caller.sub, cursor)
 
 
 @router.get("/cases/{number}", tags=["cases"])
-async def show_my_case(index: CurrentIndex, caller: Person, number: CaseNumber) -> CaseDetail:
-    return await index.detail(caller.sub, number)
+async def show_my_case(query: CurrentQuery, caller: Person, number: CaseNumber) -> CaseDetail:
+    return await query.index.detail(caller.sub, number)
 
 
 @router.get("/progress", tags=["cases"])
 async def show_progress(
-    index: CurrentIndex,
+    query: CurrentQuery,
     address: Annotated[str, Depends(caller_address)],
     number: CaseNumber,
     check_code: CheckCode,
 ) -> Progress:
     """Progress for whoever holds number and check code. Attempts are limited."""
-    return await index.progress(number, check_code, address)
+    return await query.index.progress(number, check_code, address)
 
 
 def my_cases_lean(index: Index) -> LeanRoute:

@@ -1,30 +1,21 @@
-"""What the index does: follow cases, list a person's, show progress to whoever holds number and check code."""
+"""What the index shows: a person's cases, and progress to whoever holds number and check code."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-from pydantic import ValidationError
-
-from services.kernel import telemetry
 from services.kernel.cursors import read_moment, write_cursor
 from services.kernel.database import Connection, Row
-from services.kernel.outbox import Answer, Envelope, Rejection, in_time
 from services.kernel.problems import NotFound, Problem
 from services.kernel.runtime import Kernel
 from services.query import store
-from services.query.schema import CaseDetail, CaseLine, CaseNews, CasePage, Progress, Step
-
-log = structlog.get_logger(__name__)
+from services.query.schema import CaseDetail, CaseLine, CasePage, Progress, Step
 
 PAGE = 20
-TAKEN_AT_ONCE = 25
 # Decision 14: the guesser is limited, not the case. See there before changing a number.
 ATTEMPTS_AT_ADDRESS = 60
 ATTEMPTS_AT_NUMBER = 600
@@ -36,35 +27,6 @@ NOBODY = bytes(32)
 class Index:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-
-    async def receive(self, envelope: Envelope) -> Answer:
-        """Apply a tenant's news of cases. One that does not fit is rejected alone."""
-        answer = Answer(applied=[], rejected=[])
-        fitting: list[tuple[int, str]] = []
-        for message in envelope.messages:
-            try:
-                if message.kind != "case":
-                    raise ValueError(f"no such kind of message: {message.kind}")
-                news = CaseNews.model_validate(message.body)
-                fitting.append((message.sequence, news.model_dump_json()))
-            except ValueError as error:  # pydantic's ValidationError is one; its text would quote the message
-                reason = "does not fit a case" if isinstance(error, ValidationError) else str(error)
-                answer.rejected.append(Rejection(sequence=message.sequence, reason=reason))
-        await in_time(envelope.sender, answer, self._apply(envelope.sender, fitting, answer))
-        return answer
-
-    async def _apply(self, sender: str, fitting: list[tuple[int, str]], answer: Answer) -> None:
-        """Some at a time, so that what was applied is told even when there is no time for the rest."""
-        for start in range(0, len(fitting), TAKEN_AT_ONCE):
-            async with self._kernel.doors.own_message_connection() as connection:
-                outcomes = await store.apply(connection, sender, fitting[start : start + TAKEN_AT_ONCE])
-            for sequence, outcome in outcomes.items():
-                telemetry.INBOX_MESSAGES.labels(outcome).inc()
-                if outcome == "rejected":
-                    reason = "the sender is not known here to hold this case"
-                    answer.rejected.append(Rejection(sequence=sequence, reason=reason))
-                else:
-                    answer.applied.append(sequence)
 
     async def page(self, applicant: str, cursor: str | None) -> CasePage:
         """A person's cases over all tenants, the latest change first."""
@@ -115,16 +77,6 @@ class Index:
         if await store.count_attempt(connection, by_both) > ATTEMPTS_WHEN_GUESSED_AT:
             raise _too_many()
         return [by_address, by_number, by_both]
-
-    async def forget_old_attempts(self) -> None:
-        """Once an hour, while the service runs."""
-        while True:
-            try:
-                async with self._kernel.doors.own_connection() as connection:
-                    await store.forget_attempts(connection)
-            except Exception as error:
-                log.warning("index.attempts_not_forgotten", error=repr(error))
-            await asyncio.sleep(3600)
 
     def _line(self, row: Row) -> dict[str, Any]:
         first = row["number"][:6]

@@ -13,6 +13,8 @@ SELECT {COLUMNS} FROM query.cases
 WHERE applicant = $1 AND (changed_at, number) < ($2, $3)
 ORDER BY changed_at DESC, number DESC LIMIT $4"""  # noqa: S608
 
+EXPIRED = ("DELETE FROM query.attempts WHERE hour < now() - interval '1 day'",)
+
 MINE = f"SELECT {COLUMNS}, steps FROM query.cases WHERE number = $1 AND applicant = $2"  # noqa: S608
 
 
@@ -50,7 +52,3 @@ async def give_back_attempt(connection: Connection, subject: str) -> None:
     await connection.execute(
         "UPDATE query.attempts SET uses = uses - 1 WHERE subject = $1 AND hour = date_trunc('hour', now())", subject
     )
-
-
-async def forget_attempts(connection: Connection) -> None:
-    await connection.execute("DELETE FROM query.attempts WHERE hour < now() - interval '1 day'")

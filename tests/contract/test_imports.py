@@ -1,4 +1,4 @@
-"""A stage imports nothing from a later stage, and `services/` imports nothing from the others."""
+"""A stage imports nothing from a later stage, `services/` nothing from the others, and no modules in a circle."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import ast
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 from infra.engine import REPOSITORY
 
@@ -70,26 +68,47 @@ def test_an_import_from_a_later_stage_is_seen(tmp_path: Path) -> None:
     ]
 
 
-def imports_within(root: Path, package: str) -> dict[str, set[str]]:
-    """Module → modules of the package that it imports, wherever in its text: a late import closes a circle, too."""
-    sources = {_module(path.relative_to(root)): path.read_text() for path in (root / package).rglob("*.py")}
+def import_graph(root: Path, *folders: str) -> dict[str, set[str]]:
+    """The modules below the folders, each with those of them that it imports, wherever in it the import stands."""
+    paths = [path.relative_to(root) for folder in folders for path in sorted((root / folder).rglob("*.py"))]
+    modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+    def module_of(name: str) -> str:
+        """What is imported is a module, or a name in the module before it."""
+        return name if name in modules else name.rpartition(".")[0]
+
     return {
-        module: {name if name in sources else name.rpartition(".")[0] for name in imported(source)} & {*sources}
-        for module, source in sources.items()
+        module: ({module_of(name) for name in imported((root / path).read_text())} & modules.keys()) - {module}
+        for module, path in modules.items()
     }
 
 
-def _module(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+def circle(root: Path, *folders: str) -> list[str]:
+    """The first circle of imports, from a module back to itself; nothing where there is none."""
+    try:
+        TopologicalSorter(import_graph(root, *folders)).prepare()
+    except CycleError as error:
+        modules: list[str] = error.args[1]
+        return modules
+    return []
 
 
-def test_the_local_cloud_imports_in_no_circle() -> None:
-    TopologicalSorter(imports_within(REPOSITORY, "infra/local")).prepare()
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = import_graph(REPOSITORY, *MAY_IMPORT)
+    assert "services.kernel.http" in graph["services.query.app"], "the imports are read"
+    assert circle(REPOSITORY, *MAY_IMPORT) == []
 
 
-def test_a_circle_is_seen(tmp_path: Path) -> None:
-    for path, line in {"a/b.py": "from a.c import thing", "a/c.py": "def late():\n    from a import b"}.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(line)
-    with pytest.raises(CycleError):
-        TopologicalSorter(imports_within(tmp_path, "a")).prepare()
+def test_a_circle_is_seen_also_where_an_import_hides_in_a_function(tmp_path: Path) -> None:
+    (tmp_path / "services" / "parking").mkdir(parents=True)
+    for path, line in {
+        "app.py": "def create():\n    from services.parking.api import router",
+        "api.py": "from services.parking import store",
+        "store.py": "import services.parking.app",
+        "schema.py": "from services.parking.store import SCHEMA",
+    }.items():
+        (tmp_path / "services" / "parking" / path).write_text(line)
+    parts = [f"services.parking.{name}" for name in ("api", "app", "store")]
+    assert sorted(set(circle(tmp_path, "services"))) == parts
+    (tmp_path / "services" / "parking" / "store.py").write_text("")
+    assert circle(tmp_path, "services") == []

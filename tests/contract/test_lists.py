@@ -10,12 +10,12 @@ BOUND = re.compile(r"\bLIMIT (?!1\b)[\d$]")
 
 # Where the rest is. A page by cursor has a test with one row more than it holds.
 THE_REST = {
-    "affairs/desk.py": "the next page, by cursor",
+    "affairs/store/desk.py": "the next page, by cursor",
     "affairs/forget.py": "the next batch of the same run",
     "affairs/measures.py": "not a list: a metric that stops counting at a bound which its name tells",
     "identity/sessions/store.py": "the next page, by cursor",
     "kernel/outbox.py": "the relay's next batch",
-    "portal/sessions.py": "dead sessions, swept at the next log-in",
+    "portal/store/sessions.py": "dead sessions, swept at the next log-in",
     "query/forget.py": "the next batch of the same run",
     "query/store.py": "the next page, by cursor",
 }

@@ -244,7 +244,7 @@ async def running(settings: ServiceSettings, postgres: Postgres) -> AsyncIterato
     kernel = Kernel(settings, http)
     portal = create(settings, kernel)
     yield Sites(world, postgres, portal)
-    await portal.api.state.portal.renewals.close()
+    await portal.api.state.parts.renewals.close()
     await kernel.close()
 
 

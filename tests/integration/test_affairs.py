@@ -6,8 +6,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from services.affairs import desk
 from services.affairs.numbers import is_case_number
+from services.affairs.store import desk
 from services.kernel.calendar import today
 from tests.integration.filings import (
     FORM,

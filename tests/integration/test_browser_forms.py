@@ -29,7 +29,7 @@ ADMINISTRATOR = Person("administrator-1", "周主任", [{"tenant": HERE, "depart
 
 def forms_of_templates() -> list[str]:
     names = []
-    for template in sorted(REPOSITORY.glob("services/*/templates/*.html")):
+    for template in sorted(REPOSITORY.glob("services/**/templates/*.html")):
         if template.name != "gallery.html":  # a page for the eye alone
             for form in FORM.findall(template.read_text(encoding="utf-8")):
                 name = re.search(r'data-test="([^"]+)"', form)

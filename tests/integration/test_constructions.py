@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from services.affairs.app import create as create_affairs
-from services.identity.application import create as create_identity
+from services.identity.app import create as create_identity
 from services.kernel.http import Service
 from services.kernel.settings import ServiceSettings
 from services.query.app import create as create_query

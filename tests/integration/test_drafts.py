@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from services.kernel.settings import ServiceSettings
-from services.portal import drafts
+from services.portal.store import drafts
 from tests.integration.backends import Postgres
 from tests.integration.portal_site import CITIZEN, CLERK, HERE, ISSUER, PLACES, Person, Sites, running
 from tests.integration.test_portal import CASE, ITEM, NUMBER, RECEIPT

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from authlib.oidc import discovery, rpinitiated
 
-from services.identity.application import create
+from services.identity.app import create
 from services.kernel.settings import ServiceSettings
 from tests.integration.identity_site import IdentitySite, RelyingParty, log_in, submit
 from tests.support.waiting import wait_until

@@ -213,7 +213,7 @@ def test_a_service_that_cannot_even_tell_its_error_answers_with_a_problem(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no page today")
 
-    pages = portal.sites.app.api.state.portal.pages
+    pages = portal.sites.app.api.state.parts.pages
     monkeypatch.setattr(pages, "page", broken)
     monkeypatch.setattr(pages, "error", broken)
     answer = ask(portal, f"GET / HTTP/1.1\n{HEADERS}")

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx
 import pytest
 
-from services.identity.application import create
+from services.identity.app import create
 from services.identity.protocol.discovery import metadata
 from services.identity.protocol.parameters import AUTHORIZATION, TOKEN
 from services.kernel.problems import Unavailable
@@ -231,7 +231,7 @@ async def asked_without_a_database(party: RelyingParty, request: Pairs) -> End:
     async def out(_: object) -> None:
         raise Unavailable("database")
 
-    service.api.state.identity.session = out
+    service.api.state.parts.session = out
     transport = httpx.ASGITransport(service)
     async with httpx.AsyncClient(transport=transport, base_url=party.site.issuer, trust_env=False) as client:
         answer = party.answered(await client.get(f"/authorize?{urlencode(request)}"))

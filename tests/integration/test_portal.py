@@ -19,7 +19,8 @@ from services.identity.settings import IdentitySettings
 from services.kernel.calendar import today
 from services.kernel.http import UNKEEPABLE
 from services.kernel.settings import ServiceSettings
-from services.portal import renewal, sessions
+from services.portal import renewal
+from services.portal.store import sessions
 from tests.integration.backends import Postgres
 from tests.integration.network import COUNTY, NEIGHBOUR, Network
 from tests.integration.portal_site import (
@@ -368,7 +369,7 @@ async def test_renewal_whose_answer_was_lost_is_tried_on_without_a_visit(
         sites.world.loses_answers = True
         assert CITIZEN.name in (await browser.get("/")).text
         sites.world.loses_answers, sites.world.access_seconds = False, 600
-        await asyncio.wait_for(sites.app.api.state.portal.renewals.settled(), 20)
+        await asyncio.wait_for(sites.app.api.state.parts.renewals.settled(), 20)
         assert len(set(sites.world.spent)) == 1, "the same token each time"
         sites.world.out = {"identity"}
         assert (await browser.get(f"/cases/{NUMBER}")).status_code == 200, "the new tokens were kept"
@@ -379,7 +380,7 @@ async def test_new_tokens_that_could_not_be_kept_are_asked_for_again(
 ) -> None:
     """The site's own database hangs when identity has answered already."""
     monkeypatch.setattr(renewal, "PAUSES", (0.05,))
-    portal = sites.app.api.state.portal
+    portal = sites.app.api.state.parts
     keep = portal.sessions.keep
 
     async def hang_once(*_: object) -> None:
@@ -406,7 +407,7 @@ async def test_trying_on_ends_and_gives_no_session_up(sites: Sites, monkeypatch:
         await sites.log_in(browser)
         sites.world.out = {"identity"}
         assert CITIZEN.name in (await browser.get("/")).text
-        await asyncio.wait_for(sites.app.api.state.portal.renewals.settled(), 20)
+        await asyncio.wait_for(sites.app.api.state.parts.renewals.settled(), 20)
         sites.world.out = set()
         assert CITIZEN.name in (await browser.get("/")).text
 

@@ -20,7 +20,7 @@ from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.portal import renewal
 from services.portal.app import create
-from services.portal.visit import Portal
+from services.portal.parts import Portal
 from tests.integration.backends import Postgres
 from tests.integration.identity_site import IdentitySite, log_in
 from tests.integration.portal_site import prepare
@@ -59,7 +59,7 @@ async def running(settings: ServiceSettings) -> AsyncIterator[Any]:
     kernel = Kernel(settings, http_client(directory["ca_file"], timeout=1.0))
     service = create(settings, kernel)
     yield service
-    await service.api.state.portal.renewals.close()
+    await service.api.state.parts.renewals.close()
     await kernel.close()
 
 
@@ -81,7 +81,7 @@ async def test_portal_sessions_outlive_a_hang(
     for name in names:
         identity_site.person(name, name=name)
     async with running(settings) as service:
-        portal: Portal = service.api.state.portal
+        portal: Portal = service.api.state.parts
         asked: list[object] = []
         lost: list[object] = []
         renew = portal.relying_party.renew

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from loadtests.cases import INDEXED_SECONDS, OpenCase, not_indexed
-from loadtests.journey import Companions
+from loadtests.companions import Companions
 from loadtests.rehearsal import Kit, KitItem, KitTenant
 from loadtests.visit import Visit, expect
 from services.affairs.numbers import is_case_number

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from loadtests.cases import HandedOver, OpenCase, OpenCases
-from loadtests.journey import Companions
+from loadtests.companions import Companions
 from loadtests.journeys.citizen import walk as citizen
 from loadtests.rehearsal import KitTenant
 from loadtests.visit import Visit, expect

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Path, Query
 
 from services.identity.invitations import store
 from services.identity.invitations.schema import Identifier, InvitationDocument, NewInvitation, TenantInvitations
+from services.identity.parts import CurrentIdentity
 from services.identity.people.api import require_tenants
 from services.identity.people.schema import TenantCode
-from services.identity.runtime import CurrentIdentity
+from services.kernel.http import api_prefix
 from services.kernel.problems import NotFound
 from services.kernel.tokens import Operator
 
-router = APIRouter(prefix="/api/identity", tags=["invitations"])
+router = APIRouter(prefix=api_prefix("identity"), tags=["invitations"])
 
 
 @router.post("/invitations", status_code=201)

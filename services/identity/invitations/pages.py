@@ -12,10 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from services.identity.errors import PageRoute
 from services.identity.invitations import store
 from services.identity.invitations.store import Invitation
+from services.identity.parts import CurrentIdentity, Identity
 from services.identity.people import store as people
 from services.identity.people.pages import TAKEN, form_errors
 from services.identity.people.schema import person_fields
-from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.browser import keep_session
 from services.kernel.calendar import SHANGHAI
 from services.kernel.problems import Problem

@@ -6,14 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from services.identity.parts import CurrentIdentity, Identity
 from services.identity.passwords import weakness
 from services.identity.people import store
 from services.identity.people.schema import NewPerson, Office, PersonDocument, Username
-from services.identity.runtime import CurrentIdentity, Identity
+from services.kernel.http import api_prefix
 from services.kernel.problems import NotFound, Problem
 from services.kernel.tokens import Operator
 
-router = APIRouter(prefix="/api/identity", tags=["people"])
+router = APIRouter(prefix=api_prefix("identity"), tags=["people"])
 
 
 @router.post("/people", status_code=201, responses={200: {"model": PersonDocument, "description": "was there before"}})

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from services.identity.errors import PageRoute
+from services.identity.parts import CurrentIdentity, Identity
 from services.identity.passwords import weakness
 from services.identity.people import store
+from services.identity.people.notices import Registered
 from services.identity.people.schema import person_fields, registration_errors
-from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.browser import keep_session, safe_next
 from services.identity.sessions.pages import site_name
 from services.kernel.problems import Problem
@@ -49,6 +50,7 @@ async def register(request: Request, identity: CurrentIdentity) -> Response:
             errors = {taken.field: TAKEN[taken.field]}
     if errors:
         return _show(request, identity, onward, values=fields, errors=errors, status=422)
+    await identity.kernel.carrier.send(fields["phone"], _registered(identity, fields["username"]))
     token = secrets.token_urlsafe(32)
     await identity.sessions.begin(person, [], token, request.cookies.get(SESSION_COOKIE, ""), browser)
     response = RedirectResponse(onward, status_code=303)
@@ -64,6 +66,11 @@ def form_errors(fields: dict[str, str]) -> dict[str, str]:
     elif fields["password"] != fields["repeated"]:
         errors["repeated"] = "两次输入的密码不一致"
     return errors
+
+
+def _registered(identity: Identity, username: str) -> Registered:
+    frame = identity.site.frame()
+    return Registered(site=frame.title, username=username, service_phone=frame.phone)
 
 
 def _show(request: Request, identity: Identity, onward: str, **words: Any) -> Response:

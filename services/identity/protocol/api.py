@@ -15,13 +15,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from services.identity.errors import PageRoute
+from services.identity.parts import CurrentIdentity, Identity
 from services.identity.protocol.discovery import metadata
 from services.identity.protocol.parameters import AUTHORIZATION, Wish, check_token_request, read_wish
 from services.identity.protocol.requests import Answer, ProtocolRequest
 from services.identity.protocol.store import WiderScope
-from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.store import Session
-from services.kernel.http import LeanRoute, as_problem
+from services.kernel.http import as_problem
+from services.kernel.lean import LeanRoute, read_body
 from services.kernel.problems import NotAuthenticated, Problem
 from services.kernel.runtime import Kernel
 
@@ -217,14 +218,8 @@ def lean_token(identity: Identity) -> LeanRoute:
 
     async def answer_token(_: Kernel, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body, more = b"", True
         try:
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
+            body = await read_body(receive)
         except HTTPException:
             body = UNREADABLE
         answer = await token_answer(identity, _token_request(identity, headers, body))

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from services.identity.sessions.store import Browser
 from services.kernel.visitors import visitor_address
+from services.pages.cookies import drop_cookie, keep_cookie
 from services.pages.forms import SESSION_COOKIE
 
 DEVICE = "__Host-yiwang-device"
@@ -57,12 +58,12 @@ def browser_name(agent: str) -> str:
 
 def keep_session(response: Response, token: str, device: str) -> None:
     """Set both cookies. The session's goes when the browser closes; it ends on the server too, hours after log-in."""
-    response.set_cookie(SESSION_COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
-    response.set_cookie(DEVICE, device, path="/", secure=True, httponly=True, samesite="lax", max_age=DEVICE_SECONDS)
+    keep_cookie(response, SESSION_COOKIE, token)
+    keep_cookie(response, DEVICE, device, DEVICE_SECONDS)
 
 
 def forget_session(response: Response) -> None:
-    response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    drop_cookie(response, SESSION_COOKIE)
 
 
 def safe_next(wanted: str) -> str:

@@ -14,8 +14,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from services.identity.errors import PageRoute
+from services.identity.parts import CurrentIdentity, Identity
 from services.identity.protocol.requests import ProtocolRequest
-from services.identity.runtime import CurrentIdentity, Identity
 from services.identity.sessions.browser import forget_session, keep_session, safe_next
 from services.identity.sessions.log_in import Refused, log_in
 from services.kernel.calendar import SHANGHAI

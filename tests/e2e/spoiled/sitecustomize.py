@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Message, Receive, Scope, Send
 
-from services.kernel.http import WATCHED, Service, answer_json
+from services.kernel.http import WATCHED, Service
+from services.kernel.lean import answer_json
 
 Answer = Callable[[Service, Scope, Receive, Send], Awaitable[str]]
 

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from services.affairs import store
+from services.affairs.store import cases as store
 from services.kernel.cursors import read_moment, write_cursor
 from services.kernel.database import Connection
 from services.kernel.encoding import misaddressed

@@ -34,7 +34,7 @@ from services.kernel.problems import Problem
 from services.kernel.tenancy import Tenant
 from services.kernel.tokens import Principal
 from services.kernel.typed import KEPT
-from services.portal.forms import filing as filing_form
+from services.portal.areas.filing.forms import filing as filing_form
 from tests.unit.services.test_kernel import TENANT
 
 ITEM = Item(

@@ -126,7 +126,7 @@ def test_the_browsers_secret_is_kept_as_long_as_a_log_in() -> None:
 
 
 def test_every_form_that_is_posted_holds_the_token() -> None:
-    templates = sorted(Path(__file__).parents[3].glob("services/*/templates/*.html"))
+    templates = sorted(Path(__file__).parents[3].glob("services/**/templates/*.html"))
     forms = [
         (template.name, form)
         for template in templates

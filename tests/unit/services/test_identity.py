@@ -250,7 +250,7 @@ async def test_a_page_for_what_is_out_is_a_line_in_the_log_and_a_bug_is_an_error
 
     app.include_router(router)
     site = SimpleNamespace(problem=lambda _, problem: PlainTextResponse(status_code=problem.status))
-    app.state.identity = SimpleNamespace(site=site)
+    app.state.parts = SimpleNamespace(site=site)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="https://id.test") as browser:
         with structlog.testing.capture_logs() as logs:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.affairs.schema import FormField, Item
 from services.kernel.calendar import after_working_days, is_working_day
-from services.portal import forms
+from services.portal.areas.administration import forms as administration
+from services.portal.areas.filing import forms
 from services.portal.sealing import derive_key, seal, seal_text, unseal, unseal_text
 from services.portal.visit import local_path
 from services.portal.words import day, due, grouped, lasted
@@ -133,7 +134,7 @@ def test_whatever_is_typed_is_a_request_or_errors(typed: dict[str, str]) -> None
     [("", True), ("0", True), ("7", True), ("７", True), ("8", False), ("19", False), ("-1", False), ("²", False)],
 )
 def test_a_tenant_only_shortens_the_standards_promise(days: str, good: bool) -> None:
-    request, errors = forms.implementation(ITEM, {"promised_working_days": days})
+    request, errors = administration.implementation(ITEM, {"promised_working_days": days})
     assert (request is not None) == good
     assert ("promised_working_days" in errors) != good
 

@@ -1,4 +1,4 @@
-"""`Identity`: what an identity process holds beside the kernel, wired in one place."""
+"""What an identity process holds beside the kernel, wired in one place."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from services.identity.sessions.browser import browser_of
 from services.identity.sessions.store import Browser, Session, Sessions
 from services.identity.settings import IdentitySettings
 from services.identity.site import Site
+from services.kernel.http import parts_of
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 from services.kernel.tokens import Verifier
@@ -38,14 +39,6 @@ class Identity:
         self.provider = Provider(self.clients, self._issuer, self._current_keys, self.tokens, settings)
         self.site = Site(self.directory)
 
-    @classmethod
-    def build(cls, service: ServiceSettings, settings: IdentitySettings | None = None) -> Identity:
-        kernel = Kernel(service, http=httpx.AsyncClient(trust_env=False))
-        identity = cls(kernel, settings or IdentitySettings())
-        # This process is the issuer: its keys are at hand, and it must not ask itself for them over the network.
-        kernel.verifier = Verifier(lambda: kernel.directory.issuer, identity._published)
-        return identity
-
     def browser(self, request: Request) -> Browser:
         return browser_of(request)
 
@@ -62,14 +55,16 @@ class Identity:
     def _issuer(self) -> str:
         return self.directory.issuer
 
-    async def _published(self) -> dict[str, object]:
+    async def published(self) -> dict[str, object]:
         return self.keys.published()
 
 
-async def identity_of(request: Request) -> Identity:
-    # async, or FastAPI would hand it to a thread
-    identity: Identity = request.app.state.identity
+CurrentIdentity = Annotated[Identity, Depends(parts_of)]
+
+
+def assemble(settings: ServiceSettings, own_settings: IdentitySettings | None = None) -> Identity:
+    kernel = Kernel(settings, http=httpx.AsyncClient(trust_env=False))
+    identity = Identity(kernel, own_settings or IdentitySettings())
+    # This process is the issuer: its keys are at hand, and it must not ask itself for them over the network.
+    kernel.verifier = Verifier(lambda: kernel.directory.issuer, identity.published)
     return identity
-
-
-CurrentIdentity = Annotated[Identity, Depends(identity_of)]

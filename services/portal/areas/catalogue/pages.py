@@ -54,11 +54,12 @@ async def home(visit: AnyVisit) -> HTMLResponse:
     except Unavailable:
         outage = True
     return visit.page(
-        "home.html",
+        "catalogue/home.html",
         featured=items[:FEATURED],
         total=len(items),
         kinds=kinds(items),
         near=[_place(visit, tenant) for tenant in _near(visit)],
+        doors=[entry for entry in visit.entries() if entry.door],
         outage=outage,
         status=503 if outage else 200,
     )
@@ -73,7 +74,7 @@ async def places(visit: AnyVisit) -> HTMLResponse:
         if parent.level == "city":
             members += [tenant for tenant in tenants if tenant.parent == parent.code]
         groups.append(PlaceGroup(parent.code, parent.name, [_place(visit, tenant) for tenant in members]))
-    return visit.page("places.html", groups=groups)
+    return visit.page("catalogue/places.html", groups=groups)
 
 
 @router.get("/items")
@@ -81,13 +82,13 @@ async def items(visit: AnyVisit, q: str = "", kind: str = "") -> HTMLResponse:
     q = q.strip()[:60]
     matches = await visit.portal.affairs.items(visit.tenant, q)
     shown = [item for item in matches if not kind or item.kind == kind]
-    return visit.page("items.html", items=shown, query=q, kind=kind, kinds=kinds(matches))
+    return visit.page("catalogue/items.html", items=shown, query=q, kind=kind, kinds=kinds(matches))
 
 
 @router.get("/items/{code}")
 async def item(visit: AnyVisit, code: CodeInPath) -> HTMLResponse:
     shown_item = await visit.portal.affairs.item(visit.tenant, code)
-    return visit.page("item.html", item=shown_item, comparison=comparison(shown_item))
+    return visit.page("catalogue/item.html", item=shown_item, comparison=comparison(shown_item))
 
 
 def kinds(items: Sequence[Item]) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""The statements on a tenant's cases. Rows become the types of `schema`; nothing here knows of HTTP."""
+"""Cases, their traces and materials."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from datetime import datetime
 from services.affairs.schema import MOST_MATERIALS, Case, Material, MaterialOffer, Snapshot, Trace
 from services.kernel.database import Connection
 from services.kernel.typed import KEPT
-
-SCHEMA = "affairs"
 
 CASE = """
 SELECT jsonb_build_object('number', number, 'version', version, 'status', status, 'holder', holder,

@@ -1,27 +1,18 @@
-"""What people type into the portal's forms, checked before it goes on. Each reading gives the request, or what is
-wrong with each field in words for the person.
-"""
+"""What a person types into an item's form, checked before it goes on: the request, or what is wrong with each field."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from services.affairs import forms
-from services.affairs.schema import Applicant, FilingRequest, ImplementationRequest, Item
-from services.kernel import typed
-
-Errors = dict[str, str]
+from services.affairs.schema import Applicant, FilingRequest, Item
+from services.portal.visit import Errors
 
 APPLICANT = {
     "name": "请填写姓名或名称，64 字以内，不含控制字符",
     "phone": "请填写 11 位手机号、带区号的电话，或以 + 和国家（地区）代码开头的号码",
-}
-LOCAL_TEXTS: dict[str, tuple[str, int, Callable[[str], str]]] = {
-    "department": ("部门名称", 64, typed.line),
-    "materials_note": ("材料说明", 500, typed.lines),
-    "fee_note": ("收费说明", 500, typed.lines),
 }
 
 
@@ -52,26 +43,3 @@ def _words(wrong: forms.Wrong) -> str:
         "not_an_option": f"请选择{label}",
     }
     return words[wrong.fault]
-
-
-def implementation(item: Item, typed_in: Mapping[str, str]) -> tuple[ImplementationRequest | None, Errors]:
-    """What a tenant sets for an item; an empty field keeps the standard's value."""
-    errors: Errors = {}
-    days, most = typed.number(typed_in.get("promised_working_days", "")), item.standard_promised_working_days
-    if days and not (days.isascii() and days.isdecimal() and len(days) <= 3 and int(days) <= most):
-        errors["promised_working_days"] = f"请填 0 到 {most} 之间的整数：只能缩短标准的承诺期限"
-    texts = {}
-    for name, (words, longest, read) in LOCAL_TEXTS.items():
-        try:
-            texts[name] = read(typed_in.get(name, ""))
-        except typed.Unfit:
-            errors[name] = f"{words}含有看不见的控制字符，请重新输入"
-            continue
-        if len(texts[name]) > longest:
-            errors[name] = f"{words} {longest} 字以内"
-    if errors:
-        return None, errors
-    request = ImplementationRequest(
-        offered=typed_in.get("offered") != "no", promised_working_days=int(days) if days else None, **texts
-    )
-    return request, {}

@@ -25,11 +25,10 @@ from services.affairs.schema import (
 )
 from services.kernel.problems import Problem
 from services.kernel.tenancy import Tenant
-from services.portal import forms
 from services.portal.addresses import NumberInPath
 from services.portal.cases import case_facts, own_form, place_name, timeline, where, words_at_the_end
-from services.portal.drafts import Draft
-from services.portal.visit import ClerkVisit, Visit, go
+from services.portal.store.drafts import Draft
+from services.portal.visit import ClerkVisit, Errors, Visit, go
 from services.portal.words import OPEN_STATUSES, Due, day, due, lasted, moment
 
 router = APIRouter(tags=["desk"], default_response_class=HTMLResponse)
@@ -46,7 +45,7 @@ ACTIONS = {"filed": "提交", "accepted": "受理", "declined": "不予受理", 
 ACTIONS |= {"granted": "准予", "refused": "不予批准"}
 NO_LONGER = "办件状态已经变化，可能有人刚刚办理过。请看最新情况后再办。"
 # What a form must have, by the panel in which it stands: field → what to say when it is not as it should be.
-NEEDED: dict[str, forms.Errors] = {
+NEEDED: dict[str, Errors] = {
     "acceptance": {},
     "decline": {"reason": "请写明不予受理的理由"},
     "outcome": {"result": "请选择决定", "text": "请写明决定内容"},
@@ -60,7 +59,7 @@ class Attempt:
 
     panel: str = ""
     typed: Mapping[str, str] = field(default_factory=dict)
-    errors: forms.Errors = field(default_factory=dict)
+    errors: Errors = field(default_factory=dict)
     restored: bool = False
     """Not refused: it could not be taken when it was sent, and waits to be sent again."""
 
@@ -100,7 +99,7 @@ async def desk(visit: ClerkVisit, status: str = "open", after: str = "") -> HTML
     desk_page = await visit.portal.affairs.desk(visit.tenant, name, after, visit.token)
     counts = _counts(desk_page.figures)
     return visit.page(
-        "desk.html",
+        "desk/desk.html",
         office=visit.office("clerk"),
         figures=_figures(desk_page.figures),
         filters=[(list_name, words, list_name == name, counts.get(list_name)) for list_name, words in LISTS.items()],
@@ -174,7 +173,7 @@ async def _not_done(visit: Visit, number: str, error: Exception, panel: str, typ
     return await _case_page(visit, number, Attempt(panel, typed, errors), 409 if conflict else 422)
 
 
-def _wrong(error: Exception, panel: str) -> forms.Errors:
+def _wrong(error: Exception, panel: str) -> Errors:
     """What to say at which field of a form that was not taken."""
     places = {"to"}  # affairs refuses a place that is not in the case's way by a problem of its own
     if isinstance(error, ValidationError):
@@ -192,7 +191,7 @@ async def _case_page(visit: Visit, number: str, attempt: Attempt, status: int = 
     if case.due:
         facts.append(("办结期限", day(case.due)))
     return visit.page(
-        "desk_case.html",
+        "desk/desk_case.html",
         case=case,
         limit=_limit(visit.tenant, case),
         facts=facts,

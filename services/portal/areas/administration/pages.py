@@ -9,9 +9,9 @@ from starlette.responses import HTMLResponse, Response
 
 from services.affairs.schema import Item
 from services.kernel.problems import Problem
-from services.portal import forms
 from services.portal.addresses import CodeInPath
-from services.portal.visit import AdministratorVisit, Visit, go
+from services.portal.areas.administration import forms
+from services.portal.visit import AdministratorVisit, Errors, Visit, go
 
 router = APIRouter(tags=["administration"], default_response_class=HTMLResponse)
 
@@ -19,7 +19,7 @@ router = APIRouter(tags=["administration"], default_response_class=HTMLResponse)
 @router.get("/administration")
 async def administration(visit: AdministratorVisit, saved: bool = False) -> HTMLResponse:
     items = await visit.portal.affairs.every_item(visit.tenant)
-    return visit.page("administration.html", items=items, saved=saved)
+    return visit.page("administration/administration.html", items=items, saved=saved)
 
 
 @router.get("/administration/{code}")
@@ -62,10 +62,10 @@ def _page(
     visit: Visit,
     item: Item,
     values: Mapping[str, str],
-    errors: forms.Errors,
+    errors: Errors,
     *,
     status: int = 200,
     restored: bool = False,
 ) -> HTMLResponse:
     words = {"item": item, "values": dict(values), "errors": errors, "restored": restored}
-    return visit.page("implementation.html", status=status, **words)
+    return visit.page("administration/implementation.html", status=status, **words)

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
+from services.pages.cookies import drop_cookie, keep_cookie
 from services.pages.forms import SESSION_COOKIE, read_anybodys_form
 from services.portal.relying_party import ATTEMPT_SECONDS, CodeRefused, LogInFailed, attempt_cookie
-from services.portal.sessions import LONGEST
+from services.portal.store.sessions import LONGEST
 from services.portal.visit import AnyVisit, Visit, local_path
 
 router = APIRouter(tags=["log-in"])
@@ -41,16 +42,7 @@ async def send_to_identity(visit: Visit, next_path: str, *, quiet: bool = False,
     await visit.portal.relying_party.require_identity()
     departure = visit.portal.relying_party.depart(visit.tenant, next_path, quiet=quiet, again=again)
     response = RedirectResponse(departure.url, status_code=303, headers={"cache-control": "no-store"})
-    # Lax, since the way back begins on identity's site.
-    response.set_cookie(
-        departure.cookie,
-        departure.sealed,
-        max_age=ATTEMPT_SECONDS,
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="lax",
-    )
+    keep_cookie(response, departure.cookie, departure.sealed, ATTEMPT_SECONDS)
     return response
 
 
@@ -60,7 +52,7 @@ async def come_back(visit: AnyVisit, state: str = "", code: str = "", error: str
     cookie = attempt_cookie(state)
     attempt = visit.portal.relying_party.attempt(visit.tenant, state, visit.request.cookies.get(cookie))
     response = RedirectResponse(local_path(attempt["next"]), status_code=303, headers={"cache-control": "no-store"})
-    response.delete_cookie(cookie, path="/", secure=True, httponly=True, samesite="lax")
+    drop_cookie(response, cookie)
     if iss and iss != visit.portal.kernel.directory.issuer:
         raise LogInFailed("the answer is another provider's")
     if error in NOT_QUIETLY:
@@ -77,15 +69,7 @@ async def come_back(visit: AnyVisit, state: str = "", code: str = "", error: str
     if visit.session:
         await visit.portal.sessions.end(visit.tenant.code, visit.session)
     secret = await visit.portal.sessions.begin(visit.tenant.code, arrival.who, arrival.tokens)
-    response.set_cookie(
-        SESSION_COOKIE,
-        secret,
-        max_age=int(LONGEST.total_seconds()),
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="lax",
-    )
+    keep_cookie(response, SESSION_COOKIE, secret, int(LONGEST.total_seconds()))
     return response
 
 
@@ -98,5 +82,5 @@ async def log_out(visit: AnyVisit) -> Response:
     await visit.portal.sessions.end(visit.tenant.code, visit.session)
     farewell = visit.portal.relying_party.farewell(visit.tenant, visit.session.tokens)
     response = RedirectResponse(farewell, status_code=303)
-    response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    drop_cookie(response, SESSION_COOKIE)
     return response

@@ -1,0 +1,1 @@
+"""Screens of telephones, where messages to people are kept to be shown."""

@@ -1,0 +1,1 @@
+"""What a tenant decides about items by itself."""

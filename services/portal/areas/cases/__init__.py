@@ -1,0 +1,1 @@
+"""A person's cases over all tenants."""

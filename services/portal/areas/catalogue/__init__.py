@@ -1,0 +1,1 @@
+"""What the tenant offers: home, places, items, standard against local implementation."""

@@ -1,0 +1,1 @@
+"""Progress of a case for anybody with its check code."""
