@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import httpx
-
 from infra import plan as plans
 from infra.engine import Engine
 from infra.outputs import EnvironmentOutputs, HostOutputs, TenantOutputs
@@ -21,7 +19,7 @@ from infra.recovery import recover
 from infra.registry import Division, Registry, load_registry, with_status, write_overlay
 from infra.stacks import cells_in_use
 from tools.environment import must_run
-from tools.operator_client import Operator
+from tools.operator_client import Operator, OperatorError
 from tools.stages import Run, StageError
 
 SSH_PORT = 22
@@ -135,7 +133,7 @@ def check_identity(operator: Operator, code: str) -> None:
     """
     try:
         operator.invitations(code)
-    except httpx.HTTPError as error:
+    except OperatorError as error:
         raise StageError(f"identity does not let the operator in: {error}", "make up heals it; see make logs") from None
 
 

@@ -21,21 +21,20 @@ from infra.stacks import cells_in_use
 from loadtests.arrivals import weights
 from loadtests.gate.evidence import CPU_TOGETHER, collect
 from loadtests.gate.judge import judge
-from loadtests.model.capacity import CapacityError
-from loadtests.model.measure import APPLICATION, Look, Measurement, MeasurementError, component, known, measure
+from loadtests.model.measure import APPLICATION, Look, Measurement, component, known, measure
 from loadtests.model.planning import Demand, PlanningError, Proposal, propose
 from loadtests.model.steps import Pace, Seen
-from loadtests.rehearsal import KitTenant, RehearsalError
+from loadtests.rehearsal import KitTenant
 from loadtests.result import LoadResult
-from loadtests.run import LoadError, check_workers, run
-from loadtests.scenario import Scenario, ScenarioError
+from loadtests.run import check_workers, run
+from loadtests.scenario import Scenario
 from monitoring import objectives as objective_files
-from monitoring.objectives import Objectives, ObjectivesError
+from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
 from tools.gate import SETTLING_SECONDS
 from tools.lifecycle import holding, judging, registry_of
-from tools.stages import StageError
+from tools.stages import StageError, with_way_out
 
 FRESH = timedelta(days=1)
 """How old a measurement may be that is planned from without measuring again."""
@@ -242,8 +241,7 @@ def _refuse_unsupported(plan: Plan, engine: Engine, now: datetime) -> None:
 def _explained() -> Iterator[None]:
     """What the model refuses, as this project's commands say it."""
     try:
-        yield
+        with with_way_out("no plan was made, today's stays"):
+            yield
     except PlanningError as error:
         raise StageError(error.cause, f"{error.way_out}; nothing was written") from None
-    except (CapacityError, MeasurementError, ScenarioError, RehearsalError, ObjectivesError, LoadError) as error:
-        raise StageError(str(error), "no plan was made, today's stays") from None

@@ -28,6 +28,21 @@ class StageError(ExpectedError):
         super().__init__(cause, way_out)
 
 
+@contextmanager
+def with_way_out(way_out: str) -> Iterator[None]:
+    """Gives an expected error of the body that knows no way out this one.
+
+    Raises:
+        StageError: with the cause of what the body raised.
+    """
+    try:
+        yield
+    except ExpectedError as error:
+        if error.way_out:
+            raise
+        raise StageError(error.cause or str(error), way_out) from None
+
+
 @dataclass
 class Stage:
     """One running stage. `log` takes the output of what it runs; `say` sets what the table tells of it."""

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.folder import EnvironmentFolder
-from loadtests.scenario import ScenarioError, load
+from loadtests.scenario import load
 from tools.commands.arguments import Environment, engine_of
-from tools.stages import StageError
+from tools.stages import StageError, with_way_out
 
 if TYPE_CHECKING:
     from loadtests.model.planning import Change, Proposal
@@ -45,10 +45,8 @@ def plan(
 
     engine = engine_of(environment)
     console = Console(highlight=False)
-    try:
+    with with_way_out("name a scenario of loadtests/scenarios"):
         wanted = load(scenario)
-    except ScenarioError as error:
-        raise StageError(str(error), "name a scenario of loadtests/scenarios") from None
 
     def agreed(proposal: Proposal) -> bool:
         show(proposal, console)

@@ -23,6 +23,7 @@ from tests.support.registered import read_once
 from tools import cli, invitations
 from tools.environment import MachineChoice, choice_path
 from tools.lifecycle import Lifecycle
+from tools.operator_client import OperatorError
 from tools.stages import StageError
 
 CHUNAN, XIHU, HAISHU, NINGBO = "330127", "330106", "330203", "330200"
@@ -150,13 +151,14 @@ def change(name: str, value: object) -> Callable[[World], None]:
 
 
 def refuse_the_operator(world: World) -> None:
-    world.identity.fault = httpx.ConnectError("connection refused")
+    world.identity.fault = OperatorError(httpx.ConnectError("connection refused"))
 
 
 def run_an_older_release(world: World) -> None:
     """Its operator was let in, and knew nothing of invitations that are open."""
     request = httpx.Request("GET", "https://id.zj.localhost:8443/api/identity/invitations")
-    world.identity.fault = httpx.HTTPStatusError("405", request=request, response=httpx.Response(405, request=request))
+    answer = httpx.Response(405, request=request)
+    world.identity.fault = OperatorError(httpx.HTTPStatusError("405", request=request, response=answer))
 
 
 def suspend(world: World) -> None:
