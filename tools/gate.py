@@ -25,7 +25,8 @@ from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
 from tools.environment import load_choice
-from tools.lifecycle import judging, registry_of
+from tools.port import judging
+from tools.scopes import registry_of
 
 SETTLING_SECONDS = 2.0
 """A scrape that began before the hold ended is stored by then."""

@@ -10,7 +10,10 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from infra.engine import Engine
 from infra.errors import ExpectedError
+from infra.outputs import EnvironmentOutputs
+from infra.services import IDENTITY
 
 TIMEOUT_SECONDS = 30.0
 
@@ -21,6 +24,14 @@ class OperatorError(ExpectedError):
     def __init__(self, error: httpx.HTTPError) -> None:
         super().__init__(str(error) or repr(error))
         self.status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+
+
+def operator_of(engine: Engine, outputs: EnvironmentOutputs) -> Operator:
+    """The operator's client, its secret read from the stack of the cell that runs identity."""
+    core = next(cell.cell for cell in outputs.cells if IDENTITY in [service.name for service in cell.services])
+    secret = engine.outputs(core, secrets=True)["secrets"]["operator_client_secret"]
+    private = bool(outputs.foundation.authority_certificate)
+    return Operator(outputs.issuer, secret, engine.folder.authority / "authority.pem" if private else None)
 
 
 def _passing(error: BaseException) -> bool:

@@ -33,7 +33,9 @@ from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsals
 from tools.gate import SETTLING_SECONDS
-from tools.lifecycle import holding, judging, registry_of
+from tools.locks import holding
+from tools.port import judging
+from tools.scopes import registry_of
 from tools.stages import StageError, with_way_out
 
 FRESH = timedelta(days=1)
@@ -99,7 +101,7 @@ def make_plan(
     _refuse_unsupported(proposal.plan, engine, now)
     if not agreed(proposal):
         return Planned(proposal, None)
-    with holding(engine.folder):
+    with holding(engine.folder, "plan"):
         if plans.consistent(engine.environment, registry, cells_in_use(engine.environment)) != today:
             raise StageError("today's plan was changed meanwhile; nothing was written", "plan again: --no-measure")
         write_plan(proposal.plan, target, engine.folder.root)

@@ -22,8 +22,7 @@ from loadtests.rehearsal import Kit, load_kit
 from loadtests.scenario import Scenario
 from services.rehearsals import MODULES
 from tools.counts import counted
-from tools.lifecycle import operator_of
-from tools.operator_client import OperatorError
+from tools.operator_client import OperatorError, operator_of
 from tools.stages import StageError
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ import typer
 from loadtests.scenario import load
 from tools import rehearsals
 from tools.commands.arguments import Environment, running_engine_of
-from tools.lifecycle import holding
+from tools.locks import holding
 from tools.stages import with_way_out
 
 app = typer.Typer(help="The people of load runs: made before, removed after.", no_args_is_help=True)
@@ -22,7 +22,7 @@ def prepare(
 ) -> None:
     """Makes the people of a scenario and writes the kit; people that are there are used again."""
     engine = running_engine_of(environment)
-    with with_way_out("nothing was made"), holding(engine.folder):
+    with with_way_out("nothing was made"), holding(engine.folder, "rehearsal prepare"):
         path = rehearsals.prepare(engine, load(scenario), typer.echo, kept=True)
     typer.echo(f"kit: {path}")
     chosen = "" if scenario == "launch" else f"YIWANG_SCENARIO={scenario} "
@@ -33,7 +33,7 @@ def prepare(
 def remove(environment: Environment = "local") -> None:
     """Removes the kit's people and their cases from every database, traces and audit included."""
     engine = running_engine_of(environment)
-    with with_way_out("nothing was removed"), holding(engine.folder):
+    with with_way_out("nothing was removed"), holding(engine.folder, "rehearsal remove"):
         counts = rehearsals.remove(engine, typer.echo)
     for table, rows in sorted(counts.items()):
         typer.echo(f"{rows:>8}  {table}")
