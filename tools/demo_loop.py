@@ -29,7 +29,7 @@ from loadtests.model.capacity import Carried
 from loadtests.model.measure import APPLICATION, Measurement
 from loadtests.scenario import Scenario
 from tools.gate import Judged, run_gate
-from tools.planning import make_plan, measure_cell
+from tools.measured_plan import make_plan, measure_cell
 from tools.recovering import Recovering
 from tools.stages import Run, StageError
 from tools.verbs.resize import resize

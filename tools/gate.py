@@ -23,7 +23,7 @@ from loadtests.scenario import Scenario
 from monitoring import objectives as objectives_file
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
-from tools import rehearsals
+from tools import rehearsal_people
 from tools.environment import load_choice
 from tools.port import judging
 from tools.scopes import registry_of
@@ -105,7 +105,7 @@ def _watched_run(
 ) -> tuple[LoadResult | None, Evidence]:
     if faults := blindness(prometheus):
         return None, _blind(outputs, faults)
-    with rehearsals.people(engine, scenario, say):
+    with rehearsal_people.people(engine, scenario, say):
         load = load_run.run(scenario, engine.environment, folder, workers=workers, say=say)
         time.sleep(max(load.hold_ended_at + SETTLING_SECONDS - time.time(), 0))
         say("asking Prometheus about the hold")

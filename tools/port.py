@@ -89,15 +89,25 @@ def nobody(question: str) -> bool:
     raise StageError(f"nobody is there to agree: {question}", "agree beforehand: --yes")
 
 
-def port_of(folder: EnvironmentFolder, agree: Agree = nobody) -> Port:
-    """The port to an environment, in the form that its kind has."""
+def port_of(folder: EnvironmentFolder, agree: Agree = nobody, stacks_at_once: int = 1) -> Port:
+    """The port to an environment, in the form that its kind has. `stacks_at_once`: how many stacks that share no cell
+    are updated side by side.
+
+    Raises:
+        StageError: production has its stacks one by one, each with its question.
+    """
     if folder.kind == "production":
         from tools.native import Native
 
+        if stacks_at_once != 1:
+            raise StageError(
+                f"{folder.environment} is production: its stacks are previewed and agreed to one after the other",
+                "leave --at-once away",
+            )
         return Native(folder, agree)
     from tools.recovering import Recovering
 
-    return Recovering(folder)
+    return Recovering(folder, stacks_at_once=stacks_at_once)
 
 
 def own_port_of(folder: EnvironmentFolder, verb: str) -> Recovering:

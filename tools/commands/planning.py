@@ -41,7 +41,7 @@ def plan(
 ) -> None:
     """Measures the cells' capacity, works out the hosts that the scenario's rate needs, and writes the plan."""
     # the model's libraries take a second to load, which no other command should wait for
-    from tools.planning import make_plan
+    from tools.measured_plan import make_plan
 
     engine = engine_of(environment)
     console = Console(highlight=False)

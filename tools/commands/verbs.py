@@ -30,14 +30,20 @@ def prepare() -> None:
         prepare_machine(stage)
 
 
-def up(environment: ChangedEnvironment = "local", yes: Yes = False) -> None:
+def up(
+    environment: ChangedEnvironment = "local",
+    yes: Yes = False,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="how many stacks that share no cell are updated side by side")
+    ] = 1,
+) -> None:
     """Brings the environment up, or heals it; run again it changes nothing.
 
     In production each stack is previewed and updated after its own question, then the playbook.
     """
     from tools.verbs.up import up as bring_up
 
-    port = port_of(EnvironmentFolder(environment), asking(yes))
+    port = port_of(EnvironmentFolder(environment), asking(yes), at_once)
     run = _run("up", port.folder)
     bring_up(port, run)
     run.console.print(run.table())

@@ -251,6 +251,13 @@ def test_up_in_production_is_a_chain_of_previews_each_with_its_question(province
     assert province.done == [step for steps in asked for step in steps]
 
 
+def test_up_in_production_has_no_stacks_side_by_side(province: Province) -> None:
+    refused = CliRunner().invoke(cli.app, ["up", "prod", "--yes", "--at-once", "2"]).exception
+    assert isinstance(refused, StageError)
+    assert "one after the other" in refused.cause
+    assert province.done == []
+
+
 def test_up_in_production_makes_no_stack_by_itself(province: Province) -> None:
     province.stacks.remove("zhejiang")
     with pytest.raises(StageError, match=r"prod\.zhejiang: no such stack") as refused:

@@ -31,7 +31,7 @@ from loadtests.scenario import Scenario
 from monitoring import objectives as objective_files
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
-from tools import rehearsals
+from tools import rehearsal_people
 from tools.gate import SETTLING_SECONDS
 from tools.locks import holding
 from tools.port import judging
@@ -140,7 +140,7 @@ def measure_cell(
         def offer(step: Scenario, folder: Path) -> LoadResult:
             return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
 
-        with judging(engine, say), rehearsals.people(engine, scenario, say):
+        with judging(engine, say), rehearsal_people.people(engine, scenario, say):
             say(f"{cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
             return measure(cell, outputs, scenario, engine.folder.root, pace, offer, chosen, say)
 
