@@ -6,11 +6,13 @@ the local cloud is compared with the state (`infra/recovery.py`). Nobody is aske
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infra.engine import Engine, changed_resources
 from infra.folder import EnvironmentFolder, cache
@@ -65,7 +67,9 @@ class Recovering:
         return registry_of(self.folder)
 
     def must_run(self) -> None:
-        if not self.cloud.is_up():
+        with self._answering():
+            runs = self.cloud.is_up()
+        if not runs:
             raise StageError(f"environment {self.environment} does not run", environments.bringing_up(self.folder))
 
     def unreached(self, outputs: EnvironmentOutputs) -> list[str]:
@@ -120,14 +124,17 @@ class Recovering:
             return
         own, given = CloudSettings.cores_per_vcpu, self.cloud.settings.cores_per_vcpu
         if given != own:
-            try:
+            with self._answering():
                 self.set_speed(1.0)
-            except CloudError as error:
-                raise StageError(
-                    f"hosts burst, and could not have their own share again: {error}",
-                    f"{environments.bringing_up(self.folder)} heals it",
-                ) from None
             say(f"hosts had {given / own:g} times their share of a core and have their own again")
+
+    def keeper(self) -> dict[str, Any] | None:
+        """Whether the local cloud's keeper runs, and what it did last; None where there is no cloud yet."""
+        if not self.folder.cloud.exists():
+            return None
+        with self._answering():
+            keeper = self.cloud.keeper
+            return {"runs": bool(keeper.processes()), "log": str(keeper.log), "last": list(keeper.history(last=5))}
 
     @contextmanager
     def bursting(self) -> Iterator[None]:
@@ -147,6 +154,17 @@ class Recovering:
         self.speed = speed
         self.cloud.configure(self._cloud_settings())
         self.cloud.start()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """For what asks the cloud outside of any stage."""
+        try:
+            yield
+        except (CloudError, subprocess.SubprocessError) as error:  # its own, and what it runs; neither knows of ours
+            raise StageError(
+                f"the cloud of {self.environment} does not answer: {error}",
+                f"{environments.bringing_up(self.folder)} heals it",
+            ) from None
 
     def _recover(self, run: Run, scope: str) -> None:
         with run.stage(scope) as stage:

@@ -14,6 +14,7 @@ from infra.engine import Engine
 from infra.outputs import EnvironmentOutputs, TenantOutputs
 from tools.counts import counted
 from tools.demo import people
+from tools.locks import turn
 from tools.operator_client import Operator, operator_of
 from tools.stages import Run, StageError
 
@@ -36,7 +37,8 @@ def fill(run: Run, engine: Engine, outputs: EnvironmentOutputs, tenants: list[Te
     """
     with closing(operator_of(engine, outputs)) as operator:
         if engine.folder.made_here:
-            with run.stage("people and items") as stage:
+            # Their log-ins are one file, whichever tenants come.
+            with turn(engine.folder, "people", run.command, run.console.print), run.stage("people and items") as stage:
                 stage.say(*seed(operator, outputs, tenants, engine.folder.demo, stage.log))
         else:
             with run.stage("items") as stage:

@@ -18,6 +18,7 @@ from tools import deployment
 from tools.commands.arguments import Environment, engine_of, running_engine_of
 from tools.demo import log_ins
 from tools.logs import journal, stream
+from tools.port import own_port_of
 from tools.stages import StageError
 from tools.watch import firing
 
@@ -104,7 +105,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "alertmanager": environment_outputs.alertmanager,
         "receiver": environment_outputs.receiver,
         "alerts": firing(environment_outputs),
-        "keeper": kept(engine),
+        "keeper": own_port_of(folder, "status").keeper() if folder.made_here else None,
         "tenants": [
             {
                 "code": tenant.code,
@@ -122,16 +123,6 @@ def describe(engine: Engine) -> dict[str, Any]:
         ],
         "demo": log_ins(environment_outputs, folder.demo),
     }
-
-
-def kept(engine: Engine) -> dict[str, Any] | None:
-    """Whether the local cloud's keeper runs, and what it did last; None where there is no local cloud."""
-    if not (engine.folder.made_here and engine.folder.cloud.exists()):
-        return None
-    from infra.local.cloud.cloud import Cloud  # which a command on production never loads
-
-    keeper = Cloud(engine.folder.cloud, engine.environment).keeper
-    return {"runs": bool(keeper.processes()), "log": str(keeper.log), "last": list(keeper.history(last=5))}
 
 
 def _front_gateway(environment_outputs: EnvironmentOutputs) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.folder import EnvironmentFolder
 from loadtests.scenario import load
 from tools.commands.arguments import Environment, engine_of
 from tools.stages import StageError, with_way_out
@@ -106,7 +105,5 @@ def _say_next(proposal: Proposal, environment: str, console: Console) -> None:
     console.print(f'    eval "$(.venv/bin/yiwang env {environment})"', markup=False)
     for cell in changed:
         console.print(f"    pulumi preview -s {environment}.{cell}", markup=False)
-    if not EnvironmentFolder(environment).made_here:
-        console.print("    (docs/production.md: pulumi up and the playbook)", markup=False)
-    else:
-        console.print(f"    make up{'' if environment == 'local' else f' ENVIRONMENT={environment}'}", markup=False)
+    for cell in changed:
+        console.print(f"    yiwang resize {environment} {cell}", markup=False)

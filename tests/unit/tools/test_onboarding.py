@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from infra.engine import Changes, Engine, EngineError
 from infra.folder import EnvironmentFolder
 from infra.outputs import EnvironmentOutputs
-from infra.registry import Registry, load_registry
+from infra.registry import Registry, load_registry, set_status
 from tests.support import provisioned
 from tests.support.life import Life
 from tests.support.registered import read_once
@@ -103,6 +103,7 @@ class World:
         self.done: list[str] = []
         self.faults: dict[str, BaseException] = {}
         self.identity = Identity()
+        self.recover: Callable[..., object] = self._recover
         self.stacks, self.running, self.silent = list(STACKS), True, False
         self.outputs = as_the_registry_says(load_registry(overlay=self.overlay))
         self.printed = io.StringIO()
@@ -114,7 +115,7 @@ class World:
         patch(Engine, "stacks", lambda _: self.stacks)
         patch(Engine, "merged_outputs", lambda _: self.outputs)
         patch(Engine, "preview", self._step("preview", Changes()))
-        patch("tools.recovering.recover", self._recover)
+        patch("tools.recovering.recover", lambda *given: self.recover(*given))
         patch(Recovering, "bursting", lambda _: nullcontext())
         patch("tools.recovering.play", self._step("deployment", Recap({})))
         patch("tools.seeding.seed", self._step("seed", ("people", True)))
@@ -253,6 +254,21 @@ def test_a_county_whose_stack_is_out_of_reach_leaves_what_it_found(
     world.faults.clear()
     assert world.onboard() is not None, "the next run brings it"
     assert world.status() == "live"
+
+
+def test_what_another_command_wrote_meanwhile_stays(world: World) -> None:
+    """On another cell a tenant may come at the same time; the overlay is one file for both."""
+
+    def write_and_fail(*_: object) -> Changes:
+        if world.status(XIHU) == "live":
+            set_status(world.overlay, XIHU, "suspended")
+            raise EngineError("out of reach")
+        return Changes()
+
+    world.recover = write_and_fail
+    with pytest.raises(StageError, match="out of reach"):
+        world.onboard()
+    assert (world.status(CHUNAN), world.status(XIHU)) == ("planned", "suspended")
 
 
 def test_what_cannot_be_taken_back_is_said(world: World) -> None:
