@@ -5,6 +5,7 @@ that is done.
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from infra.engine import Changes, Engine, EngineError
+from infra.engine import REPOSITORY, Changes, Engine, EngineError
 from infra.folder import EnvironmentFolder
 from infra.outputs import EnvironmentOutputs
 from infra.registry import load_registry
@@ -336,3 +337,14 @@ def test_make_refuses_production_with_its_own_words(
     assert isinstance(refused, StageError)
     assert refused.cause == "make works on local and test environments only, not on prod"
     assert province.done == []
+
+
+@pytest.mark.parametrize(
+    ("target", "says"), [("up", True), ("onboard", True), ("demo-loop", True), ("down", True), ("gate", False)]
+)
+def test_the_makefile_says_that_make_calls_where_something_is_changed(target: str, says: bool) -> None:
+    program = "env | grep -c ^YIWANG_BY_MAKE=1; :"
+    shown = subprocess.run(
+        ["make", "--silent", f"YIWANG={program}", target], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"{says:d}\n"
