@@ -25,13 +25,13 @@ from tools.stages import Run, StageError
 
 @dataclass(frozen=True)
 class Coming:
-    """A tenant that may come: all that was checked held. `overlay` is the one that says so, None where it is live.
-    `is_new`: the environment has nothing of it yet that a run which fails should leave alone. `cells`: those on which
-    its stack has databases today, which the plan may have left."""
+    """A tenant that may come: all that was checked held. `is_planned`: the environment's overlay is to say that it is
+    live. `is_new`: nothing of it is there yet that a run which fails should leave alone. `cells`: those on which its
+    stack has databases today, which the plan may have left."""
 
     tenant: Division
     scope: str
-    overlay: str | None
+    is_planned: bool
     is_new: bool
     cells: frozenset[str]
 
@@ -44,7 +44,7 @@ def touched(port: Port, word: str) -> frozenset[str]:
         RegistryError, PlanError: the registry or the plan does not hold.
     """
     registry = registry_of(port.folder)
-    tenant = _tenant(registry, word)
+    tenant = _tenant(port.folder, registry, word)
     plan = plans.consistent(port.folder.environment, registry)
     return cells_of(registry.scope_of(tenant.code), registry, plan, coming=[tenant.code])
 
@@ -58,12 +58,12 @@ def check(port: Port, word: str) -> tuple[Coming, EnvironmentOutputs]:
     """
     folder = port.folder
     registry = registry_of(folder)
-    tenant = _tenant(registry, word)
+    tenant = _tenant(folder, registry, word)
     _check_lineage(folder, registry, tenant)
-    text = None
-    if not tenant.provisioned:
+    is_planned = not tenant.provisioned
+    if is_planned:
         _check_place(folder, tenant)
-        registry, text = with_status(folder.registry_overlay, tenant.code, "live")
+        registry, _ = with_status(folder.registry_overlay, tenant.code, "live")
         plans.load(folder.environment, registry, cells_in_use(folder.environment))
     scope = registry.scope_of(tenant.code)
     _check_stack(port, scope, tenant)
@@ -74,11 +74,11 @@ def check(port: Port, word: str) -> tuple[Coming, EnvironmentOutputs]:
     cells = {
         database.cell for other in standing for database in other.databases if registry.scope_of(other.code) == scope
     }
-    is_new = text is not None if folder.made_here else tenant.code not in [other.code for other in standing]
-    return Coming(tenant, scope, text, is_new, frozenset(cells)), outputs
+    is_new = is_planned if folder.made_here else tenant.code not in [other.code for other in standing]
+    return Coming(tenant, scope, is_planned, is_new, frozenset(cells)), outputs
 
 
-def _tenant(registry: Registry, word: str) -> Division:
+def _tenant(folder: EnvironmentFolder, registry: Registry, word: str) -> Division:
     try:
         tenant = registry.find(word)
     except KeyError:
@@ -86,7 +86,7 @@ def _tenant(registry: Registry, word: str) -> Division:
     if tenant.status == "suspended":
         raise StageError(
             f"{tenant.name} ({tenant.code}) is suspended: it has been on the network, and its data is there",
-            f"end that where it was said, in {tenant.file} or in the environment's overlay, then make up",
+            f"end that where it was said, in {tenant.file} or in the environment's overlay, then {bringing_up(folder)}",
         )
     return tenant
 
@@ -193,7 +193,7 @@ def joining(port: Port, coming: Coming, run: Run) -> Iterator[Joining]:
     but what this run began.
     """
     joined = Joining()
-    written = _write(port.folder, coming, run) if coming.overlay is not None else None
+    written = _write(port.folder, coming, run) if coming.is_planned else None
     try:
         yield joined
     except BaseException:
