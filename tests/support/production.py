@@ -42,6 +42,7 @@ class Site:
 def main() -> None:
     sys.meta_path.insert(0, NothingLocal())
     from tools import cli, native, seeding
+    from tools.commands import invitations
     from tools.deployment import Recap
     from tools.verbs import onboard, resize, up
 
@@ -52,6 +53,7 @@ def main() -> None:
     made_up: dict[Any, dict[str, Any]] = {
         native: {"play": play, "unreached": lambda *_: []},
         onboard: {"operator_of": lambda *_: Site()},
+        invitations: {"operator_of": lambda *_: Site()},
         seeding: {"operator_of": lambda *_: Site(), "smoke": lambda *_: "it answers"},
         resize: {"await_sight": lambda _: "all in sight"},
         up: {"await_sight": lambda _: "all in sight"},
