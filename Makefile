@@ -13,6 +13,9 @@ help: ## every target, one line each
 setup: ## install what the machine and the Python environment need, nothing more
 	@$(YIWANG)
 
+# These refuse production: it is changed by whoever answers what `yiwang` itself asks.
+up onboard demo-loop down: export YIWANG_BY_MAKE := 1
+
 up: ## bring up the environment (ENVIRONMENT=local), or heal it; run again it changes nothing
 	@$(YIWANG) up $(ENVIRONMENT)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import pulumi
 
 from infra import plan, settings
-from infra.addresses import AddressError
+from infra.errors import ExpectedError
 from infra.folder import EnvironmentFolder
-from infra.names import StackName, StackNameError
+from infra.names import StackName
 from infra.programs import cell, foundation, tenants
 from infra.programs.stack import Stack, configuration
-from infra.registry import RegistryError, load_registry
+from infra.registry import load_registry
 from infra.stacks import cells_in_use
-
-EXPECTED_ERRORS = (StackNameError, settings.SettingsError, AddressError, RegistryError, plan.PlanError)
-"""Bad input: one clear message, no traceback, and nothing was declared."""
 
 
 def main() -> None:
@@ -38,5 +35,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except EXPECTED_ERRORS as error:
+    except ExpectedError as error:  # bad input: one clear message, no traceback, and nothing was declared
         raise pulumi.RunError(str(error)) from None

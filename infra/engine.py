@@ -23,6 +23,8 @@ from infra.stacks import Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PARALLEL = 16
+PARALLEL_IN_PRODUCTION = 10
+"""The real cloud throttles by minute."""
 URN = re.compile(r"\[urn=(urn:pulumi:[^\]]+)\]")
 SEED = f"{PROJECT}:seed"
 NOT_LOGGED_IN = "PULUMI_ACCESS_TOKEN must be set"
@@ -87,6 +89,12 @@ class Engine:
                 "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder.passphrase),
             }
         return variables
+
+    @property
+    def program(self) -> str:
+        """The engine's command: our own; in production, where there is none, the one that its operators use."""
+        own = str(cache() / "bin" / "pulumi")
+        return own if self.folder.made_here else shutil.which("pulumi", path=self.variables()["PATH"]) or own
 
     def stacks(self) -> list[str]:
         """Scopes of the environment's stacks that exist in the backend."""
@@ -184,7 +192,8 @@ class Engine:
 
     def _changes(self, command: list[str], scope: str, log: TextIO) -> Changes:
         self.link_settings(scope)
-        limits = ["--parallel", str(PARALLEL)] if command[0] != "preview" else []
+        parallel = PARALLEL if self.folder.made_here else PARALLEL_IN_PRODUCTION
+        limits = ["--parallel", str(parallel)] if command[0] != "preview" else []
         ran = self.run([*command, *limits, "--non-interactive", "--stack", self.stack(scope)], log)
         counted: dict[str, int] = {}
         for count, kind in CHANGE.findall(ran.stdout):
@@ -197,10 +206,10 @@ class Engine:
         """Runs `pulumi COMMAND` in the repository; its output is returned, and written to `log` line by line."""
         if log is not None:
             print(f"$ pulumi {' '.join(command)}", file=log, flush=True)
-        program = cache() / "bin" / "pulumi"
+        program = self.program
         try:
             process = subprocess.Popen(
-                [str(program), *command, "--color", "never"],
+                [program, *command, "--color", "never"],
                 cwd=REPOSITORY,
                 env={**os.environ, **self.variables()},
                 stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,

@@ -120,8 +120,18 @@ class EnvironmentFolder:
         return self.root / "registry.yaml"
 
     @property
+    def locks(self) -> Path:
+        """Who is changing what of it: a file a cell, and one for the whole."""
+        return self.root / "locks"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def previews(self) -> Path:
+        """What production's next update is held to, between its preview and the update."""
+        return self.root / "previews"
 
     @property
     def demo(self) -> Path:

@@ -24,7 +24,8 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.proto import resource_pb2
 
 from infra import plan, stacks
-from infra.__main__ import EXPECTED_ERRORS, main
+from infra.__main__ import main
+from infra.errors import ExpectedError
 from infra.folder import EnvironmentFolder
 from infra.names import PROJECT, StackName
 from infra.registry import load_registry
@@ -244,7 +245,7 @@ def command() -> int:
     stack = parser.parse_args().stack
     try:
         rendering = render(stack)
-    except (*EXPECTED_ERRORS, FileNotFoundError) as error:
+    except (ExpectedError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
     for resource in rendering.resources:

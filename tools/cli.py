@@ -6,13 +6,14 @@ import sys
 
 import typer
 
-from tools.commands import capacity, demonstration, environments, invitations, planning, rehearsals, tenants
+from tools.commands import capacity, demonstration, environments, invitations, planning, rehearsals, tenants, verbs
 from tools.refusals import explain
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(invitations.app, name="invitation")
 app.add_typer(rehearsals.app, name="rehearsal")
+verbs.mount(app)
 environments.mount(app)
 capacity.mount(app)
 planning.mount(app)

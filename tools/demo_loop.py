@@ -29,9 +29,10 @@ from loadtests.model.capacity import Carried
 from loadtests.model.measure import APPLICATION, Measurement
 from loadtests.scenario import Scenario
 from tools.gate import Judged, run_gate
-from tools.lifecycle import Lifecycle
-from tools.planning import make_plan, measure_cell
-from tools.stages import StageError
+from tools.measured_plan import make_plan, measure_cell
+from tools.recovering import Recovering
+from tools.stages import Run, StageError
+from tools.verbs.resize import resize
 
 Outcome = TypeVar("Outcome")
 
@@ -109,22 +110,22 @@ class Demonstration:
 
     def __init__(
         self,
-        life: Lifecycle,
+        port: Recovering,
         console: Console,
         lengths: Lengths = FULL,
         measure_after: bool = True,
         budget: float = BUDGET_SECONDS,
     ) -> None:
-        self.life = life
+        self.port = port
         self.console = console
         self.lengths = lengths
         self.measure_after = measure_after
-        self.story = Story(life.environment, CELL)
+        self.story = Story(port.environment, CELL)
         self._ends = time.monotonic() + budget
 
     @property
     def engine(self) -> Engine:
-        return self.life.engine
+        return self.port.engine
 
     def run(self) -> Story:
         scenario = scenarios.load(SCENARIO).changed(hold_seconds=self.lengths.gate)
@@ -155,7 +156,7 @@ class Demonstration:
         with self._step("preview", f"pulumi preview -s {self.engine.stack(CELL)}"):
             story.added = self._preview()
         with self._step("apply", "pulumi up of the cell's stack, then the playbook"):
-            self.life.resize(CELL, self.console)
+            self._resize()
         with self._step("gate", "the same gate, the same target"):
             story.after = self._let_through(scenario, launch)
         if self.measure_after:
@@ -259,7 +260,10 @@ class Demonstration:
         if own.exists() and not plans.read(own).by_hand:
             self._say(f"{own} was measured earlier; it is set aside")
             own.rename(own.with_name(f"plan-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"))
-            self.life.resize(CELL, self.console)
+            self._resize()
+
+    def _resize(self) -> None:
+        resize(self.port, CELL, Run("resize", self.port.folder.logs, self.console))
 
     def _measure(self, scenario: Scenario) -> Measurement:
         return measure_cell(self.engine, scenario, CELL, hold_seconds=self.lengths.step, say=self._say)

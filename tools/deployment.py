@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from infra.engine import REPOSITORY, Engine
+from infra.outputs import HostOutputs
 from tools.counts import counted
 from tools.stages import StageError
 
@@ -19,6 +22,9 @@ RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
     re.MULTILINE,
 )
+UNREACHED = re.compile(r"^(\S+) \| (?:UNREACHABLE|FAILED)", re.MULTILINE)
+SSH_PORT = 22
+CONNECT_SECONDS = 5.0
 FAILURE = re.compile(r"^(?:fatal|failed): \[[^\]]+\].*|^\[ERROR\]:.*", re.MULTILINE)
 
 
@@ -54,6 +60,45 @@ def variables(engine: Engine) -> dict[str, str]:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder.root / "ssh" / "control"),
         }
     return needed
+
+
+def silent(hosts: Iterable[HostOutputs]) -> list[str]:
+    """Names of those that take no connection for SSH, asked straight: for hosts that this machine routes to."""
+
+    def is_reached(host: HostOutputs) -> bool:
+        try:
+            socket.create_connection((host.address, SSH_PORT), CONNECT_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    asked = list(hosts)
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return [host.name for host, reached in zip(asked, pool.map(is_reached, asked), strict=True) if not reached]
+
+
+def unreached(engine: Engine, names: Sequence[str]) -> list[str]:
+    """Those of the hosts on which Ansible itself can run nothing, by whatever way in the inventory has.
+
+    Raises:
+        StageError: Ansible cannot ask at all.
+    """
+    program = Path(sys.executable).parent / "ansible"
+    command = [str(program), ",".join(names), "-m", "ansible.builtin.raw", "-a", "true", "--one-line"]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, **variables(engine), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    names_unreached = UNREACHED.findall(done.stdout)
+    if done.returncode != 0 and not names_unreached:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [f"it ended with {done.returncode}"]
+        raise StageError(f"no host of {engine.environment} could be asked: {said[0]}", "see ansible all -m ping")
+    return names_unreached
 
 
 def play(engine: Engine, playbook: str, log: TextIO, *options: str, **extra: str) -> Recap:

@@ -15,9 +15,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from infra.engine import Engine
 from infra.folder import MADE_HERE, EnvironmentFolder, home
-from infra.local.cloud.cloud import Cloud
 from tools.authority import Authority
 from tools.stages import StageError
 
@@ -60,16 +58,6 @@ class RegistryOverlay:
 LOCAL_OVERLAY = RegistryOverlay(statuses={"330127": "planned"})
 
 
-def must_run(engine: Engine) -> None:
-    """For what asks an environment's hosts. Production is not started from here.
-
-    Raises:
-        StageError: it was ended, or its machine was.
-    """
-    if engine.folder.made_here and not Cloud(engine.folder.cloud, engine.environment).is_up():
-        raise StageError(f"environment {engine.environment} does not run", f"make up ENVIRONMENT={engine.environment}")
-
-
 def choice_path(folder: EnvironmentFolder) -> Path:
     return folder.root / "machine.json"
 
@@ -100,14 +88,24 @@ def load_choice(folder: EnvironmentFolder) -> MachineChoice:
         ) from None
 
 
-def refuse_production(environment: str) -> None:
-    """These commands make and remove everything; production is changed by the native commands alone."""
+def refuse_production(environment: str, what: str) -> None:
+    """`what` makes and removes everything as it likes; production is changed by what is shown and agreed to.
+
+    Raises:
+        StageError: it is a production environment.
+    """
     if not EnvironmentFolder(environment).made_here:
         raise StageError(
-            f"make works on local and test environments only, not on {environment}",
+            f"{what} works on local and test environments only, not on {environment}",
             f'use the native commands: eval "$(yiwang env {environment})"; pulumi up -s {environment}.foundation '
             "(docs/production.md)",
         )
+
+
+def bringing_up(folder: EnvironmentFolder) -> str:
+    """The command that brings everything to what registry and plan say, and heals it."""
+    name = folder.environment
+    return f"make up ENVIRONMENT={name}" if folder.made_here else f"yiwang up {name}"
 
 
 def ensure(folder: EnvironmentFolder, overlay: RegistryOverlay | None = None) -> list[str]:

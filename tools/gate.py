@@ -23,9 +23,10 @@ from loadtests.scenario import Scenario
 from monitoring import objectives as objectives_file
 from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
-from tools import rehearsals
+from tools import rehearsal_people
 from tools.environment import load_choice
-from tools.lifecycle import judging, registry_of
+from tools.port import judging
+from tools.scopes import registry_of
 
 SETTLING_SECONDS = 2.0
 """A scrape that began before the hold ended is stored by then."""
@@ -104,7 +105,7 @@ def _watched_run(
 ) -> tuple[LoadResult | None, Evidence]:
     if faults := blindness(prometheus):
         return None, _blind(outputs, faults)
-    with rehearsals.people(engine, scenario, say):
+    with rehearsal_people.people(engine, scenario, say):
         load = load_run.run(scenario, engine.environment, folder, workers=workers, say=say)
         time.sleep(max(load.hold_ended_at + SETTLING_SECONDS - time.time(), 0))
         say("asking Prometheus about the hold")

@@ -10,7 +10,28 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from infra.engine import Engine
+from infra.errors import ExpectedError
+from infra.outputs import EnvironmentOutputs
+from infra.services import IDENTITY
+
 TIMEOUT_SECONDS = 30.0
+
+
+class OperatorError(ExpectedError):
+    """A service refused, or stayed out of reach. `status`: what it answered with, None where it did not."""
+
+    def __init__(self, error: httpx.HTTPError) -> None:
+        super().__init__(str(error) or repr(error))
+        self.status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+
+
+def operator_of(engine: Engine, outputs: EnvironmentOutputs) -> Operator:
+    """The operator's client, its secret read from the stack of the cell that runs identity."""
+    core = next(cell.cell for cell in outputs.cells if IDENTITY in [service.name for service in cell.services])
+    secret = engine.outputs(core, secrets=True)["secrets"]["operator_client_secret"]
+    private = bool(outputs.foundation.authority_certificate)
+    return Operator(outputs.issuer, secret, engine.folder.authority / "authority.pem" if private else None)
 
 
 def _passing(error: BaseException) -> bool:
@@ -25,7 +46,7 @@ class Operator:
     """Talks to identity and to tenants' sites as the machine client `operator`.
 
     Raises (every method):
-        httpx.HTTPError: the service refused, or stayed out of reach for several tries.
+        OperatorError: the service refused, or stayed out of reach for several tries.
     """
 
     issuer: str
@@ -50,8 +71,8 @@ class Operator:
         """Who has this user name, if anybody has."""
         try:
             person: dict[str, Any] = self._ask("GET", f"{self.issuer}/api/identity/people/{username}").json()
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == 404:
+        except OperatorError as error:
+            if error.status == 404:
                 return None
             raise
         return person
@@ -77,8 +98,8 @@ class Operator:
         """Ends an open invitation; tells whether it was one."""
         try:
             self._ask("DELETE", f"{self.issuer}/api/identity/invitations/{invitation}")
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == 404:
+        except OperatorError as error:
+            if error.status == 404:
                 return False
             raise
         return True
@@ -106,8 +127,8 @@ class Operator:
         content = {} if body is None else {"json": body}
         try:
             return self._send(method, url, headers={"Authorization": f"Bearer {self._access()}"}, **content)
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != 401:
+        except OperatorError as error:
+            if error.status != 401:
                 raise
         self._token = ""  # long work outlives a token
         return self._send(method, url, headers={"Authorization": f"Bearer {self._access()}"}, **content)
@@ -131,7 +152,10 @@ class Operator:
             wait=wait_exponential(0.5, max=8),
             reraise=True,
         )
-        return tries(self._send_once, method, url, **content)
+        try:
+            return tries(self._send_once, method, url, **content)
+        except httpx.HTTPError as error:
+            raise OperatorError(error) from error
 
     def _send_once(self, method: str, url: str, **content: Any) -> httpx.Response:
         answer = self._client.request(method, url, **content)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
 from ruamel.yaml import YAML
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from infra.engine import Engine
 from infra.outputs import EnvironmentOutputs, TenantOutputs
 from tools.counts import counted
 from tools.demo import people
-from tools.operator_client import Operator
-from tools.stages import StageError
+from tools.locks import turn
+from tools.operator_client import Operator, operator_of
+from tools.stages import Run, StageError
 
 CATALOGUE = Path(__file__).parent / "seed" / "catalogue.yaml"
 ARRIVAL_SECONDS = 60.0
@@ -22,6 +26,25 @@ def catalogue() -> list[dict[str, Any]]:
     """The standard items of the seed."""
     items: list[dict[str, Any]] = YAML(typ="safe").load(CATALOGUE.read_text())
     return items
+
+
+def fill(run: Run, engine: Engine, outputs: EnvironmentOutputs, tenants: list[TenantOutputs]) -> None:
+    """Gives `tenants` what they begin with, and looks at it as a person would: in an environment that is made here demo
+    people and the seed's items, in production the province's own items alone.
+
+    Raises:
+        StageError: something did not arrive, or a site does not show what it should.
+    """
+    with closing(operator_of(engine, outputs)) as operator:
+        if engine.folder.made_here:
+            # Their log-ins are one file, whichever tenants come.
+            with turn(engine.folder, "people", run.command, run.console.print), run.stage("people and items") as stage:
+                stage.say(*seed(operator, outputs, tenants, engine.folder.demo, stage.log))
+        else:
+            with run.stage("items") as stage:
+                stage.say(*replay(operator, outputs, tenants, stage.log))
+        with run.stage("smoke check") as stage:
+            stage.say(smoke(operator, outputs, tenants), changed=False)
 
 
 def seed(
@@ -51,12 +74,36 @@ def seed(
     return said, bool(behind)
 
 
+def replay(
+    operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantOutputs], log: TextIO
+) -> tuple[str, bool]:
+    """Sends the province's own catalogue to those of `tenants` that offer nothing yet, for production: nobody and
+    nothing is made up, and each tenant decides for itself what it offers of it.
+
+    Says what it did, and whether anything was missing.
+
+    Raises:
+        StageError: nothing has arrived after a minute.
+    """
+    province = next(tenant for tenant in outputs.tenants if tenant.level == "province")
+    behind = [tenant for tenant in tenants if not operator.items(tenant.url)] if operator.items(province.url) else []
+    for tenant in behind:
+        print(f"catalogue: replayed to {tenant.code} {tenant.name}", file=log)
+        operator.replay_catalogue(province.url, tenant.code)
+    _await(behind, lambda tenant: bool(operator.items(tenant.url)))
+    return f"replayed to {counted(len(behind), 'tenant')}", bool(behind)
+
+
 def await_catalogue(operator: Operator, tenants: list[TenantOutputs], standards: list[dict[str, Any]]) -> None:
     """Waits until every tenant offers every standard item.
 
     Raises:
         StageError: one still lacks some after a minute.
     """
+    _await(tenants, lambda tenant: _has(operator, tenant, standards))
+
+
+def _await(tenants: list[TenantOutputs], arrived: Callable[[TenantOutputs], bool]) -> None:
     waiting = Retrying(
         stop=stop_after_delay(ARRIVAL_SECONDS),
         wait=wait_fixed(0.5),
@@ -64,10 +111,10 @@ def await_catalogue(operator: Operator, tenants: list[TenantOutputs], standards:
         retry_error_callback=lambda _: False,
     )
     for tenant in tenants:
-        if not waiting(_has, operator, tenant, standards):
+        if not waiting(arrived, tenant):
             raise StageError(
                 f"the catalogue did not reach {tenant.name} ({tenant.code}) within {ARRIVAL_SECONDS:.0f} s",
-                "see the relay's messages: make logs; then run make up again",
+                "see the relay's messages: yiwang logs; then run the same command again",
             )
 
 
@@ -91,9 +138,9 @@ def smoke(operator: Operator, outputs: EnvironmentOutputs, tenants: list[TenantO
     """
     discovery = operator.get(f"{outputs.issuer}/.well-known/openid-configuration").json()
     if discovery["issuer"] != outputs.issuer:
-        raise StageError(f"identity names itself {discovery['issuer']}, not {outputs.issuer}", "see make logs")
+        raise StageError(f"identity names itself {discovery['issuer']}, not {outputs.issuer}", "see yiwang logs")
     operator.get(f"{outputs.service_url('query')}/readyz")
     for tenant in tenants:
         if tenant.name not in operator.get(f"{tenant.url}/").text:
-            raise StageError(f"{tenant.url}/ does not show {tenant.name}", "see make logs HOST=cell-a-application-1")
+            raise StageError(f"{tenant.url}/ does not show {tenant.name}", "see yiwang logs and the portal's hosts")
     return f"identity, query and {counted(len(tenants), 'site')} answer through the front door"

@@ -28,6 +28,21 @@ class StageError(ExpectedError):
         super().__init__(cause, way_out)
 
 
+@contextmanager
+def with_way_out(way_out: str) -> Iterator[None]:
+    """Gives an expected error of the body that knows no way out this one.
+
+    Raises:
+        StageError: with the cause of what the body raised.
+    """
+    try:
+        yield
+    except ExpectedError as error:
+        if error.way_out:
+            raise
+        raise StageError(error.cause or str(error), way_out) from None
+
+
 @dataclass
 class Stage:
     """One running stage. `log` takes the output of what it runs; `say` sets what the table tells of it."""
@@ -51,6 +66,8 @@ class Run:
     logs: Path
     console: Console = field(default_factory=lambda: Console(highlight=False))
     rows: list[tuple[str, str, float, bool]] = field(default_factory=list)
+    _moving: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held by the stage whose line moves on a terminal: there is place for one, and stages may run side by side."""
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
@@ -59,7 +76,7 @@ class Run:
         Raises:
             StageError: the body failed; the cause and the log's tail have been printed.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{self.command}-{title.replace(' ', '-')}.log"
         started = time.monotonic()
         with path.open("w", buffering=1) as log:
@@ -78,14 +95,18 @@ class Run:
 
     @contextmanager
     def _heartbeat(self, title: str, started: float, log: Path) -> Iterator[None]:
-        """A line that moves on a terminal; elsewhere a line now and then, so that nobody thinks it hangs."""
+        """A line that moves on a terminal; elsewhere, and for the second of two stages that run side by side, a line
+        now and then, so that nobody thinks it hangs."""
 
         def line() -> str:
             return f"… {title:<16} {time.monotonic() - started:.0f} s [dim]{log}[/dim]"
 
-        if self.console.is_terminal:
-            with self.console.status(line()) as status, _ticking(1.0, lambda: status.update(line())):
-                yield
+        if self.console.is_terminal and self._moving.acquire(blocking=False):
+            try:
+                with self.console.status(line()) as status, _ticking(1.0, lambda: status.update(line())):
+                    yield
+            finally:
+                self._moving.release()
             return
         self.console.print(f"… {title:<16} [dim]log: {log}[/dim]", soft_wrap=True)
         with _ticking(HEARTBEAT_SECONDS, lambda: self.console.print(line())):

@@ -35,7 +35,11 @@ def await_sight(outputs: EnvironmentOutputs) -> str:
                 f"see {outputs.receiver}/targets and make logs HOST=<host>; then run make up again",
             )
         hosts = sum(len(cell.hosts) for cell in outputs.cells)
-        return f"{counted(len(prometheus.targets()), 'target')} of {counted(hosts, 'host')} scraped"
+        try:
+            targets = prometheus.targets()
+        except PrometheusError as error:
+            raise StageError(str(error), "it answered a moment ago: run the same command again") from None
+        return f"{counted(len(targets), 'target')} of {counted(hosts, 'host')} scraped"
 
 
 def unseen(prometheus: Prometheus, outputs: EnvironmentOutputs) -> list[str]:

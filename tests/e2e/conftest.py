@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from infra.folder import EnvironmentFolder
+from tests.support.life import Life
 from tests.support.living import OVERLAY, Living, fresh_environment
 from tests.support.quiet import await_quiet
-from tools.lifecycle import BURST, Lifecycle
+from tools.recovering import BURST
 
 FIRST, LAST = ("test_monitoring.py", "test_playbooks.py"), ("test_gate.py", "test_loop.py")
 
@@ -34,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def living() -> Iterator[Living]:
     kept = os.environ.get("YIWANG_TEST_ENVIRONMENT")
     if kept:
-        life = Lifecycle(kept, OVERLAY, speed=BURST)
+        life = Life(EnvironmentFolder(kept), OVERLAY, speed=BURST)
         if not (life.folder.demo.exists() and life.cloud.is_up()):
             life.up()
         life.set_speed(BURST)

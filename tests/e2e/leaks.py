@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.living import Living
-from tools.lifecycle import FOUNDATION, scopes_of
+from tools.scopes import FOUNDATION, scopes_of
 
 
 def secrets_of(living: Living) -> dict[str, str]:

@@ -22,7 +22,7 @@ from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tests.support.living import Living
 from tests.support.waiting import wait_until
-from tools import rehearsals
+from tools import rehearsal_people
 from tools.gate import Judged, run_gate
 from tools.watch import await_sight
 
@@ -66,9 +66,9 @@ def sight(living: Living, own_speed: None) -> None:
 def people(living: Living, sight: None) -> Iterator[None]:
     """Made once for all runs here: each costs a small host a password's hash."""
     with living.life.bursting():
-        rehearsals.prepare(living.engine, short(), print)
+        rehearsal_people.prepare(living.engine, short(), print)
     yield
-    rehearsals.remove(living.engine, print)
+    rehearsal_people.remove(living.engine, print)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from infra.local.plugin.inventory import things
 from infra.local.recovery import cancel_stale_lock, compare, read_state, recover, take_down
 from tests.integration.small_project import SmallProject
 from tests.support.waiting import wait_until
+from tools.native import OUTPUTS_CHANGE
 
 PROJECT = "alicloud:log/project:Project"
 TWO = """
@@ -214,3 +215,27 @@ def test_import_and_dependants_of_another_stack(project: SmallProject) -> None:
     other.destroy()
     project.destroy()
     assert Cloud(project.folder.cloud, project.environment).inventory() == []
+
+
+def test_an_update_is_held_to_the_preview_that_was_shown(project: SmallProject, tmp_path: Path) -> None:
+    """As production's form of the port does it. What program or state have become meanwhile is not done unseen."""
+    shown, log = tmp_path / "shown.json", StringIO()
+    project.program(GROUP)
+    assert project.preview("--save-plan", str(shown)).by_kind["create"] == 3
+    project.program(TWO.format(name="yw-logs", description="one"))
+    with pytest.raises(EngineError, match="create is not allowed by the plan"):
+        project.up("--plan", str(shown))
+    assert PROJECT not in {thing.token for thing in things(project.environment, project.name)}
+
+    project.preview("--save-plan", str(shown))
+    assert b"very-hidden-value" not in shown.read_bytes()
+    project.up("--plan", str(shown))
+    assert not project.up("--expect-no-changes").any
+
+    project.engine.preview(project.scope, log)
+    assert not OUTPUTS_CHANGE.search(log.getvalue())
+    project.program(TWO.format(name="yw-logs", description="one") + 'pulumi.export("more", "told")\n')
+    assert not project.engine.preview(project.scope, log, "--save-plan", str(shown)).any
+    assert OUTPUTS_CHANGE.search(log.getvalue()), "what only changes outputs is a change, too"
+    project.up("--plan", str(shown))
+    assert project.engine.outputs(project.scope)["more"] == "told"

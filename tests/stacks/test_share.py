@@ -10,7 +10,8 @@ from infra.local.cloud.containers import Containers
 from infra.local.cloud.instance_types import host_type
 from infra.local.cloud.settings import CloudSettings
 from tests.support.living import Living
-from tools.lifecycle import BURST, judging
+from tools.port import judging
+from tools.recovering import BURST
 
 Times = Callable[[], set[float]]
 

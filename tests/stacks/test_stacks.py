@@ -11,7 +11,7 @@ import pytest
 
 from infra.registry import ROOT
 from tests.support.living import LINAN, XIHU, Living, preview, temporary_stack, touched
-from tools.lifecycle import scopes_of
+from tools.scopes import scopes_of
 
 NINGBO = "330200"
 

@@ -18,9 +18,10 @@ from infra.engine import Changes, Engine, changed_resources
 from infra.folder import EnvironmentFolder, home
 from infra.outputs import EnvironmentOutputs
 from infra.registry import set_status
+from tests.support.life import Life
 from tools.commands.environments import describe
 from tools.environment import RegistryOverlay
-from tools.lifecycle import BURST, Lifecycle
+from tools.recovering import BURST
 from tools.stack_settings import machine_made
 from tools.stages import StageError
 
@@ -35,7 +36,7 @@ class Living:
     """A running environment."""
 
     name: str
-    life: Lifecycle
+    life: Life
     # secrets among them: a failed test prints its fixtures
     answers: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
@@ -109,11 +110,11 @@ def remove_dead() -> None:
         for owner in home().glob(f"test-*/{OWNER_FILE}"):
             if not os.path.exists(f"/proc/{json.loads(owner.read_text())}"):  # noqa: PTH110
                 with suppress(StageError):  # what it left is removed whatever the engine makes of it
-                    Lifecycle(owner.parent.name).down(purge=True)
+                    Life(EnvironmentFolder(owner.parent.name)).down(purge=True)
 
 
 @contextmanager
-def fresh_environment() -> Iterator[Lifecycle]:
+def fresh_environment() -> Iterator[Life]:
     """An environment of a test's own, not yet brought up, purged at the end."""
     remove_dead()
     name = f"test-{secrets.token_hex(3)}"
@@ -121,7 +122,7 @@ def fresh_environment() -> Iterator[Lifecycle]:
     folder.root.mkdir(parents=True)
     (folder.root / OWNER_FILE).write_text(str(os.getpid()))
     # What is asked here is whether things work; who asks how much they carry sets the speed back.
-    life = Lifecycle(name, OVERLAY, speed=BURST)
+    life = Life(folder, OVERLAY, speed=BURST)
     try:
         yield life
     finally:

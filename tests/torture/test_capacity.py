@@ -13,7 +13,7 @@ from rich.console import Console
 from loadtests import run as load_run
 from loadtests import scenario as scenarios
 from tests.support.living import Living
-from tools import rehearsals
+from tools import rehearsal_people
 from tools.demo_loop import SCENARIO, SHORT, Demonstration, Unsure
 
 TIMES = int(os.environ.get("YIWANG_TORTURE_TIMES", "10"))
@@ -76,7 +76,7 @@ def test_the_loop_ends_right_with_many_cases_in_the_databases(living: Living, ow
         "journeys": [{"journey": "citizen", "share": 1.0, "log_in": "once", "without": ["search", "case", "query"]}],
     }
     filing = scenarios.Scenario.model_validate(citizens)
-    rehearsals.prepare(living.engine, scenarios.load(SCENARIO), print, kept=True)
+    rehearsal_people.prepare(living.engine, scenarios.load(SCENARIO), print, kept=True)
     try:
         with living.life.bursting():
             folder = living.life.folder.root / "load" / "many-cases"
@@ -87,4 +87,4 @@ def test_the_loop_ends_right_with_many_cases_in_the_databases(living: Living, ow
         assert count >= 0.98 * CASES
         assert loop(living).right
     finally:
-        rehearsals.remove(living.engine, print)
+        rehearsal_people.remove(living.engine, print)

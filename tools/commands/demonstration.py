@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from infra.folder import EnvironmentFolder
 from tools.commands.arguments import OwnEnvironment, running_engine_of
+from tools.port import own_port_of
 
 UNSURE = 2
 
@@ -29,14 +31,14 @@ def demo_loop(
     The environment keeps the hosts; `yiwang demo-loop` begins from the tracked plan again.
     """
     # libraries for statistics and charts take a second to load, which no other command should wait for
+    port = own_port_of(EnvironmentFolder(environment), "demo-loop")
     from tools.demo_loop import FULL, SHORT, Demonstration, Unsure
-    from tools.lifecycle import Lifecycle
 
     running_engine_of(environment)
     console = Console(highlight=False)
     lengths = SHORT if short else FULL
     try:
-        Demonstration(Lifecycle(environment), console, lengths, measure_after=not short).run()
+        Demonstration(port, console, lengths, measure_after=not short).run()
     except Unsure as error:
         typer.echo(f"yiwang: UNSURE: {error}", err=True)
         raise typer.Exit(UNSURE) from None

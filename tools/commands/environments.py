@@ -1,4 +1,4 @@
-"""Commands on one environment: its life, and a look at it."""
+"""Commands that look at one environment."""
 
 from __future__ import annotations
 
@@ -13,88 +13,20 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.engine import Engine
-from infra.folder import cache
-from infra.local.cloud.cloud import Cloud
 from infra.outputs import EnvironmentOutputs
 from tools import deployment
-from tools.commands import invitations
-from tools.commands.arguments import Environment, OwnEnvironment, engine_of, running_engine_of
+from tools.commands.arguments import Environment, engine_of, running_engine_of
 from tools.demo import log_ins
-from tools.environment import environments_here
 from tools.logs import journal, stream
-from tools.stages import Run, StageError
+from tools.port import own_port_of
+from tools.stages import StageError
 from tools.watch import firing
 
 
 def mount(app: typer.Typer) -> None:
-    """Adds the commands to `yiwang` itself: they are its verbs."""
-    for command in (prepare, up, down, onboard, status, logs, ssh, env, outputs):
+    """Adds the commands to `yiwang` itself."""
+    for command in (status, logs, ssh, env, outputs):
         app.command()(command)
-
-
-def prepare() -> None:
-    """Brings the machine to where an environment can start: the engine's command, the object store, images."""
-    from tools.lifecycle import prepare_machine
-
-    run = Run("prepare", cache() / "logs")
-    with run.stage("machine") as stage:
-        prepare_machine(stage)
-
-
-def up(environment: OwnEnvironment = "local") -> None:
-    """Brings the environment up, or heals it; run again it changes nothing."""
-    from tools.lifecycle import Lifecycle
-
-    console = Console(highlight=False)
-    life = Lifecycle(environment)
-    run = life.up(console)
-    console.print(run.table())
-    _show(console, life.engine)
-    if not run.changed:
-        console.print("Nothing was changed.")
-
-
-def onboard(
-    environment: OwnEnvironment, tenant: Annotated[str, typer.Argument(help="the tenant's code, label or name")]
-) -> None:
-    """Brings one planned tenant live; prints its address and a one-time link for its first administrator.
-
-    All is checked before anything is changed. Run again, it goes on where it was cut short.
-    """
-    from tools.lifecycle import Lifecycle
-
-    if not tenant:
-        raise StageError(
-            "no tenant named", f"make onboard TENANT=330127; yiwang tenants list -e {environment} --status planned"
-        )
-    console = Console(highlight=False)
-    life = Lifecycle(environment)
-    run, invitation = life.onboard(tenant, console)
-    console.print(run.table())
-    division = life.registry.find(tenant)
-    url = next(
-        tenant_outputs.url
-        for tenant_outputs in life.engine.merged_outputs().tenants
-        if tenant_outputs.code == division.code
-    )
-    console.print(f"{division.name} answers at {url}", soft_wrap=True)
-    if invitation is not None:
-        invitations.show(console, invitation)
-
-
-def down(
-    environment: OwnEnvironment = "local",
-    purge: Annotated[bool, typer.Option("--purge", help="remove data and state too")] = False,
-) -> None:
-    """Ends and removes everything that runs; data and state stay unless --purge."""
-    from tools.lifecycle import Lifecycle
-
-    console = Console(highlight=False)
-    life = Lifecycle(environment)
-    if not life.folder.root.exists():  # a name mistyped is not what was to go
-        there = ", ".join(environments_here()) or "none"
-        raise StageError(f"environment {environment} does not exist on this machine", f"there is {there}")
-    console.print(life.down(purge, console).table())
 
 
 def status(
@@ -106,7 +38,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(describe(engine), ensure_ascii=False, indent=2))
     else:
-        _show(Console(highlight=False), engine)
+        show(Console(highlight=False), engine)
 
 
 def logs(
@@ -173,7 +105,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "alertmanager": environment_outputs.alertmanager,
         "receiver": environment_outputs.receiver,
         "alerts": firing(environment_outputs),
-        "keeper": kept(engine),
+        "keeper": own_port_of(folder, "status").keeper() if folder.made_here else None,
         "tenants": [
             {
                 "code": tenant.code,
@@ -193,14 +125,6 @@ def describe(engine: Engine) -> dict[str, Any]:
     }
 
 
-def kept(engine: Engine) -> dict[str, Any] | None:
-    """Whether the local cloud's keeper runs, and what it did last; None where there is no local cloud."""
-    if not engine.folder.cloud.exists():
-        return None
-    keeper = Cloud(engine.folder.cloud, engine.environment).keeper
-    return {"runs": bool(keeper.processes()), "log": str(keeper.log), "last": list(keeper.history(last=5))}
-
-
 def _front_gateway(environment_outputs: EnvironmentOutputs) -> dict[str, Any] | None:
     """The balancer of the first cell that serves tenants."""
     serving = {tenant.cell for tenant in environment_outputs.tenants}
@@ -212,7 +136,8 @@ def _outputs(engine: Engine) -> EnvironmentOutputs:
     return engine.merged_outputs()
 
 
-def _show(console: Console, engine: Engine) -> None:
+def show(console: Console, engine: Engine) -> None:
+    """What `yiwang status` shows."""
     described = describe(engine)
     tenants = Table("code", "name", "site", title="tenants")
     for tenant in described["tenants"]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from infra.outputs import TenantOutputs
 from tools.commands.arguments import Environment, running_engine_of
-from tools.operator_client import Operator
+from tools.operator_client import Operator, operator_of
 from tools.stages import StageError
 from tools.times import local_time
 
@@ -78,8 +78,6 @@ def show(console: Console, invitation: dict[str, str], first: bool = True) -> No
 
 @contextmanager
 def _at(environment: str, word: str) -> Iterator[tuple[Operator, TenantOutputs]]:
-    from tools.lifecycle import operator_of
-
     engine = running_engine_of(environment)
     outputs = engine.merged_outputs()
     matches = [tenant for tenant in outputs.tenants if word in (tenant.code, tenant.label, tenant.name)]

@@ -11,10 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.folder import EnvironmentFolder
-from loadtests.scenario import ScenarioError, load
+from loadtests.scenario import load
 from tools.commands.arguments import Environment, engine_of
-from tools.stages import StageError
+from tools.stages import StageError, with_way_out
 
 if TYPE_CHECKING:
     from loadtests.model.planning import Change, Proposal
@@ -41,14 +40,12 @@ def plan(
 ) -> None:
     """Measures the cells' capacity, works out the hosts that the scenario's rate needs, and writes the plan."""
     # the model's libraries take a second to load, which no other command should wait for
-    from tools.planning import make_plan
+    from tools.measured_plan import make_plan
 
     engine = engine_of(environment)
     console = Console(highlight=False)
-    try:
+    with with_way_out("name a scenario of loadtests/scenarios"):
         wanted = load(scenario)
-    except ScenarioError as error:
-        raise StageError(str(error), "name a scenario of loadtests/scenarios") from None
 
     def agreed(proposal: Proposal) -> bool:
         show(proposal, console)
@@ -108,7 +105,5 @@ def _say_next(proposal: Proposal, environment: str, console: Console) -> None:
     console.print(f'    eval "$(.venv/bin/yiwang env {environment})"', markup=False)
     for cell in changed:
         console.print(f"    pulumi preview -s {environment}.{cell}", markup=False)
-    if not EnvironmentFolder(environment).made_here:
-        console.print("    (docs/production.md: pulumi up and the playbook)", markup=False)
-    else:
-        console.print(f"    make up{'' if environment == 'local' else f' ENVIRONMENT={environment}'}", markup=False)
+    for cell in changed:
+        console.print(f"    yiwang resize {environment} {cell}", markup=False)

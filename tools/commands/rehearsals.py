@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from loadtests.rehearsal import RehearsalError
-from loadtests.scenario import ScenarioError, load
-from tools import rehearsals
+from loadtests.scenario import load
+from tools import rehearsal_people
 from tools.commands.arguments import Environment, running_engine_of
-from tools.lifecycle import holding
-from tools.stages import StageError
+from tools.locks import holding
+from tools.stages import with_way_out
 
 app = typer.Typer(help="The people of load runs: made before, removed after.", no_args_is_help=True)
 
@@ -23,11 +22,8 @@ def prepare(
 ) -> None:
     """Makes the people of a scenario and writes the kit; people that are there are used again."""
     engine = running_engine_of(environment)
-    try:
-        with holding(engine.folder):
-            path = rehearsals.prepare(engine, load(scenario), typer.echo, kept=True)
-    except (ScenarioError, RehearsalError) as error:
-        raise StageError(str(error), "nothing was made") from None
+    with with_way_out("nothing was made"), holding(engine.folder, "rehearsal prepare"):
+        path = rehearsal_people.prepare(engine, load(scenario), typer.echo, kept=True)
     typer.echo(f"kit: {path}")
     chosen = "" if scenario == "launch" else f"YIWANG_SCENARIO={scenario} "
     typer.echo(f'eval "$(.venv/bin/yiwang env {environment})"; {chosen}locust -f loadtests/locustfile.py')
@@ -37,11 +33,8 @@ def prepare(
 def remove(environment: Environment = "local") -> None:
     """Removes the kit's people and their cases from every database, traces and audit included."""
     engine = running_engine_of(environment)
-    try:
-        with holding(engine.folder):
-            counts = rehearsals.remove(engine, typer.echo)
-    except RehearsalError as error:
-        raise StageError(str(error), "nothing was removed") from None
+    with with_way_out("nothing was removed"), holding(engine.folder, "rehearsal remove"):
+        counts = rehearsal_people.remove(engine, typer.echo)
     for table, rows in sorted(counts.items()):
         typer.echo(f"{rows:>8}  {table}")
     typer.echo("nothing of a rehearsal is left" if counts else "there was nothing to remove")

@@ -31,7 +31,13 @@ from tools.environment import MachineChoice, choice_path
 from tools.refusals import OWN_FAULT
 
 ENVIRONMENT = provisioned.ENVIRONMENT
-WORDS = {"tenant": "330106", "host": "cell-a-application-1", "invitation": "0" * 16, "city": "hangzhou"}
+WORDS = {
+    "tenant": "330106",
+    "cell": "cell-a",
+    "host": "cell-a-application-1",
+    "invitation": "0" * 16,
+    "city": "hangzhou",
+}
 """A value for each argument that is no environment."""
 MALFORMED = {"half of it": b'{"a": ', "another kind": b"[1, 2]\n", "no text": b"\xff\xfe\x00"}
 NO_ANSWER = "#!/bin/sh\necho 'error: the backend does not answer' >&2\nexit 255\n"
@@ -174,8 +180,8 @@ def _keep_off(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"infra.local.cloud.cloud.Cloud.{name}", refuse)
     monkeypatch.setattr("infra.local.cloud.cloud.Cloud.is_up", lambda _: True)
     monkeypatch.setattr("tools.machine.prepare", lambda log: [])
-    monkeypatch.setattr("tools.lifecycle.images_are_current", lambda cache: True)
-    monkeypatch.setattr("tools.lifecycle.install_plugin", lambda *_: False)
+    monkeypatch.setattr("tools.images.images_are_current", lambda cache: True)
+    monkeypatch.setattr("tools.recovering.install_plugin", lambda *_: False)
     shutil.copytree(stack_settings.FOLDER, settings, ignore=lambda folder, names: [n for n in names if n[:4] == "Pulu"])
     monkeypatch.setattr(stack_settings, "FOLDER", settings)
 
@@ -224,7 +230,7 @@ ASKING_HOSTS = ("logs", "ssh", "invitation", "gate", "plan", "demo-loop", "onboa
 def test_what_asks_hosts_says_that_they_do_not_run(machine: Machine, command: Command) -> None:
     if command.words[0] not in ASKING_HOSTS and command.words != ("rehearsal", "prepare"):
         return
-    machine.monkeypatch.setattr("tools.environment.Cloud.is_up", lambda _: False)
+    machine.monkeypatch.setattr("infra.local.cloud.cloud.Cloud.is_up", lambda _: False)
     code, said = machine.run(*command.line(ENVIRONMENT))
     assert code != 0
     assert f"environment {ENVIRONMENT} does not run" in said and f"make up ENVIRONMENT={ENVIRONMENT}" in said, said

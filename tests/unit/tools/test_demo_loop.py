@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from infra.folder import EnvironmentFolder
 from loadtests import scenario as scenarios
 from loadtests.gate.verdict import Verdict
 from loadtests.model.measure import MeasuredCapacity, Measurement
@@ -20,12 +21,12 @@ from tests.unit.tools.test_planning import HOSTS, evidence
 from tools import demo_loop
 from tools.demo_loop import Contradiction, Demonstration, Unsure
 from tools.gate import Judged
-from tools.lifecycle import Lifecycle
+from tools.recovering import Recovering
 from tools.stages import StageError
 
 
 def demonstration(said: io.StringIO) -> Demonstration:
-    return Demonstration(Lifecycle("test-demo"), Console(file=said, width=200))
+    return Demonstration(Recovering(EnvironmentFolder("test-demo")), Console(file=said, width=200))
 
 
 def ending(*endings: StageError | str) -> Callable[[], str]:

@@ -100,8 +100,8 @@ def test_a_taken_port_is_refused_and_named(folder: EnvironmentFolder, monkeypatc
 
 
 def test_production_is_refused() -> None:
-    with pytest.raises(StageError, match="not on prod"):
-        environment.refuse_production("prod")
+    with pytest.raises(StageError, match="make works on local and test environments only, not on prod"):
+        environment.refuse_production("prod", "make")
 
 
 def test_an_environment_that_does_not_exist_is_named(folder: EnvironmentFolder) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.engine import Changes, Engine, EngineError
+from infra.folder import EnvironmentFolder
 from infra.outputs import EnvironmentOutputs
-from infra.registry import Registry, load_registry
+from infra.registry import Registry, load_registry, set_status
 from tests.support import provisioned
+from tests.support.life import Life
 from tests.support.registered import read_once
 from tools import cli, invitations
+from tools.deployment import Recap
 from tools.environment import MachineChoice, choice_path
-from tools.lifecycle import Lifecycle
+from tools.operator_client import OperatorError
+from tools.recovering import Recovering
 from tools.stages import StageError
 
 CHUNAN, XIHU, HAISHU, NINGBO = "330127", "330106", "330203", "330200"
@@ -73,6 +78,7 @@ def as_the_registry_says(registry: Registry, left: tuple[str, ...] = (CHUNAN,)) 
                 "code": division.code,
                 "name": division.name,
                 "label": division.label,
+                "level": division.level,
                 "residents": division.residents,
                 "status": division.status,
                 "settings": registry.settings_of(division.code),
@@ -89,7 +95,7 @@ class World:
     """An environment whose engine, hosts and services do what a test wants."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.life = Lifecycle("test-onboard")
+        self.life = Life(EnvironmentFolder("test-onboard"))
         self.life.folder.root.mkdir(parents=True)
         choice = MachineChoice("10.77.0.0/16", 8443, "zj.localhost", "local.yiwang.internal")
         choice_path(self.life.folder).write_text(json.dumps(asdict(choice)))
@@ -97,21 +103,23 @@ class World:
         self.done: list[str] = []
         self.faults: dict[str, BaseException] = {}
         self.identity = Identity()
+        self.recover: Callable[..., object] = self._recover
         self.stacks, self.running, self.silent = list(STACKS), True, False
         self.outputs = as_the_registry_says(load_registry(overlay=self.overlay))
         self.printed = io.StringIO()
         patch = monkeypatch.setattr
-        patch("tools.environment.Cloud.is_up", lambda _: self.running)
-        patch("tools.onboarding.socket.create_connection", self._connect)
-        patch("tools.lifecycle.operator_of", lambda *_: self.identity)
+        patch("infra.local.cloud.cloud.Cloud.is_up", lambda _: self.running)
+        patch("tools.deployment.socket.create_connection", self._connect)
+        for module in ("tools.verbs.onboard", "tools.seeding", "tools.commands.invitations"):
+            patch(f"{module}.operator_of", lambda *_: self.identity)
         patch(Engine, "stacks", lambda _: self.stacks)
         patch(Engine, "merged_outputs", lambda _: self.outputs)
         patch(Engine, "preview", self._step("preview", Changes()))
-        patch("tools.lifecycle.recover", self._step("update", Changes({"create": 1})))
-        patch("tools.onboarding.recover", self._step("taking back", Changes({"delete": 1})))
-        patch(Lifecycle, "_deploy", self._step("deployment", None))
-        patch("tools.lifecycle.seed", self._step("seed", ("people", True)))
-        patch("tools.lifecycle.smoke", self._step("smoke", "it answers"))
+        patch("tools.recovering.recover", lambda *given: self.recover(*given))
+        patch(Recovering, "bursting", lambda _: nullcontext())
+        patch("tools.recovering.play", self._step("deployment", Recap({})))
+        patch("tools.seeding.seed", self._step("seed", ("people", True)))
+        patch("tools.seeding.smoke", self._step("smoke", "it answers"))
 
     def _step(self, name: str, answer: object) -> Callable[..., Any]:
         def step(*_: object, **__: object) -> object:
@@ -121,6 +129,11 @@ class World:
             return answer
 
         return step
+
+    def _recover(self, *_: object) -> object:
+        if self.done[-1:] == ["update"]:
+            return self._step("taking back", Changes({"delete": 1}))()
+        return self._step("update", Changes({"create": 1}))()
 
     def _connect(self, *_: object) -> Any:
         if self.silent:
@@ -150,13 +163,14 @@ def change(name: str, value: object) -> Callable[[World], None]:
 
 
 def refuse_the_operator(world: World) -> None:
-    world.identity.fault = httpx.ConnectError("connection refused")
+    world.identity.fault = OperatorError(httpx.ConnectError("connection refused"))
 
 
 def run_an_older_release(world: World) -> None:
     """Its operator was let in, and knew nothing of invitations that are open."""
     request = httpx.Request("GET", "https://id.zj.localhost:8443/api/identity/invitations")
-    world.identity.fault = httpx.HTTPStatusError("405", request=request, response=httpx.Response(405, request=request))
+    answer = httpx.Response(405, request=request)
+    world.identity.fault = OperatorError(httpx.HTTPStatusError("405", request=request, response=answer))
 
 
 def suspend(world: World) -> None:
@@ -240,6 +254,21 @@ def test_a_county_whose_stack_is_out_of_reach_leaves_what_it_found(
     world.faults.clear()
     assert world.onboard() is not None, "the next run brings it"
     assert world.status() == "live"
+
+
+def test_what_another_command_wrote_meanwhile_stays(world: World) -> None:
+    """On another cell a tenant may come at the same time; the overlay is one file for both."""
+
+    def write_and_fail(*_: object) -> Changes:
+        if world.status(XIHU) == "live":
+            set_status(world.overlay, XIHU, "suspended")
+            raise EngineError("out of reach")
+        return Changes()
+
+    world.recover = write_and_fail
+    with pytest.raises(StageError, match="out of reach"):
+        world.onboard()
+    assert (world.status(CHUNAN), world.status(XIHU)) == ("planned", "suspended")
 
 
 def test_what_cannot_be_taken_back_is_said(world: World) -> None:

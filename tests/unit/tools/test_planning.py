@@ -39,8 +39,8 @@ from loadtests.scenario import JourneyShare, Scenario, load
 from monitoring import objectives as objective_files
 from monitoring.objectives import CapacityLimits
 from tests.support.finished import Finished
-from tools import cli, planning
-from tools.planning import Planned, demands_of, make_plan
+from tools import cli, measured_plan
+from tools.measured_plan import Planned, demands_of, make_plan
 from tools.stages import StageError
 
 LIMITS = CapacityLimits(headroom=0.15, contention=0.03)
@@ -765,9 +765,9 @@ def simulated(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Simulated:
     def run(scenario: Scenario, environment: str, folder: Path, **options: Any) -> LoadResult:
         return hosts.offer(scenario, folder)
 
-    monkeypatch.setattr(planning, "run", run)
-    monkeypatch.setattr("tools.rehearsals.prepare", lambda engine, scenario, say: engine.folder.rehearsal.touch())
-    monkeypatch.setattr("tools.rehearsals.remove", lambda engine, say: engine.folder.rehearsal.unlink() or {})
+    monkeypatch.setattr(measured_plan, "run", run)
+    monkeypatch.setattr("tools.rehearsal_people.prepare", lambda engine, scenario, say: engine.folder.rehearsal.touch())
+    monkeypatch.setattr("tools.rehearsal_people.remove", lambda engine, say: engine.folder.rehearsal.unlink() or {})
     return hosts
 
 

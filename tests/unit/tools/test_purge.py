@@ -11,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from infra.engine import Engine, EngineError
+from infra.folder import EnvironmentFolder
 from infra.registry import RegistryError
-from tools import lifecycle
+from tests.support.life import Life
 from tools.environment import choice_path
-from tools.lifecycle import Lifecycle
+from tools.recovering import Recovering
+from tools.scopes import registry_of
 from tools.stages import StageError
 
 SCOPES = ["foundation", "cell-core", "zhejiang"]
@@ -35,9 +37,9 @@ class Cloud:
 
 
 @pytest.fixture
-def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lifecycle:
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Life:
     monkeypatch.setenv("YIWANG_HOME", str(tmp_path))
-    made = Lifecycle("test-purged")
+    made = Life(EnvironmentFolder("test-purged"))
     choice_path(made.folder).parent.mkdir(parents=True)
     choice_path(made.folder).write_text("{}")
     monkeypatch.setattr(Engine, "stacks", lambda self: sorted(SCOPES))
@@ -45,7 +47,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lifecycle:
     return made
 
 
-def purge(life: Lifecycle, monkeypatch: pytest.MonkeyPatch, cloud: Cloud, refusing: str = "") -> list[str]:
+def purge(life: Life, monkeypatch: pytest.MonkeyPatch, cloud: Cloud, refusing: str = "") -> list[str]:
     """Purges; the scopes that the engine was asked to destroy."""
     asked: list[str] = []
 
@@ -54,24 +56,24 @@ def purge(life: Lifecycle, monkeypatch: pytest.MonkeyPatch, cloud: Cloud, refusi
         if scope == refusing:
             raise EngineError(f"{scope}: DependencyViolation")
 
-    monkeypatch.setattr(lifecycle, "take_down", take_down)
-    monkeypatch.setattr(Lifecycle, "cloud", cloud)
+    monkeypatch.setattr("tools.verbs.down.take_down", take_down)
+    monkeypatch.setattr(Recovering, "cloud", cloud)
     life.down(purge=True, console=Console(file=io.StringIO()))
     return asked
 
 
-def test_a_purge_leaves_nothing(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_purge_leaves_nothing(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud([])
     assert purge(life, monkeypatch, cloud) == SCOPES[::-1]
     assert cloud.destroyed
     assert not life.folder.root.exists()
 
 
-def test_a_purge_asks_no_registry(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_purge_asks_no_registry(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one that is refused, nor one that has forgotten a stack, keeps anything from going."""
     life.folder.registry_overlay.write_text("statuses: {'999999': live}")
     with pytest.raises(RegistryError):
-        lifecycle.registry_of(life.folder)
+        registry_of(life.folder)
     monkeypatch.setattr(Engine, "stacks", lambda self: ["cell-forgotten", *sorted(SCOPES)])
     assert purge(life, monkeypatch, Cloud([])) == ["zhejiang", "cell-forgotten", "cell-core", "foundation"]
 
@@ -82,7 +84,7 @@ def test_a_purge_asks_no_registry(life: Lifecycle, monkeypatch: pytest.MonkeyPat
      ("", [SimpleNamespace(kind="ZoneRecord", owner=SimpleNamespace(name="t330300-site"))], "ZoneRecord t330300-site")],
 )  # fmt: skip
 def test_what_the_engine_cannot_destroy_or_does_not_know_is_removed_and_told(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, refusing: str, left: list[Any], said: str
+    life: Life, monkeypatch: pytest.MonkeyPatch, refusing: str, left: list[Any], said: str
 ) -> None:
     cloud = Cloud(left)
     with pytest.raises(StageError, match=said):
@@ -91,14 +93,12 @@ def test_what_the_engine_cannot_destroy_or_does_not_know_is_removed_and_told(
     assert not life.folder.root.exists()
 
 
-def test_nothing_is_taken_away_beneath_an_engine_that_is_at_work(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_taken_away_beneath_an_engine_that_is_at_work(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(engine: Engine, scope: str, log: object) -> None:
         if scope == "zhejiang":
             raise EngineError("stack test-purged.zhejiang is being updated by process 7")
 
-    monkeypatch.setattr(lifecycle, "cancel_stale_lock", refuse)
+    monkeypatch.setattr("tools.verbs.down.cancel_stale_lock", refuse)
     cloud = Cloud([])
     with pytest.raises(StageError, match="being updated by process 7"):
         purge(life, monkeypatch, cloud)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tools.stages import Run, StageError
+from infra.errors import ExpectedError
+from tools.stages import Run, StageError, with_way_out
 
 
 def run_at(folder: Path) -> tuple[Run, io.StringIO]:
@@ -55,3 +58,29 @@ def test_an_unforeseen_error_still_ends_as_a_stage_error(tmp_path: Path) -> None
     run, _ = run_at(tmp_path)
     with pytest.raises(StageError, match="machine: no such thing"), run.stage("machine"):
         raise OSError("no such thing")
+
+
+def test_stages_side_by_side_share_a_terminal(tmp_path: Path) -> None:
+    """A terminal has place for one line that moves; the other stage tells of itself in lines."""
+    written = io.StringIO()
+    run = Run("up", tmp_path, Console(file=written, width=200, force_terminal=True))
+    together = threading.Barrier(2)
+
+    def work(title: str) -> None:
+        with run.stage(title) as stage:
+            together.wait(10)
+            stage.say("done")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ["cell-a", "cell-b"]))
+    assert sorted(title for title, *_ in run.rows) == ["cell-a", "cell-b"]
+
+
+def test_what_knows_no_way_out_is_given_what_it_lacks() -> None:
+    with pytest.raises(StageError) as told, with_way_out("name another"):
+        raise ExpectedError("no scenario 'festival'")
+    assert (told.value.cause, told.value.way_out) == ("no scenario 'festival'", "name another")
+    own = StageError("a host is silent", "make up")
+    with pytest.raises(StageError) as told, with_way_out("name another"):
+        raise own
+    assert told.value is own

@@ -21,21 +21,22 @@ from infra.stacks import cells_in_use
 from loadtests.arrivals import weights
 from loadtests.gate.evidence import CPU_TOGETHER, collect
 from loadtests.gate.judge import judge
-from loadtests.model.capacity import CapacityError
-from loadtests.model.measure import APPLICATION, Look, Measurement, MeasurementError, component, known, measure
+from loadtests.model.measure import APPLICATION, Look, Measurement, component, known, measure
 from loadtests.model.planning import Demand, PlanningError, Proposal, propose
 from loadtests.model.steps import Pace, Seen
-from loadtests.rehearsal import KitTenant, RehearsalError
+from loadtests.rehearsal import KitTenant
 from loadtests.result import LoadResult
-from loadtests.run import LoadError, check_workers, run
-from loadtests.scenario import Scenario, ScenarioError
+from loadtests.run import check_workers, run
+from loadtests.scenario import Scenario
 from monitoring import objectives as objective_files
-from monitoring.objectives import Objectives, ObjectivesError
+from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
-from tools import rehearsals
+from tools import rehearsal_people
 from tools.gate import SETTLING_SECONDS
-from tools.lifecycle import holding, judging, registry_of
-from tools.stages import StageError
+from tools.locks import holding
+from tools.port import judging
+from tools.scopes import registry_of
+from tools.stages import StageError, with_way_out
 
 FRESH = timedelta(days=1)
 """How old a measurement may be that is planned from without measuring again."""
@@ -100,7 +101,7 @@ def make_plan(
     _refuse_unsupported(proposal.plan, engine, now)
     if not agreed(proposal):
         return Planned(proposal, None)
-    with holding(engine.folder):
+    with holding(engine.folder, "plan"):
         if plans.consistent(engine.environment, registry, cells_in_use(engine.environment)) != today:
             raise StageError("today's plan was changed meanwhile; nothing was written", "plan again: --no-measure")
         write_plan(proposal.plan, target, engine.folder.root)
@@ -139,7 +140,7 @@ def measure_cell(
         def offer(step: Scenario, folder: Path) -> LoadResult:
             return run(step, engine.environment, folder, workers=workers, say=lambda line: None)
 
-        with judging(engine, say), rehearsals.people(engine, scenario, say):
+        with judging(engine, say), rehearsal_people.people(engine, scenario, say):
             say(f"{cell}: stepping {scenario.name} up from {first:.1f}/s until an objective breaks")
             return measure(cell, outputs, scenario, engine.folder.root, pace, offer, chosen, say)
 
@@ -242,8 +243,7 @@ def _refuse_unsupported(plan: Plan, engine: Engine, now: datetime) -> None:
 def _explained() -> Iterator[None]:
     """What the model refuses, as this project's commands say it."""
     try:
-        yield
+        with with_way_out("no plan was made, today's stays"):
+            yield
     except PlanningError as error:
         raise StageError(error.cause, f"{error.way_out}; nothing was written") from None
-    except (CapacityError, MeasurementError, ScenarioError, RehearsalError, ObjectivesError, LoadError) as error:
-        raise StageError(str(error), "no plan was made, today's stays") from None

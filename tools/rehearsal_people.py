@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from infra.engine import Engine
 from infra.errors import ExpectedError
 from infra.name_lookup import NameLookupError, address_of
@@ -24,7 +22,7 @@ from loadtests.rehearsal import Kit, load_kit
 from loadtests.scenario import Scenario
 from services.rehearsals import MODULES
 from tools.counts import counted
-from tools.lifecycle import operator_of
+from tools.operator_client import OperatorError, operator_of
 from tools.stages import StageError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -74,7 +72,7 @@ def prepare(engine: Engine, scenario: Scenario, say: Callable[[str], None], kept
             say,
             kept,
         )
-    except httpx.HTTPError as error:
+    except OperatorError as error:
         raise StageError(f"people could not be made: {error}", "is the environment well? then run it again") from None
     finally:
         operator.close()
