@@ -18,14 +18,14 @@ from services.identity.protocol import api as protocol
 from services.identity.sessions import pages as sessions_pages
 from services.identity.settings import IdentitySettings
 from services.identity.store import EXPIRED
-from services.identity.telephones import pages as telephones_pages
+from services.identity.telephones.pages import telephone_router
 from services.kernel.housekeeping import keep_house
 from services.kernel.http import Service, as_problem, create_app, problem_response
 from services.kernel.readiness import own_database
 from services.kernel.runtime import Kernel
 from services.kernel.settings import ServiceSettings
 
-EVERYWHERE = (
+ROUTERS = (
     protocol.router,
     protocol.pages,
     sessions_pages.router,
@@ -52,7 +52,7 @@ def create(settings: ServiceSettings, own_settings: IdentitySettings | None = No
     service = create_app(
         settings,
         title="一网 · identity",
-        routers=(*EVERYWHERE, telephones_pages.router) if settings.show_telephones else EVERYWHERE,
+        routers=(*ROUTERS, telephone_router()) if settings.show_telephones else ROUTERS,
         lean={("POST", "/token"): protocol.lean_token(identity)},
         lifespan=run,
         checks={"database": own_database},
