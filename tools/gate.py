@@ -25,7 +25,7 @@ from monitoring.objectives import Objectives
 from monitoring.prometheus import Prometheus
 from tools import rehearsal_people
 from tools.environment import load_choice
-from tools.port import judging
+from tools.ports import judging
 from tools.scopes import registry_of
 
 SETTLING_SECONDS = 2.0

@@ -34,7 +34,7 @@ from monitoring.prometheus import Prometheus
 from tools import rehearsal_people
 from tools.gate import SETTLING_SECONDS
 from tools.locks import holding
-from tools.port import judging
+from tools.ports import judging
 from tools.scopes import registry_of
 from tools.stages import StageError, with_way_out
 

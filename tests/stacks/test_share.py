@@ -10,7 +10,7 @@ from infra.local.cloud.containers import Containers
 from infra.local.cloud.instance_types import host_type
 from infra.local.cloud.settings import CloudSettings
 from tests.support.living import Living
-from tools.port import judging
+from tools.ports import judging
 from tools.recovering import BURST
 
 Times = Callable[[], set[float]]

@@ -13,7 +13,7 @@ import typer
 from infra.engine import Engine
 from infra.folder import EnvironmentFolder
 from tools.environment import load_choice, refuse_production
-from tools.port import must_run, nobody
+from tools.ports import must_run, nobody
 
 
 def known_name(environment: str | None) -> str | None:

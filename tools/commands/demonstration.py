@@ -9,7 +9,7 @@ from rich.console import Console
 
 from infra.folder import EnvironmentFolder
 from tools.commands.arguments import OwnEnvironment, running_engine_of
-from tools.port import own_port_of
+from tools.ports import own_port_of
 
 UNSURE = 2
 

@@ -18,7 +18,7 @@ from tools import deployment
 from tools.commands.arguments import Environment, engine_of, running_engine_of
 from tools.demo import log_ins
 from tools.logs import journal, stream
-from tools.port import own_port_of
+from tools.ports import own_port_of
 from tools.stages import StageError
 from tools.watch import firing
 

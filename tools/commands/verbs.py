@@ -11,7 +11,7 @@ from infra.folder import EnvironmentFolder, cache
 from tools.commands import environments, invitations
 from tools.commands.arguments import ChangedEnvironment, OwnEnvironment, Yes, asking, engine_of
 from tools.environment import environments_here
-from tools.port import own_port_of, port_of
+from tools.ports import own_port_of, port_of
 from tools.stages import Run, StageError
 
 

@@ -24,7 +24,8 @@ from tools import cli
 from tools.deployment import Recap
 from tools.locks import holding
 from tools.native import Native
-from tools.port import Port, own_port_of, port_of
+from tools.port import Port
+from tools.ports import own_port_of, port_of
 from tools.recovering import Recovering
 from tools.stages import Run, StageError
 from tools.verbs.onboard import onboard
