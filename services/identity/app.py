@@ -18,7 +18,7 @@ from services.identity.protocol import api as protocol
 from services.identity.sessions import pages as sessions_pages
 from services.identity.settings import IdentitySettings
 from services.identity.store import EXPIRED
-from services.identity.telephones.pages import telephone_router
+from services.identity.telephones import pages as telephones_pages
 from services.kernel.housekeeping import keep_house
 from services.kernel.http import Service, as_problem, create_app, problem_response
 from services.kernel.readiness import own_database
@@ -33,6 +33,7 @@ ROUTERS = (
     people_api.router,
     invitations_pages.router,
     invitations_api.router,
+    telephones_pages.router,
 )
 
 EVERY_SECONDS = 600.0
@@ -52,7 +53,7 @@ def create(settings: ServiceSettings, own_settings: IdentitySettings | None = No
     service = create_app(
         settings,
         title="一网 · identity",
-        routers=(*ROUTERS, telephone_router()) if settings.show_telephones else ROUTERS,
+        routers=ROUTERS,
         lean={("POST", "/token"): protocol.lean_token(identity)},
         lifespan=run,
         checks={"database": own_database},

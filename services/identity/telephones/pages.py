@@ -1,4 +1,4 @@
-"""What a telephone got from identity; on the site where `YIWANG_SHOW_TELEPHONES` says so, and nowhere else."""
+"""What a telephone got from identity; nothing is there (404) unless `YIWANG_SHOW_TELEPHONES` says so."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from services.identity.errors import PageRoute
 from services.identity.parts import CurrentIdentity
 from services.pages.telephone import telephone_screen
 
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-def telephone_router() -> APIRouter:
-    """Made when it is asked for: a router that stands in a module is counted among what every identity serves."""
-    router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-    @router.get("/telephone/{number}")
-    async def telephone(number: str, request: Request, identity: CurrentIdentity) -> Response:
-        return await telephone_screen(request, identity.site.pages, identity.site.frame(), number)
-
-    return router
+@router.get("/telephone/{number}")
+async def telephone(number: str, request: Request, identity: CurrentIdentity) -> Response:
+    return await telephone_screen(request, identity.site.pages, identity.site.frame(), number)
