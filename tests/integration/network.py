@@ -58,9 +58,9 @@ class Running:
         stop(self.process)
 
 
-def account_of(database: str) -> str:
-    """Under which affairs opens a tenant's database, and query its own."""
-    return f"{database}_affairs" if database.startswith("t") else f"{database}_app"
+def account_of(database: str, module: str = "affairs") -> str:
+    """Under which the module opens a tenant's database, and query its own."""
+    return f"{database}_{module}" if database.startswith("t") else f"{database}_app"
 
 
 @dataclass
@@ -73,6 +73,14 @@ class Network:
     ports: dict[str, int] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     object_endpoint: str = "http://127.0.0.1:9"
+    module: str = "affairs"
+    """Whose tables the tenants' databases have, and which runs on both cells."""
+    tenant_secrets: tuple[str, ...] = (
+        "client_secret",
+        "check_code_key",
+        "object_access_key_id",
+        "object_access_key_secret",
+    )
     far: Postgres | None = None
     """Where the databases of cell-b lie, when they have a cluster of their own."""
     pooler: Pooler = field(init=False)
@@ -80,9 +88,9 @@ class Network:
 
     def create(self) -> None:
         """Databases, roles as the deployment makes them, schemas, files."""
-        for name in ("affairs-cell-a", "affairs-cell-b", "query-cell-core"):
+        for name in (f"{self.module}-cell-a", f"{self.module}-cell-b", "query-cell-core"):
             self.ports[name] = free_port()
-        databases = {f"t{place.code}": "affairs" for place in self.places} | {"query": "query"}
+        databases = {f"t{place.code}": self.module for place in self.places} | {"query": "query"}
         for database in databases:
             self._create_database(database)
         self._migrate(databases)
@@ -98,7 +106,7 @@ class Network:
 
     def _create_database(self, database: str) -> None:
         postgres = self.postgres_of(database)
-        owner, application = f"{database}_owner", account_of(database)
+        owner, application = f"{database}_owner", account_of(database, self.module)
         for role in (owner, application):
             self.passwords[role] = secrets.token_hex(12)
             postgres.run(f"CREATE ROLE {role} LOGIN PASSWORD '{self.passwords[role]}'")
@@ -116,7 +124,7 @@ class Network:
                 "database": database,
                 "user": f"{database}_owner",
                 "password": self.passwords[f"{database}_owner"],
-                "application_role": account_of(database),
+                "application_role": account_of(database, self.module),
             }
             for database, module in databases.items()
         ]
@@ -137,11 +145,11 @@ class Network:
             "tenants": tenants,
         }
         (self.folder / "tenants.json").write_text(json.dumps(network))
-        self.issuer.clients = {place.code: f"client-{place.code}" for place in self.places}
+        self.issuer.clients = {place.code: f"client_secret-{place.code}" for place in self.places}
         for cell in ("cell-a", "cell-b"):
             codes = [place.code for place in self.places if place.cell == cell]
             secret = {"tenants": {code: self._secrets(code) for code in codes}, "cache_password": None}
-            (self.folder / f"affairs-{cell}.json").write_text(json.dumps(secret))
+            (self.folder / f"{self.module}-{cell}.json").write_text(json.dumps(secret))
         (self.folder / "query-cell-core.json").write_text(
             json.dumps({"database_password": self.passwords["query_app"]})
         )
@@ -169,15 +177,12 @@ class Network:
 
     def _secrets(self, code: str) -> dict[str, str]:
         return {
-            "database_password": self.passwords[account_of(f"t{code}")],
-            "client_secret": f"client-{code}",
-            "check_code_key": f"check-{code}",
-            "object_access_key_id": f"objects-{code}",
-            "object_access_key_secret": f"objects-secret-{code}",
+            "database_password": self.passwords[account_of(f"t{code}", self.module)],
+            **{name: f"{name}-{code}" for name in self.tenant_secrets},
         }
 
     def url(self, place: Place) -> str:
-        return f"http://{place.address}:{self.ports[f'affairs-{place.cell}']}"
+        return f"http://{place.address}:{self.ports[f'{self.module}-{place.cell}']}"
 
     @property
     def query_url(self) -> str:
@@ -228,8 +233,8 @@ class Network:
 
     def start_all(self) -> None:
         self.start("query", "cell-core")
-        self.start("affairs", "cell-b")
-        self.start("affairs", "cell-a")
+        self.start(self.module, "cell-b")
+        self.start(self.module, "cell-a")
 
     def stop_all(self) -> None:
         for running in self.running.values():
@@ -237,7 +242,7 @@ class Network:
         self.pooler.stop()
 
     def client(self, place: Place, token: str | None = None) -> httpx.Client:
-        return client(f"{self.url(place)}/api/affairs", token)
+        return client(f"{self.url(place)}/api/{self.module}", token)
 
     def query(self, token: str | None = None) -> httpx.Client:
         return client(f"{self.query_url}/api/query", token)

@@ -51,7 +51,9 @@ async def built_over(service: Service, url: str, visit: Visit) -> Counter[str]:
 def objects(catalogue: Network) -> Iterator[Objects]:
     (catalogue.folder / "counted").mkdir()
     store = Objects(
-        catalogue.folder / "counted", ["cases"], {f"objects-{COUNTY.code}": f"objects-secret-{COUNTY.code}"}
+        catalogue.folder / "counted",
+        ["cases"],
+        {f"object_access_key_id-{COUNTY.code}": f"object_access_key_secret-{COUNTY.code}"},
     )
     store.start()
     yield store

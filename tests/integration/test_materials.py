@@ -19,7 +19,7 @@ CONTENT = "身份证复印件".encode() * 1000
 @pytest.fixture(scope="module")
 def objects(catalogue: Network) -> Iterator[Objects]:
     """The store, told to the running services by their files alone."""
-    accounts = {f"objects-{place.code}": f"objects-secret-{place.code}" for place in PLACES}
+    accounts = {f"object_access_key_id-{place.code}": f"object_access_key_secret-{place.code}" for place in PLACES}
     server = Objects(catalogue.folder, ["cases"], accounts)
     server.start()
     before = catalogue.object_endpoint
@@ -76,7 +76,7 @@ def test_nobody_else_adds_to_a_case(catalogue: Network, objects: Objects) -> Non
 
 
 def test_a_tenants_key_reaches_no_other_prefix(objects: Objects) -> None:
-    own = objects.client("objects-330106", "objects-secret-330106")
+    own = objects.client("object_access_key_id-330106", "object_access_key_secret-330106")
     own.put_object(Bucket="cases", Key="330106/own", Body=b"x")
     objects.client(*objects.ROOT).put_object(Bucket="cases", Key="330100/canary", Body=b"x")
     for attempt, arguments in (
