@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from infra.local.cloud.databases.administrator import ERRORS
+from infra.local.cloud.balancers.configuration import ERRORS
 from services.kernel.server import with_path
 from services.kernel.telemetry import shown
 from tests.integration.backends import free_port

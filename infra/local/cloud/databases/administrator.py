@@ -19,7 +19,7 @@ from infra.local.cloud.specs.accounts import ADMINISTRATOR
 PORT = 5432
 ENDED_SECONDS = 1.0
 """How often one that is waited for is looked at, whether it has ended: to ask Podman takes a tenth of it."""
-ERRORS = (dbapi.InterfaceError, dbapi.DatabaseError, OSError)
+NO_ANSWER = (dbapi.InterfaceError, dbapi.DatabaseError, OSError)
 """Whatever comes of asking one that does not answer, or not so."""
 
 
@@ -63,7 +63,7 @@ class Administrator:
     def wait(self, seconds: float, ended: Callable[[], bool]) -> None:
         """Returns once it answers. One that has `ended` is not waited for: whoever runs it tries again sooner."""
         stop = stop_any(stop_after_delay(seconds), _StopWhen(ended))
-        again = retry(stop=stop, wait=wait_fixed(0.1), retry=retry_if_exception_type(ERRORS))
+        again = retry(stop=stop, wait=wait_fixed(0.1), retry=retry_if_exception_type(NO_ANSWER))
         again(self.run)("SELECT 1")
 
 

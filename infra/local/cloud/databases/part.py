@@ -6,7 +6,7 @@ import contextlib
 from abc import abstractmethod
 from typing import Any
 
-from infra.local.cloud.databases.administrator import ERRORS, Administrator, administrator
+from infra.local.cloud.databases.administrator import NO_ANSWER, Administrator, administrator
 from infra.local.cloud.instance_part import InstancePart
 from infra.local.cloud.records import Record, Spec
 
@@ -23,7 +23,7 @@ class DatabasePart(InstancePart[Spec]):
         """True: it answers. False: there is none. None: it is there and does not run, so nothing can be seen."""
         if self.context.stopped:
             return None
-        with contextlib.suppress(*ERRORS):
+        with contextlib.suppress(*NO_ANSWER):
             self.admin(instance).run("SELECT 1")
             return True
         seen = self.context.containers.look(self.context.containers.name(instance))
