@@ -15,12 +15,13 @@ from typing import Any
 
 import httpx
 
+from infra.services import CORE, GIVEN, SERVICES, made_for_tenants
 from tests.integration.backends import free_port, listening, start, stop
 from tests.support.waiting import wait_until
 from tests.unit.services.test_kernel import TENANT, network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CELLS = {"affairs": "cell-a", "portal": "cell-a", "identity": "cell-core", "query": "cell-core"}
+CELLS = {service.name: CORE if service.cells == "core" else "cell-a" for service in SERVICES}
 FIRST, SECOND, NEW = "330106", "330112", "330127"
 
 Labels = dict[str, str]
@@ -61,8 +62,7 @@ class Fresh:
     def start(self) -> None:
         self.folder.mkdir(parents=True)
         secrets: dict[str, Any] = {"signing_key": "11" * 32, "tenants": {}}
-        unused = ("database_password", "client_secret", "check_code_key", "object_access_key_id",
-                  "object_access_key_secret")  # fmt: skip
+        unused = ("database_password", *GIVEN, *made_for_tenants())
         secrets["tenants"] = {code: dict.fromkeys(unused, "00" * 32) for code in (FIRST, SECOND, NEW)}
         (self.folder / "secrets.json").write_text(json.dumps(secrets))
         self.live(FIRST, SECOND)

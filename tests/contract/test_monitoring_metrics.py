@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import httpx
@@ -27,8 +30,6 @@ from monitoring.metrics import KEPT, SCRAPE, names
 from monitoring.objectives import load
 from monitoring.render import runbooks
 from monitoring.rules.model import Alert
-from services.identity import passwords
-from services.identity.sessions import log_in
 from services.kernel import telemetry
 from tests.support.watched import watched
 
@@ -105,15 +106,20 @@ def of_debian() -> dict[str, Shown]:
     return shown
 
 
+def modules_of(service: str) -> list[ModuleType]:
+    package = importlib.import_module(f"services.{service}")
+    names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    return [
+        importlib.import_module(name) for name in names if "migrations" not in name and not name.endswith("__main__")
+    ]
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
     process: Shown = {name: set() for name in of_receiver(tmp_path_factory.mktemp("receiver")) if "process_" in name}
     kernel = of_code([telemetry]) | process
     return of_debian() | {
-        "affairs": kernel,
-        "portal": kernel,
-        "identity": kernel | of_code([passwords, log_in]),
-        "query": kernel,
+        **{name: kernel | of_code(modules_of(name)) for name in NAMES},
         "pgbouncer": of_families(PgBouncerCollector(lambda commands: [[], []]).collect()) | process,
         "tenants": of_tenants_exporter() | process,
         "receiver": of_receiver(tmp_path_factory.mktemp("receiver")),
