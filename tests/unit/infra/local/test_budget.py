@@ -39,7 +39,7 @@ def with_cells(tenants_cells: int, **core: int) -> Plan:
 def test_todays_plan_fits_the_machine() -> None:
     assert 1.0 < cores(local(), TYPES) <= CORES
     for kind in ("core", "tenants"):
-        for role in roles_of(kind):  # type: ignore[arg-type]
+        for role in roles_of(kind):
             assert faults(role, [service.name for service in services_on(role)], TYPES[role]) == []
 
 
