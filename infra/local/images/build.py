@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from infra.errors import ExpectedError
@@ -31,30 +31,47 @@ class ImageError(ExpectedError):
     """An image could not be built; the message names the step, its last lines and the way out."""
 
 
-def build_images(cache: Path, log: Log) -> None:
+def build_images(
+    cache: Path,
+    log: Log,
+    doing: Callable[[str], AbstractContextManager[None]] = lambda title: nullcontext(),
+    object_store: Callable[[], object] = lambda: None,
+) -> None:
     """Build what is missing or has another recipe. Any interrupted build is finished by the next call.
+
+    `doing` is entered with the title of each image that is built; `object_store` returns when the object store's
+    binary is there, which only the last image needs.
 
     Raises:
         ImageError: a tool, the mirror or the object store's binary is missing, or a step failed.
     """
-    recipes = _recipes(cache)
-    if _current(recipes):
+    if images_are_current(cache):
         return
     with _build_lock(cache):
-        if not _is_current(DEBIAN_IMAGE, recipes[DEBIAN_IMAGE]):
-            _build_debian(cache, recipes[DEBIAN_IMAGE], log)
-        if not _is_current(BASE_IMAGE, recipes[BASE_IMAGE]):
-            _build_layered(cache, BASE_IMAGE, "base.Containerfile", recipes[BASE_IMAGE], log)
-        if not _is_current(CLOUD_IMAGE, recipes[CLOUD_IMAGE]):
-            _build_layered(cache, CLOUD_IMAGE, "cloud.Containerfile", recipes[CLOUD_IMAGE], log)
+        if not _is_current(DEBIAN_IMAGE, _recipe(DEBIAN_IMAGE, cache)):
+            with doing("Debian image"):
+                _build_debian(cache, _recipe(DEBIAN_IMAGE, cache), log)
+        if not _is_current(BASE_IMAGE, _recipe(BASE_IMAGE, cache)):
+            with doing("image of hosts"):
+                _build_layered(cache, BASE_IMAGE, "base.Containerfile", _recipe(BASE_IMAGE, cache), log)
+        object_store()
+        if not _is_current(CLOUD_IMAGE, _recipe(CLOUD_IMAGE, cache)):
+            with doing("image of the cloud's services"):
+                _build_layered(cache, CLOUD_IMAGE, "cloud.Containerfile", _recipe(CLOUD_IMAGE, cache), log)
+
+
+def missing_images(cache: Path) -> list[str]:
+    """Those that are to be built; the last one also while there is no object store to put into it."""
+    return [
+        image
+        for image in (DEBIAN_IMAGE, BASE_IMAGE, CLOUD_IMAGE)
+        if (image == CLOUD_IMAGE and not _object_store_path(cache).is_file())
+        or not _is_current(image, _recipe(image, cache))
+    ]
 
 
 def images_are_current(cache: Path) -> bool:
-    return _current(_recipes(cache))
-
-
-def _current(recipes: dict[str, str]) -> bool:
-    return all(_is_current(image, recipe) for image, recipe in recipes.items())
+    return not missing_images(cache)
 
 
 def _is_current(image: str, recipe: str) -> bool:
@@ -67,13 +84,17 @@ def _is_current(image: str, recipe: str) -> bool:
     return label.returncode == 0 and label.stdout.strip() == recipe
 
 
-def _recipes(cache: Path) -> dict[str, str]:
+def _recipe(image: str, cache: Path) -> str:
     """Hash of everything that an image is made from; the mirror's address is not part of it."""
-    files = sorted(path for path in (_HERE / "files").rglob("*") if path.is_file())
     debian = _hash(_INCLUDED.encode())
-    base = _hash(debian.encode(), (_HERE / "base.Containerfile").read_bytes(), *(path.read_bytes() for path in files))
-    cloud = _hash(debian.encode(), (_HERE / "cloud.Containerfile").read_bytes(), _object_store(cache).read_bytes())
-    return {DEBIAN_IMAGE: debian, BASE_IMAGE: base, CLOUD_IMAGE: cloud}
+    if image == DEBIAN_IMAGE:
+        return debian
+    if image == CLOUD_IMAGE:
+        containerfile = (_HERE / "cloud.Containerfile").read_bytes()
+        return _hash(debian.encode(), containerfile, _object_store(cache).read_bytes())
+    files = sorted(path for path in (_HERE / "files").rglob("*") if path.is_file())
+    containerfile = (_HERE / "base.Containerfile").read_bytes()
+    return _hash(debian.encode(), containerfile, *(path.read_bytes() for path in files))
 
 
 def _hash(*parts: bytes) -> str:
@@ -83,8 +104,12 @@ def _hash(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
+def _object_store_path(cache: Path) -> Path:
+    return cache / "bin" / "versitygw"
+
+
 def _object_store(cache: Path) -> Path:
-    binary = cache / "bin" / "versitygw"
+    binary = _object_store_path(cache)
     if not binary.is_file():
         raise ImageError(f"{binary} is missing: the object store must be built or copied there before the images")
     return binary

@@ -179,8 +179,11 @@ def _keep_off(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("start", "stop", "destroy"):
         monkeypatch.setattr(f"infra.local.cloud.cloud.Cloud.{name}", refuse)
     monkeypatch.setattr("infra.local.cloud.cloud.Cloud.is_up", lambda _: True)
-    monkeypatch.setattr("tools.machine.prepare", lambda log: [])
-    monkeypatch.setattr("tools.images.images_are_current", lambda cache: True)
+    monkeypatch.setattr("tools.machine.settle", list)
+    monkeypatch.setattr("tools.machine.lacks_engine", lambda: False)
+    monkeypatch.setattr("tools.machine.lacks_object_store", lambda: False)
+    monkeypatch.setattr("tools.images.missing_images", lambda cache: [])
+    monkeypatch.setattr("tools.images.build_images", lambda *_: None)
     monkeypatch.setattr("tools.recovering.install_plugin", lambda *_: False)
     shutil.copytree(stack_settings.FOLDER, settings, ignore=lambda folder, names: [n for n in names if n[:4] == "Pulu"])
     monkeypatch.setattr(stack_settings, "FOLDER", settings)

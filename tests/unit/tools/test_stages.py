@@ -84,3 +84,19 @@ def test_what_knows_no_way_out_is_given_what_it_lacks() -> None:
     with pytest.raises(StageError) as told, with_way_out("name another"):
         raise own
     assert told.value is own
+
+
+def test_a_stage_of_parts_says_which_it_is_at_how_many_are_left_and_what_each_took(tmp_path: Path) -> None:
+    said = io.StringIO()
+    with Run("up", tmp_path, Console(file=said)).stage("machine") as stage:
+        stage.parts_left = 4
+        assert stage.progress == ""
+        with stage.part("engine"), stage.part("Debian image"):
+            assert stage.progress == "engine, Debian image; then 2 more"
+        with stage.part("image of hosts"):
+            assert stage.progress == "image of hosts; then 1 more"
+        with pytest.raises(ZeroDivisionError), stage.part("last"):
+            assert stage.progress == "last"
+            raise ZeroDivisionError
+    assert list(stage.seconds_by_part) == ["Debian image", "engine", "image of hosts", "last"]
+    assert (stage.progress, stage.parts_left) == ("", 0)
