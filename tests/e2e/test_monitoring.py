@@ -108,14 +108,15 @@ def test_filings_are_counted_as_the_tenants_database_has_them(
     wait_until(lambda: counted() - before == 25, 90, "the next rounds count the filings")
 
 
-def test_an_idle_tenant_has_one_connection_left_however_often_it_is_read(
+def test_an_idle_tenant_has_one_connection_an_account_left_however_often_it_is_read(
     living: Living, prometheus: Prometheus
 ) -> None:
     """On the host where most visitors come: relays' sweeps and the exporter. Who comes next finds it open."""
     cell = cell_of(living, "cell-a")
     host = next(host for host in cell.hosts if host.role == "application")
     password = living.secrets("cell-a")["monitoring_database_password"]
-    opened = f"SELECT pid FROM pg_stat_activity WHERE datname = 't{LINAN}' AND client_addr = '{host.address}'"
+    opened = f"SELECT usename, pid FROM pg_stat_activity WHERE datname = 't{LINAN}' AND client_addr = '{host.address}'"
+    affairs = f"t{LINAN}_affairs"
 
     def read_at() -> float:
         samples = prometheus.query(f'yiwang_tenant_reading_timestamp_seconds{{tenant="{LINAN}"}}')
@@ -123,17 +124,18 @@ def test_an_idle_tenant_has_one_connection_left_however_often_it_is_read(
 
     with connected(living, cell, "monitoring", password, "postgres") as connection:
 
-        def servers() -> set[int]:
-            return {int(row[0]) for row in connection.run(opened)}
+        def servers() -> list[tuple[str, int]]:
+            return [(str(account), int(pid)) for account, pid in connection.run(opened)]
 
-        def alone() -> set[int]:
-            pids = servers()
-            return pids if len(pids) == 1 else set()
+        def alone() -> dict[str, int]:
+            left = servers()
+            return dict(left) if len(dict(left)) == len(left) and affairs in dict(left) else {}
 
         first = wait_until(read_at, 90, "the tenant was read")
-        left = wait_until(alone, 150, "all connections but one have closed")
+        left = wait_until(alone, 150, "all connections but one of each account have closed")
         wait_until(lambda: read_at() > first, 60, "the tenant was read again")
-        assert left <= servers(), "another was opened in its place"
+        assert (affairs, left[affairs]) in servers(), "another was opened in its place"
+        assert set(dict(servers())) <= {affairs, f"t{LINAN}_portal", f"t{LINAN}_measures"}
 
 
 def told(living: Living, status: str, since: float, **wanted: str) -> float:

@@ -283,7 +283,7 @@ class Objects:
     def _statements(self, bucket: str) -> list[dict[str, Any]]:
         statements: list[dict[str, Any]] = []
         for key in self.accounts:
-            prefix = key.removeprefix("objects-")
+            prefix = key.rpartition("-")[2]
             objects = {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{bucket}/{prefix}/*"}
             statements.append({"Effect": "Allow", "Principal": {"AWS": [key]}, **objects})
         return statements

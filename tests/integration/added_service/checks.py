@@ -82,9 +82,9 @@ def test_hosts_are_told_of_it_and_it_is_told_what_its_row_names(
     assert [backend["name"] for backend in backends][-1] == "portal", "the portal has what no other has"
     added = next(backend for backend in backends if backend["name"] == ADDED)
     assert (added["prefix"], added["port"], len(added["servers"]) > 0) == ("/api/bulletin/", PORT, True)
-    known = filters.service_secrets(secrets, told, "cell-a", "application")
-    assert set(known[ADDED]["tenants"][COUNTY.code]) == {"database_password", "client_secret", "bulletin_seal"}
-    assert "bulletin_seal" not in json.dumps({name: known[name] for name in known if name != ADDED})
+    told_to = filters.service_secrets(secrets, told, "cell-a", "application")
+    assert set(told_to[ADDED]["tenants"][COUNTY.code]) == {"database_password", "client_secret", "bulletin_seal"}
+    assert "bulletin_seal" not in json.dumps({name: told_to[name] for name in told_to if name != ADDED})
     database = filters.cell_databases(told, secrets, "cell-a", 8)[0]
     assert database["modules"][ADDED] == f"{database['name']}_{ADDED}"
     assert database["modules"][ADDED] in filters.pgbouncer_accounts(secrets, told, "cell-a", "application")
