@@ -15,6 +15,7 @@ from infra.registry import load_registry
 from infra.render import Rendering, render
 from infra.schemas import FOLDER, TYPES, schema_of
 from infra.secret_outputs import CellSecrets, TenantSecrets
+from infra.services import modules_with_tables
 from tests.support.finished import Finished
 
 SCOPES = ["foundation", "cell-core", "cell-a", "zhejiang", "hangzhou"]
@@ -53,7 +54,7 @@ def test_a_cell_says_how_to_reach_everything(outputs: EnvironmentOutputs) -> Non
     assert core.database.databases == {"identity": "identity_owner", "query": "query_owner"}
     assert core.cache.accounts == {"identity": "identity", "query": "query", "monitoring": "monitoring"}
     assert (core.gateway.name, core.gateway.address, core.gateway.port) == ("alb.example", "10.77.192.4", 8443)
-    assert set(outputs.cells[0].cache.accounts) == {"affairs", "portal", "monitoring"}
+    assert set(outputs.cells[0].cache.accounts) == {*modules_with_tables(), "monitoring"}
     assert outputs.cells[0].database.databases == {}
 
 
@@ -92,7 +93,7 @@ def test_secrets_are_of_their_types_and_in_no_contract(stacks: dict[str, Renderi
     assert set(core.cache) == {"identity", "query", "monitoring"}
     tenants_cell = CellSecrets.model_validate(stacks["cell-a"].outputs["secrets"])
     assert tenants_cell.identity_signing_key is None
-    assert set(tenants_cell.cache) == {"affairs", "portal", "monitoring"}
+    assert set(tenants_cell.cache) == {*modules_with_tables(), "monitoring"}
     assert tenants_cell.monitoring_database_password != tenants_cell.database_privileged_password
     tenants = {code: TenantSecrets.model_validate(kept) for code, kept in stacks["hangzhou"].outputs["secrets"].items()}
     assert tenants["330106"].object_access_key_secret == "the-key-itself"
@@ -108,8 +109,9 @@ def test_one_tenants_secrets_are_no_others(stacks: dict[str, Rendering]) -> None
     kept = [value for tenant in tenants for value in tenant.values() if isinstance(value, str)]
     kept += [password for tenant in tenants for password in tenant["database_passwords"].values()]
     own = [value for value in kept if value != "the-key-itself" and not value.startswith("id-of-")]
-    assert len(own) == len(set(own)) == 14 * (4 + 3)
-    assert set(next(iter(tenants))["database_passwords"]) == {"affairs", "portal", "measures"}
+    accounts = {*modules_with_tables(), "measures"}
+    assert len(own) == len(set(own)) == 14 * (4 + len(accounts))
+    assert set(next(iter(tenants))["database_passwords"]) == accounts
 
 
 def test_the_merged_outputs_are_what_their_schema_says(outputs: EnvironmentOutputs) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.engine import REPOSITORY
 from infra.outputs import CellOutputs, EnvironmentOutputs
-from infra.services import modules_with_tables
+from infra.services import made_for_tenants, modules_with_tables
 from tests.support.province import Province
 
 ENVIRONMENT = "test-province"
@@ -42,7 +42,7 @@ def _tenant_secrets(code: str) -> dict[str, Any]:
     return {
         **{purpose: secret(f"{code} {purpose}") for purpose in TENANT_PURPOSES},
         "database_passwords": {account: secret(f"{code} database {account}") for account in ACCOUNTS},
-        "made": {},
+        "made": {name: secret(f"{code} made {name}") for name in made_for_tenants()},
     }
 
 

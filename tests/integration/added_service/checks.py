@@ -133,7 +133,7 @@ def test_what_a_clerk_pins_arrives_at_another_tenant_once_and_sealed(network: Ne
 
 def test_a_forged_notice_is_refused_and_counted(network: Network, issuer: Issuer) -> None:
     message = {"sequence": 999, "kind": "notice", "key": CITY.code, "created_at": time.time(),
-               "body": {"origin": PLACES[0].code, "text": "x", "seal": ""}}  # fmt: skip
+               "body": {"origin": PLACES[0].code, "text": "x", "seal": "", "author": "x"}}  # fmt: skip
     with network.client(CITY, issuer.relay(COUNTY.code)) as relay:
         answer = relay.post("/inbox", json={"sender": COUNTY.code, "messages": [message]})
     assert answer.status_code == 200 and answer.json()["rejected"], answer.text

@@ -17,6 +17,7 @@ from infra.ports import EXPORTERS, exporters_of
 from infra.programs.stack import HOLDS_DATA
 from infra.registry import load_registry
 from infra.render import SECRET, Declared, Rendering, configuration, render
+from infra.services import SERVICES
 from infra.settings import SettingsError
 from tests.support.finished import Finished
 from tests.unit.infra.policy import (
@@ -129,7 +130,7 @@ def test_metrics_are_open_to_the_monitoring_hosts_alone(finished: Mapping[str, R
     }
     roles = {role for roles in ROLES.values() for role in roles}
     wanted = {(role, EXPORTERS[exporter]) for role in roles for exporter in exporters_of(role)}
-    wanted |= {("gateway", 8405), ("application", 8001), ("application", 8002), ("identity", 8003), ("query", 8004)}
+    wanted |= {("gateway", 8405), ("application", 8001), *((service.role, service.port) for service in SERVICES)}
     assert reached == {(f"id-of-firewall-{role}", f"{port}/{port}") for role, port in wanted}
 
 

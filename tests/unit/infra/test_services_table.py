@@ -11,6 +11,8 @@ import pytest
 from infra.outputs import CellOutputs
 from infra.ports import ALERTMANAGER_PORT, EXPORTERS, GATEWAY_METRICS_PORT, GATEWAY_PORT, PROMETHEUS_PORT, RECEIVER_PORT
 from infra.services import NAMES, SERVICES, Service, roles_of, services_of
+from loadtests.journey import Journey
+from loadtests.scenario import JOURNEYS
 from services.migrate import MODULES
 from tests.support.watched import watched
 
@@ -75,6 +77,19 @@ def test_each_row_is_a_folder_with_a_process_and_each_process_a_row() -> None:
 
 def test_who_has_tables_has_migrations_and_nobody_else() -> None:
     assert set(MODULES) == {service.name for service in SERVICES if service.tables != "none"}
+
+
+def unforgetting() -> set[str]:
+    """Services that answer journeys, keep something, and have no `forget.py` to remove what a rehearsal leaves."""
+    asked = {service for journey in JOURNEYS.values() for service in journey.steps.values()}
+    keeping = {service.name for service in SERVICES if service.tables != "none"}
+    return {name for name in asked & keeping if not (SERVICES_FOLDER / name / "forget.py").exists()}
+
+
+def test_whoever_answers_a_journey_forgets_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unforgetting() == set()
+    monkeypatch.setitem(JOURNEYS, "careless", Journey("citizen", {"look": "portal"}))
+    assert unforgetting() == {"portal"}, "the twin"
 
 
 def test_a_stack_that_does_not_tell_its_services_yet_runs_those_of_the_table() -> None:

@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from infra.outputs import EnvironmentOutputs
+from infra.services import NAMES
 from monitoring import render, series
 from monitoring.exporters.pgbouncer import CONSOLE_SECONDS
 from monitoring.jobs import JOBS
@@ -163,7 +164,7 @@ def count(outputs: EnvironmentOutputs) -> series.Count:
 
 def test_series_grow_with_hosts_and_tenants_and_not_faster() -> None:
     few, more = series.count(series.of_tenants(102)), series.count(series.of_tenants(3264))
-    assert few.fewest < few.most < 30_000
+    assert few.fewest < few.most < 7_500 * len(NAMES)
     assert 25 * few.most < more.most < 35 * few.most
     grown = count(watched({**SHAPE, "cell-a": {"gateway": 2, "application": 3}}))
     assert 0 < grown.most - count(watched()).most < count(watched()).most / 3
