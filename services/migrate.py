@@ -1,9 +1,9 @@
 """Bring the schemas of databases up to date: `python -m services.migrate [--check] < databases.json`.
 
 Reads a JSON list on stdin, `[{"module": "affairs", "host": …, "port": …, "database": …, "user": …, "password": …,
-"application_role": …, "measures_role": …}]`, and writes one JSON line a database: `{"database", "module", "from", "to",
-"granted", "changed"}`, or `{"database", "module", "error"}`. Ends with 1 when any failed; the others are done all the
-same.
+"application_role": …, "measures_role": …, "former_roles": […]}]`, and writes one JSON line a database: `{"database",
+"module", "from", "to", "granted", "changed"}`, or `{"database", "module", "error"}`. Ends with 1 when any failed; the
+others are done all the same.
 
 A module's revisions live in `services/<module>/migrations/versions`; its schema has the module's name and holds the
 version table. A revision only expands: the release before it must go on working. Revisions run as the owner, in one
@@ -11,7 +11,8 @@ transaction a database, under an advisory lock. With `--check` nothing is writte
 
 What the module's account may do with its tables is told whole in `services/<module>/migrations/rights.py`, as `RIGHTS`;
 what the account that measures may read of them, if anything, as `MEASURED`. Both are settled, in the same transaction,
-after a revision and wherever others stand: the schema's comment holds a digest of those that do.
+after a revision and wherever others stand, whoever has given or taken them: the schema's comment holds a digest of what
+is wanted and of all rights that there were then.
 """
 
 from __future__ import annotations
@@ -36,12 +37,26 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 MODULES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/migrations")))
-STANDING = """
-SELECT obj_description(oid, 'pg_namespace') AS comment,
-    (SELECT count(*) FROM pg_roles WHERE rolname = ANY(:holders)
-        AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')) AS enter
-FROM pg_namespace WHERE nspname = :schema
-UNION ALL SELECT NULL, 0 LIMIT 1"""
+COMMENT = "SELECT obj_description(to_regnamespace(:schema), 'pg_namespace')"
+RIGHTS_NOW = """
+SELECT md5(coalesce(string_agg(line, chr(10) ORDER BY line), '')) FROM (
+    SELECT 'schema ' || coalesce(nspacl::text, '') AS line FROM pg_namespace WHERE nspname = :schema
+    UNION ALL SELECT concat_ws(' ', relname, relacl::text) FROM pg_class WHERE relnamespace = to_regnamespace(:schema)
+    UNION ALL SELECT concat_ws(' ', attrelid::regclass::text, attname, attacl::text) FROM pg_attribute
+        JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = to_regnamespace(:schema) AND attacl IS NOT NULL
+    UNION ALL SELECT concat_ws(' ', proname, proacl::text) FROM pg_proc WHERE pronamespace = to_regnamespace(:schema)
+) AS lines"""
+GRANTEES = """
+SELECT DISTINCT coalesce(rolname, 'PUBLIC') FROM (
+    SELECT (aclexplode(nspacl)).grantee FROM pg_namespace WHERE nspname = :schema
+    UNION SELECT (aclexplode(relacl)).grantee FROM pg_class WHERE relnamespace = to_regnamespace(:schema)
+    UNION SELECT (aclexplode(attacl)).grantee FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = to_regnamespace(:schema)
+) AS held LEFT JOIN pg_roles ON pg_roles.oid = grantee
+WHERE grantee = 0 OR (rolname <> current_user AND rolname <> ALL(:former))"""
+LOCK_SECONDS = 60
+"""How long another migration may hold a database, or somebody a table that a revision changes."""
 LOCK = 0x7969_7761_6E67  # "yiwang"
 
 
@@ -54,14 +69,17 @@ class Target(BaseModel):
     password: SecretStr
     application_role: str
     measures_role: str | None = None
+    former_roles: list[str] = []
+    """They keep what they have."""
 
 
 @dataclass(frozen=True)
 class Rights:
-    """What two accounts may do in a module's schema, and nothing else there."""
+    """What two accounts may do in a module's schema, and nobody else there but its owner, and accounts of before."""
 
     schema: str
     by_role: dict[str, tuple[str, ...]]
+    former: list[str]
 
     @classmethod
     def of(cls, target: Target) -> Rights:
@@ -69,34 +87,41 @@ class Rights:
         told = {target.application_role: module.RIGHTS}
         if target.measures_role:
             told[target.measures_role] = getattr(module, "MEASURED", ())
-        return cls(target.module, told)
+        return cls(target.module, told, target.former_roles)
 
     @property
-    def statements(self) -> list[str]:
-        """All that somebody else has given them there is taken first."""
+    def grants(self) -> list[str]:
         lines = []
-        for role, grants in self.by_role.items():
-            quoted = '"' + role.replace('"', '""') + '"'
-            lines += [f"REVOKE ALL ON ALL {things} IN SCHEMA {self.schema} FROM {quoted}"
-                      for things in ("TABLES", "SEQUENCES", "FUNCTIONS")]  # fmt: skip
-            lines.append(f"{'GRANT USAGE' if grants else 'REVOKE ALL'} ON SCHEMA {self.schema} "
-                         f"{'TO' if grants else 'FROM'} {quoted}")  # fmt: skip
-            lines += [grant.format(schema=self.schema, role=quoted) for grant in grants]
+        for role, statements in self.by_role.items():
+            if statements:
+                lines.append(f"GRANT USAGE ON SCHEMA {self.schema} TO {_quoted(role)}")
+            lines += [statement.format(schema=self.schema, role=_quoted(role)) for statement in statements]
         return lines
 
-    @property
-    def mark(self) -> str:
-        return "rights " + hashlib.sha256("\n".join(self.statements).encode()).hexdigest()[:32]
+    def mark(self, connection: Connection) -> str:
+        """Of what is wanted, and of all rights that there really are in the schema: whoever changes one is seen."""
+        wanted = hashlib.sha256("\n".join(self.grants).encode()).hexdigest()[:16]
+        really = connection.execute(text(RIGHTS_NOW), {"schema": self.schema}).scalar()
+        return f"rights {wanted} {really}"
 
     def stand(self, connection: Connection) -> bool:
-        """Whether they were settled so, and no role of them was made anew since."""
-        holders = [role for role, grants in self.by_role.items() if grants]
-        told = connection.execute(text(STANDING), {"schema": self.schema, "holders": holders}).one()
-        return bool(told.comment == self.mark and told.enter == len(holders))
+        comment = connection.execute(text(COMMENT), {"schema": self.schema}).scalar()
+        return bool(comment == self.mark(connection))
 
     def settle(self, connection: Connection) -> None:
-        for statement in [*self.statements, f"COMMENT ON SCHEMA {self.schema} IS '{self.mark}'"]:
+        """Takes everything from everybody first, whoever has given it."""
+        held = connection.execute(text(GRANTEES), {"schema": self.schema, "former": self.former}).scalars()
+        for grantee in [*held, *self.by_role]:
+            whom = grantee if grantee == "PUBLIC" else _quoted(grantee)
+            for things in ("ALL TABLES IN SCHEMA", "ALL SEQUENCES IN SCHEMA", "SCHEMA"):
+                connection.exec_driver_sql(f"REVOKE ALL ON {things} {self.schema} FROM {whom}")
+        for statement in self.grants:
             connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(f"COMMENT ON SCHEMA {self.schema} IS '{self.mark(connection)}'")
+
+
+def _quoted(role: str) -> str:
+    return '"' + role.replace('"', '""') + '"'
 
 
 def revisions(module: str) -> ScriptDirectory:
@@ -114,6 +139,8 @@ def upgrade(connection: Connection, target: Target, check: bool) -> dict[str, An
     """Bring one database to the module's newest revision, or with `check` only tell what would be done."""
     script = revisions(target.module)
     newest = script.get_current_head()
+    connection.execute(text("SET LOCAL search_path = pg_catalog, pg_temp"))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     current, rights = _current(connection, target.module), Rights.of(target)
     expands = current != newest

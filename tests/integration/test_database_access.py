@@ -83,6 +83,33 @@ def test_what_a_hand_has_opened_is_named_and_closed(settled: Settled, opened: st
     assert settled.complaint() == "" and settled.apply() == []
 
 
+def test_an_account_that_was_joined_to_another_is_named_and_parted(settled: Settled) -> None:
+    database, neighbour = settled.databases
+    for role in (f"{database.name}_affairs", database.owner, f"{neighbour.name}_affairs"):
+        settled.postgres.run(f"GRANT {role} TO {database.name}_portal")
+        assert settled.apply(check=True) == [database.name]
+        assert settled.apply() == [database.name]
+        member = f"SELECT pg_has_role('{database.name}_portal', '{role}', 'MEMBER')"
+        assert settled.postgres.run(member) == "f" and settled.apply() == []
+
+
+def test_what_an_account_has_made_where_everybody_may_is_not_run_by_who_may_more(settled: Settled) -> None:
+    """A function of a name that the catalogue has, too, for arguments that fit a text better."""
+    trap = """
+        SET ROLE {account}; CREATE FUNCTION public.acldefault(text, oid) RETURNS aclitem[] LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'run as %', current_user; END $$"""
+    account = settled.databases[0].accounts[1].name
+    settled.postgres.run(f"GRANT CREATE ON SCHEMA public TO {account}")
+    settled.postgres.run(trap.format(account=account))
+    try:
+        assert settled.apply() == []
+        with pytest.raises(AssertionError, match="run as"):
+            settled.postgres.run("SELECT acldefault('d', datdba) FROM pg_database"), "the twin: it is a trap"
+    finally:
+        settled.postgres.run(f"DROP OWNED BY {account}")
+        settled.apply()
+
+
 def test_an_account_of_releases_before_logs_in_no_more_and_what_it_has_open_ends(settled: Settled) -> None:
     former, other = (f"{database.name}_app" for database in settled.databases)
     instance = access.Instance("127.0.0.1", settled.postgres.port, encrypted=False)

@@ -147,6 +147,51 @@ def test_a_database_whose_accounts_were_other_ones_gets_the_new_ones_rights_and_
     assert may(postgres, target, target["application_role"], "PERFORM 1 FROM affairs.cases")
 
 
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        "REVOKE SELECT ON affairs.cases FROM {name}_affairs",
+        "GRANT SELECT (applicant_name) ON affairs.cases TO {name}_measures",
+        "GRANT SELECT ON affairs.cases TO PUBLIC",
+        "GRANT SELECT ON affairs.cases TO {name}_portal",
+        "GRANT CREATE ON SCHEMA affairs TO {name}_affairs",
+        "REVOKE EXECUTE ON FUNCTION affairs.file_cases FROM {name}_affairs",
+        "COMMENT ON SCHEMA affairs IS NULL",
+    ],
+)
+def test_rights_that_a_hand_has_changed_are_named_and_as_before_again(
+    target: dict[str, Any], postgres: Postgres, by_hand: str
+) -> None:
+    def rights() -> str:
+        return postgres.run(
+            "SELECT string_agg(concat_ws(' ', relname, relacl::text), ';' ORDER BY relname) FROM pg_class "
+            "WHERE relnamespace = to_regnamespace('affairs') AND relkind IN ('r', 'S') "
+            "UNION ALL SELECT nspacl::text FROM pg_namespace WHERE nspname = 'affairs' "
+            "UNION ALL SELECT string_agg(concat_ws(' ', attname, attacl::text), ';' ORDER BY attname) "
+            "FROM pg_attribute WHERE attrelid = 'affairs.cases'::regclass AND attacl IS NOT NULL "
+            "UNION ALL SELECT proacl::text FROM pg_proc WHERE proname = 'file_cases'",
+            target["database"],
+        )
+
+    assert migrate([target]).returncode == 0
+    before = rights()
+    postgres.run(by_hand.format(name=target["database"]), target["database"])
+    assert results(migrate([target], "--check").stdout)[0]["granted"] is True
+    assert results(migrate([target]).stdout)[0]["granted"] is True
+    assert rights() == before
+    assert results(migrate([target]).stdout)[0]["changed"] is False
+
+
+def test_an_account_of_releases_before_keeps_its_rights_until_it_may_not_log_in(
+    target: dict[str, Any], postgres: Postgres
+) -> None:
+    former = f"{target['database']}_app"
+    postgres.run(f"CREATE ROLE {former}")
+    assert migrate([target | {"application_role": former, "measures_role": None}]).returncode == 0
+    assert migrate([target | {"former_roles": [former]}]).returncode == 0
+    assert may(postgres, target, former, "PERFORM applicant_name FROM affairs.cases")
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_revisions_are_one_line_and_only_expand(module: str) -> None:
     """The release before must go on working while the next one is rolled out."""

@@ -45,6 +45,7 @@ options:
 """
 
 NO_RIGHT = "42501"
+SAFE_PATH = "SET search_path = pg_catalog, pg_temp"
 MARK = "yiwang:"
 FIGURES = "pg_monitor"
 TRIES_AT_ONCE = 4
@@ -109,7 +110,7 @@ class Watcher:
 
     @property
     def mark(self) -> str:
-        wanted = f"1 {self.name} {WATCHER_CONNECTIONS} {self.password}"
+        wanted = f"2 {self.name} {WATCHER_CONNECTIONS} {self.password}"
         return MARK + hashlib.sha256(wanted.encode()).hexdigest()[:32]
 
 
@@ -131,6 +132,8 @@ class Instance:
             ssl_context=self._encryption, timeout=20, application_name="yiwang-database-access",
         )  # fmt: skip
         try:
+            # whoever may create something in a schema that is searched would have it run as who connects here
+            connection.run(SAFE_PATH)
             yield connection
         finally:
             connection.close()
@@ -190,6 +193,7 @@ def make_watcher(connection: Any, watcher: Watcher) -> None:
         f" CONNECTION LIMIT {WATCHER_CONNECTIONS} PASSWORD {_text(watcher.password)}"
     )
     connection.run(f"ALTER ROLE {role} SET statement_timeout = '10s'")
+    connection.run(f"ALTER ROLE {role} SET search_path = pg_catalog, pg_temp")
     for group in groups_of(connection, watcher.name) - {FIGURES}:
         connection.run(f"REVOKE {_name(group)} FROM {role}")
     connection.run(f"GRANT {FIGURES} TO {role}")
@@ -318,6 +322,9 @@ def complaints(
 def settle(instance: Instance, privileged: Any, databases: list[Database], watcher: Watcher) -> None:
     """Make roles and rights of these databases as wanted."""
     roles = {row[0] for row in privileged.run("SELECT rolname FROM pg_roles")}
+    for pairs in memberships(privileged, databases).values():
+        for role, member in pairs:
+            privileged.run(f"REVOKE {_name(role)} FROM {_name(member)}")
     for database in databases:
         for account in database.accounts:
             make_role(privileged, account, database.limit, account.name in roles)
@@ -325,6 +332,21 @@ def settle(instance: Instance, privileged: Any, databases: list[Database], watch
             close_database(own, database, watcher)
         for account in database.accounts:
             privileged.run(f"COMMENT ON ROLE {_name(account.name)} IS {_text(database.mark(account))}")
+
+
+def memberships(connection: Any, databases: list[Database]) -> dict[str, list[tuple[str, str]]]:
+    """Role and member by the database whose account or owner the member is: each may become the other by SET ROLE."""
+    owning = {account.name: database.name for database in databases for account in database.accounts}
+    owning |= {database.owner: database.name for database in databases}
+    rows = connection.run(
+        "SELECT roles.rolname, members.rolname FROM pg_auth_members JOIN pg_roles AS roles ON roles.oid = roleid"
+        " JOIN pg_roles AS members ON members.oid = member WHERE members.rolname = ANY(:names)",
+        names=list(owning),
+    )
+    joined: dict[str, list[tuple[str, str]]] = {}
+    for role, member in rows:
+        joined.setdefault(owning[member], []).append((role, member))
+    return joined
 
 
 def unlike_marks(database: Database, done: dict[str, str]) -> bool:
@@ -351,14 +373,15 @@ def apply(instance: Instance, privileged: Any, databases: list[Database], watche
     tried = None if unlike and check else watcher
     if tried:
         prove_watcher(instance, tried, databases)
-    done, exposed = finished(privileged), open_to_all(privileged)
-    wrong = [database for database in databases if unlike_marks(database, done) or database.name in exposed]
+    done, opened = finished(privileged), {*open_to_all(privileged), *memberships(privileged, databases)}
+    wrong = [database for database in databases if unlike_marks(database, done) or database.name in opened]
     as_told = [database for database in databases if database not in wrong]
     drifted = complaints(instance, as_told, closed(privileged), tried)
     wrong += [database for database in as_told if database.name in drifted]
     if wrong and not check:
         settle(instance, privileged, wrong, watcher)
         left = complaints(instance, wrong, closed(privileged), tried)
+        left |= {name: f"{name}: joined {pairs}" for name, pairs in memberships(privileged, wrong).items()}
         if left:
             raise Isolation("; ".join(left.values()))
     return unlike + [database.name for database in wrong]

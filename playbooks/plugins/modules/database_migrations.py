@@ -39,6 +39,7 @@ def targets(host: str, port: int, databases: list[dict[str, Any]]) -> list[dict[
             "password": database["owner_password"],
             "application_role": account,
             "measures_role": database["measures"] or None,
+            "former_roles": database.get("former") or [],
         }
         for database in databases
         for module, account in database["modules"].items()
