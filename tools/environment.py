@@ -97,8 +97,8 @@ def refuse_production(environment: str, what: str) -> None:
     if not EnvironmentFolder(environment).made_here:
         raise StageError(
             f"{what} works on local and test environments only, not on {environment}",
-            f'use the native commands: eval "$(yiwang env {environment})"; pulumi up -s {environment}.foundation '
-            "(docs/production.md)",
+            f"production is changed by what is shown and agreed to: yiwang up {environment}, yiwang onboard "
+            f"{environment} CODE, yiwang resize {environment} CELL, or the native commands (docs/production.md)",
         )
 
 

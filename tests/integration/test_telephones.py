@@ -19,6 +19,7 @@ from services.kernel.http import Service
 from services.kernel.settings import ServiceSettings
 from tests.integration.backends import Redis
 from tests.integration.identity_site import PASSWORD, IdentitySite
+from tests.integration.test_identity_people import invite
 from tests.support.browsing import as_a_browser
 
 
@@ -44,15 +45,15 @@ def new_phone() -> str:
     return f"138{secrets.randbelow(10**8):08}"
 
 
-async def register(service: Service, site: IdentitySite, phone: str) -> httpx.Response:
+async def register(service: Service, site: IdentitySite, phone: str, path: str = "/register") -> httpx.Response:
     username = f"p{secrets.token_hex(6)}"
     async with as_a_browser(
         httpx.AsyncClient(transport=httpx.ASGITransport(app=service), base_url=site.issuer)
     ) as browser:
-        page = (await browser.get("/register")).text
+        page = (await browser.get(path)).text
         hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page))
         form = {"name": "李雷", "phone": phone, "username": username, "password": PASSWORD, "repeated": PASSWORD}
-        done = await browser.post("/register", data={**hidden, **form})
+        done = await browser.post(path, data={**hidden, **form})
     done.extensions["username"] = username
     return done
 
@@ -71,6 +72,15 @@ async def test_a_registration_is_told_on_its_own_telephone(identity: Service, id
     assert mine.count('data-test="message"') == 1
     assert f"【浙江省统一身份认证】您已注册账号，用户名 {done.extensions['username']}。" in mine
     assert "没有短信" in (await screen(identity, identity_site, other)).text
+
+
+async def test_an_account_that_came_of_an_invitation_is_told_too(
+    identity: Service, identity_site: IdentitySite
+) -> None:
+    phone, path = new_phone(), invite(identity_site)
+    done = await register(identity, identity_site, phone, path)
+    assert done.status_code == 303, done.text
+    assert f"用户名 {done.extensions['username']}。" in (await screen(identity, identity_site, phone)).text
 
 
 async def test_a_refused_registration_is_told_nobody(identity: Service, identity_site: IdentitySite) -> None:

@@ -14,7 +14,7 @@ from services.identity.invitations import store
 from services.identity.invitations.store import Invitation
 from services.identity.parts import CurrentIdentity, Identity
 from services.identity.people import store as people
-from services.identity.people.pages import TAKEN, form_errors
+from services.identity.people.pages import TAKEN, form_errors, tell_registered
 from services.identity.people.schema import person_fields
 from services.identity.sessions.browser import keep_session
 from services.kernel.calendar import SHANGHAI
@@ -50,6 +50,7 @@ async def accept(token: str, request: Request, identity: CurrentIdentity) -> Res
             errors = {taken.field: TAKEN[taken.field]}
     if errors:
         return await _show(request, identity, token, invitation, values=fields, errors=errors, status=422)
+    await tell_registered(identity, fields["phone"], fields["username"])
     browser = identity.browser(request)
     session = secrets.token_urlsafe(32)
     await identity.sessions.begin(person, [], session, request.cookies.get(SESSION_COOKIE, ""), browser)

@@ -50,7 +50,7 @@ async def register(request: Request, identity: CurrentIdentity) -> Response:
             errors = {taken.field: TAKEN[taken.field]}
     if errors:
         return _show(request, identity, onward, values=fields, errors=errors, status=422)
-    await identity.kernel.carrier.send(fields["phone"], _registered(identity, fields["username"]))
+    await tell_registered(identity, fields["phone"], fields["username"])
     token = secrets.token_urlsafe(32)
     await identity.sessions.begin(person, [], token, request.cookies.get(SESSION_COOKIE, ""), browser)
     response = RedirectResponse(onward, status_code=303)
@@ -68,9 +68,11 @@ def form_errors(fields: dict[str, str]) -> dict[str, str]:
     return errors
 
 
-def _registered(identity: Identity, username: str) -> Registered:
+async def tell_registered(identity: Identity, phone: str, username: str) -> None:
+    """Whose telephone it is learns of the account that somebody opened with it."""
     frame = identity.site.frame()
-    return Registered(site=frame.title, username=username, service_phone=frame.phone)
+    notice = Registered(site=frame.title, username=username, service_phone=frame.phone)
+    await identity.kernel.carrier.send(phone, notice)
 
 
 def _show(request: Request, identity: Identity, onward: str, **words: Any) -> Response:
