@@ -16,6 +16,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from pydantic import TypeAdapter
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from infra.local.cloud.errors import CloudError, Missing
 from infra.local.cloud.records import Owner, Record, secret_fields
@@ -62,12 +63,22 @@ class Store:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            self._threads.connection = connection
+            connection = self._threads.connection = self._open()
             self._path.chmod(0o600)
+        return connection
+
+    @retry(
+        retry=retry_if_exception_type(sqlite3.OperationalError),
+        wait=wait_fixed(0.05),
+        stop=stop_after_delay(30),
+        reraise=True,
+    )
+    def _open(self) -> sqlite3.Connection:
+        """While the last of others closes its log, the file is locked, and SQLite itself does not wait for that."""
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     @contextmanager
