@@ -51,6 +51,7 @@ GRANTEES = """
 SELECT DISTINCT coalesce(rolname, 'PUBLIC') FROM (
     SELECT (aclexplode(nspacl)).grantee FROM pg_namespace WHERE nspname = :schema
     UNION SELECT (aclexplode(relacl)).grantee FROM pg_class WHERE relnamespace = to_regnamespace(:schema)
+    UNION SELECT (aclexplode(proacl)).grantee FROM pg_proc WHERE pronamespace = to_regnamespace(:schema)
     UNION SELECT (aclexplode(attacl)).grantee FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
         WHERE relnamespace = to_regnamespace(:schema)
 ) AS held LEFT JOIN pg_roles ON pg_roles.oid = grantee
@@ -109,12 +110,15 @@ class Rights:
         return bool(comment == self.mark(connection))
 
     def settle(self, connection: Connection) -> None:
-        """Takes everything from everybody first, whoever has given it."""
+        """Takes everything from everybody first, whoever has given it; but functions from named roles alone: what
+        everybody may call, only who enters the schema can."""
         held = connection.execute(text(GRANTEES), {"schema": self.schema, "former": self.former}).scalars()
         for grantee in [*held, *self.by_role]:
             whom = grantee if grantee == "PUBLIC" else _quoted(grantee)
             for things in ("ALL TABLES IN SCHEMA", "ALL SEQUENCES IN SCHEMA", "SCHEMA"):
                 connection.exec_driver_sql(f"REVOKE ALL ON {things} {self.schema} FROM {whom}")
+            if whom != "PUBLIC":
+                connection.exec_driver_sql(f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {self.schema} FROM {whom}")
         for statement in self.grants:
             connection.exec_driver_sql(statement)
         connection.exec_driver_sql(f"COMMENT ON SCHEMA {self.schema} IS '{self.mark(connection)}'")

@@ -156,6 +156,7 @@ def test_a_database_whose_accounts_were_other_ones_gets_the_new_ones_rights_and_
         "GRANT SELECT ON affairs.cases TO {name}_portal",
         "GRANT CREATE ON SCHEMA affairs TO {name}_affairs",
         "REVOKE EXECUTE ON FUNCTION affairs.file_cases FROM {name}_affairs",
+        "GRANT EXECUTE ON FUNCTION affairs.file_cases TO {name}_portal",
         "COMMENT ON SCHEMA affairs IS NULL",
     ],
 )
