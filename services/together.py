@@ -28,11 +28,7 @@ FOLDER = Path("/etc/yiwang")
 
 def start(module: str, folder: Path) -> int:
     """Forks the module's process; gives its id."""
-    told = {
-        name: value
-        for name, value in dotenv_values(folder / f"{module}.env", interpolate=False).items()
-        if value is not None
-    }
+    told = dotenv_values(folder / f"{module}.env", interpolate=False)
     child = os.fork()
     if child:
         return child
