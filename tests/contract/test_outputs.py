@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,21 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from infra.outputs import CellOutputs, EnvironmentOutputs, merge
 from infra.registry import load_registry
-from infra.render import Rendering, render
+from infra.render import Rendering
 from infra.schemas import FOLDER, TYPES, schema_of
 from infra.secret_outputs import CellSecrets, TenantSecrets
 from infra.services import modules_with_tables
-from tests.support.finished import Finished
-
-SCOPES = ["foundation", "cell-core", "cell-a", "zhejiang", "hangzhou"]
+from tests.support.rendered import merged_outputs, rendered_stacks
 
 
 @pytest.fixture(scope="module")
-def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rendering]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("YIWANG_HOME", str(tmp_path_factory.mktemp("home")))
-        made: dict[str, Rendering] = {}
-        for scope in SCOPES:
-            former_outputs = {rendering.stack.reference: rendering.outputs for rendering in made.values()}
-            made[scope] = render(f"test-render.{scope}", Finished, former_outputs)
-        yield made
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendering]:
+    return rendered_stacks(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
 def outputs(stacks: dict[str, Rendering]) -> EnvironmentOutputs:
-    return merge("test-render", [rendering.outputs["contract"] for rendering in stacks.values()])
+    return merged_outputs(stacks)
 
 
 def test_all_stacks_merge_into_one_environment(outputs: EnvironmentOutputs) -> None:

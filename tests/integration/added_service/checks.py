@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from infra.outputs import EnvironmentOutputs, merge
-from infra.render import Rendering, render
+from infra.outputs import EnvironmentOutputs
+from infra.render import Rendering
 from infra.services import NAMES
 from loadtests import scenario as scenarios
 from loadtests.gate.judge import judge
@@ -26,30 +26,23 @@ from monitoring.series import count, of_outputs
 from tests.integration.backends import Postgres, Redis
 from tests.integration.issuer import Issuer
 from tests.integration.network import CITY, COUNTY, PLACES, Network, account_of, client
-from tests.support.finished import Finished
 from tests.support.playbook_plugins import load
+from tests.support.rendered import merged_outputs, rendered_stacks
 from tests.support.waiting import wait_until
 from tests.unit.loadtests.gate_cases import healthy_evidence, healthy_load
 
 ADDED, PORT = "bulletin", 8005
-SCOPES = ("foundation", "cell-core", "cell-a", "zhejiang", "hangzhou")
 filters = load("filter", "yiwang")
 
 
 @pytest.fixture(scope="module")
 def stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendering]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("YIWANG_HOME", str(tmp_path_factory.mktemp("home")))
-        made: dict[str, Rendering] = {}
-        for scope in SCOPES:
-            former = {rendering.stack.reference: rendering.outputs for rendering in made.values()}
-            made[scope] = render(f"test-render.{scope}", Finished, former)
-    return made
+    return rendered_stacks(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
 def outputs(stacks: dict[str, Rendering]) -> EnvironmentOutputs:
-    return merge("test-render", [rendering.outputs["contract"] for rendering in stacks.values()])
+    return merged_outputs(stacks)
 
 
 @pytest.fixture(scope="module")
