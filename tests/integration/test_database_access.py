@@ -103,8 +103,8 @@ def test_what_an_account_has_made_where_everybody_may_is_not_run_by_who_may_more
     settled.postgres.run(trap.format(account=account))
     try:
         assert settled.apply() == []
-        with pytest.raises(AssertionError, match="run as"):
-            settled.postgres.run("SELECT acldefault('d', datdba) FROM pg_database"), "the twin: it is a trap"
+        with pytest.raises(AssertionError, match="run as"):  # the twin: it is a trap
+            settled.postgres.run("SELECT acldefault('d', datdba) FROM pg_database")
     finally:
         settled.postgres.run(f"DROP OWNED BY {account}")
         settled.apply()

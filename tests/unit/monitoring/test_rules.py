@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from monitoring import rules
+from monitoring import modules, rules
 from monitoring.jobs import JOBS
 from monitoring.objectives import Objectives, load
 from monitoring.rules.model import Alert, Recording
@@ -109,3 +110,17 @@ def test_no_alert_waits_for_a_series_that_its_subject_writes() -> None:
     for alert in ALERTS:
         if alert.expression.endswith("== 1") and "unless" not in alert.expression:
             assert "_error" in alert.expression, alert.name
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("metrics: [", "watch.yaml"), ("alerts:\n- {name: late}\n", "alerts.0.name")]
+)
+def test_what_a_module_wants_watched_is_refused_by_file_and_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, said: str
+) -> None:
+    monkeypatch.setattr(modules, "SERVICES", tmp_path)
+    assert modules.Watched("licences").alerts == [], "a module without the file is watched like every service"
+    (tmp_path / "licences" / "watch").mkdir(parents=True)
+    (tmp_path / "licences" / "watch" / "watch.yaml").write_text(text)
+    with pytest.raises(modules.WatchError, match=re.escape(said)):
+        modules.Watched("licences")
