@@ -25,7 +25,9 @@ SERVICE = (
     Metric("yiwang_requests_total", {"tenant": "tenant", "outcome": len(EVERY_OUTCOME)}),
     Metric("yiwang_tenant_request_seconds_total", {"tenant": "tenant"}),
     Metric("yiwang_requests_in_flight"),
-    Metric("yiwang_dependency_up", {"dependency": 3}),
+    Metric("yiwang_dependency_up", {"dependency": 2}),
+    # of those with a third; some look after two
+    Metric("yiwang_dependency_up", {"dependency": 1}, late=True),
     Metric("yiwang_batch_size", {"batch": 1}, histogram=len(BATCH_BUCKETS) + 1, late=True),
     Metric("yiwang_inbox_messages_total", {"outcome": 3}),
     Metric("yiwang_outbox_lag_seconds", histogram=len(BUCKETS) + 1),
@@ -73,7 +75,9 @@ TENANTS = (
 )
 
 HOST = (
-    Metric("node_cpu_seconds_total", {"cpu": 2, "mode": 8}),
+    Metric("node_cpu_seconds_total", {"cpu": 1, "mode": 8}),
+    # a second processor; a host with a share of one shows one
+    Metric("node_cpu_seconds_total", {"cpu": 1, "mode": 8}, late=True),
     *gauges(
         None, "node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes", "node_load1", "node_boot_time_seconds"
     ),
@@ -148,9 +152,9 @@ PROMETHEUS = (
         "prometheus_config_last_reload_successful",
         "prometheus_notifications_dropped_total",
         "prometheus_tsdb_head_series",
-        "prometheus_tsdb_head_samples_appended_total",
         "prometheus_tsdb_storage_blocks_bytes",
     ),
+    Metric("prometheus_tsdb_head_samples_appended_total", {"type": 2}),
     *gauges(
         {"rule_group": 8},
         "prometheus_rule_evaluation_failures_total",
@@ -164,7 +168,7 @@ ALERTMANAGER = (
     *PROCESS,
     Metric("alertmanager_config_last_reload_successful"),
     Metric("alertmanager_alerts", {"state": 3}),
-    *gauges({"integration": 1}, "alertmanager_notifications_total", "alertmanager_notifications_failed_total"),
+    *gauges({"integration": 10}, "alertmanager_notifications_total", "alertmanager_notifications_failed_total"),
 )
 
 RECEIVER = (
