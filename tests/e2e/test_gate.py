@@ -50,7 +50,15 @@ def limits() -> Objectives:
 
 
 @pytest.fixture(scope="module")
-def sight(living: Living, own_speed: None) -> None:
+def people(living: Living) -> Iterator[None]:
+    """Made once for all runs here, and before the machine is quiet: each costs a small host a password's hash."""
+    rehearsal_people.prepare(living.engine, short(), print)
+    yield
+    rehearsal_people.remove(living.engine, print)
+
+
+@pytest.fixture(scope="module")
+def sight(living: Living, people: None, own_speed: None) -> None:
     """What was deployed before is running and has been looked at since: tenants are read, and their readings scraped,
     every half minute, which is longer than a hold here.
     """
@@ -62,17 +70,8 @@ def sight(living: Living, own_speed: None) -> None:
         wait_until(lambda: bool(prometheus.query(read)), 3 * READY_SECONDS, "every live tenant was read and scraped")
 
 
-@pytest.fixture(scope="module")
-def people(living: Living, sight: None) -> Iterator[None]:
-    """Made once for all runs here: each costs a small host a password's hash."""
-    with living.life.bursting():
-        rehearsal_people.prepare(living.engine, short(), print)
-    yield
-    rehearsal_people.remove(living.engine, print)
-
-
 @pytest.fixture
-def gate(living: Living, people: None, tmp_path: Path) -> Callable[..., Judged]:
+def gate(living: Living, sight: None, tmp_path: Path) -> Callable[..., Judged]:
     def run(hold: float = HOLD, say: Callable[[str], None] = print) -> Judged:
         judged = run_gate(living.engine, short(hold), folder=tmp_path, objectives=limits(), say=say)
         print(judged.verdict.verdict, *(reason.sentence for reason in judged.verdict.reasons), sep="\n  ")
@@ -101,7 +100,7 @@ class Affairs:
 
 
 @pytest.fixture(scope="module")
-def affairs(living: Living, own_speed: None) -> Iterator[Affairs]:
+def affairs(living: Living, people: None, own_speed: None) -> Iterator[Affairs]:
     deployed = Affairs(living)
     yield deployed
     deployed.be("")

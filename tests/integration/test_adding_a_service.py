@@ -95,7 +95,10 @@ def test_what_holds_of_every_service_holds_of_it(copy: Copy) -> None:
         *(f"tests/contract/test_{name}.py" for name in ("outputs", "module_shape", "imports", "lists")),
         "tests/contract/test_monitoring_metrics.py",
         "tests/contract/test_monitoring_rules.py::test_the_configuration_and_its_rules_hold",
-        "tests/contract/test_monitoring_rules.py::test_alerts_are_silent_before_their_fault_and_told_after_it",
+        *(
+            f"tests/contract/test_monitoring_rules.py::test_alerts_are_silent_before_their_fault_and_told_after_it[{name}]"
+            for name in ("bulletin.yml", "quiet.yml")
+        ),
         "tests/contract/test_monitoring_rules.py::test_every_alert_is_tested_for_silence_and_for_being_told",
         "tests/contract/test_fresh_series.py::test_a_fresh_process_tells_as_many_series_as_are_worked_out[bulletin]",
         "tests/integration/test_migrations.py::test_revisions_are_one_line_and_only_expand[bulletin]",
