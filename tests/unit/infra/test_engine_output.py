@@ -45,14 +45,15 @@ def test_an_engine_that_is_interrupted_with_us_ends_before_we_do(tmp_path: Path)
     program.write_text(ENGINE)
     program.chmod(0o755)
     variables = {**os.environ, "YIWANG_HOME": str(tmp_path), "YIWANG_CACHE": str(tmp_path)}
-    command = [sys.executable, "-u", "-c", CALLER]
+    # what a shell runs in the background ignores the signal, and what it starts does too, unless told otherwise
+    command = ["env", "--default-signal=INT", sys.executable, "-u", "-c", CALLER]
     with subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as caller:
         assert caller.stdout is not None
         assert "begun" in caller.stdout.readline() + caller.stdout.readline()
         os.killpg(caller.pid, signal.SIGINT)  # as a terminal does
-        caller.wait()
+        caller.wait(60)
         assert (tmp_path / "ended-in-order").exists()
 
 
