@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,8 +29,16 @@ def test_lines_of_every_host_come_with_its_name_and_who_failed_is_told() -> None
     assert sorted(said) == [("application", "out of reach"), ("gateway", "one"), ("gateway", "two")]
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Where a shell runs the tests in the background, Python was told to ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.timeout(30)
-def test_whoever_stops_looking_ends_every_command() -> None:
+def test_whoever_stops_looking_ends_every_command(interrupts: None) -> None:
     """They follow for ever; an interrupt of ours comes with the first line, and nothing stays behind."""
     seen: list[str] = []
 
