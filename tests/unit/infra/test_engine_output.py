@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,11 @@ def test_an_engine_that_is_interrupted_with_us_ends_before_we_do(tmp_path: Path)
         assert caller.stdout is not None
         assert "begun" in caller.stdout.readline() + caller.stdout.readline()
         os.killpg(caller.pid, signal.SIGINT)  # as a terminal does
-        caller.wait(60)
+        try:
+            caller.wait(60)
+        finally:  # whoever ignored it would be waited for without end
+            with suppress(ProcessLookupError):
+                os.killpg(caller.pid, signal.SIGKILL)
         assert (tmp_path / "ended-in-order").exists()
 
 
