@@ -24,7 +24,7 @@ from tests.support import quiet
 FAST = ["tests/unit", "tests/contract"]
 LIVING = "living"
 WAITING = [f"tests/integration/{name}" for name in ("cloud", "test_load.py", "test_gate_evidence.py")]
-"""Those of the parts that wait, for containers and for load runs, five times as long as they compute."""
+"""Those of the parts that wait, for containers and for load runs, several times as long as they compute."""
 ON_HOSTS = {LIVING: ["tests/e2e"], "parts": ["tests/integration", *(f"--ignore={path}" for path in WAITING)]}
 AFTER_FAST = {"stacks": ["tests/stacks"], "waiting": WAITING}
 PREPARE = [str(Path(sys.executable).parent / "yiwang"), "prepare"]

@@ -51,7 +51,7 @@ def limits() -> Objectives:
 
 @pytest.fixture(scope="module")
 def people(living: Living) -> Iterator[None]:
-    """Made once for all runs here, and before the machine is quiet: each costs a small host a password's hash."""
+    """Made once for all runs here, while hosts still burst and others compute: each costs a password's hash."""
     rehearsal_people.prepare(living.engine, short(), print)
     yield
     rehearsal_people.remove(living.engine, print)
